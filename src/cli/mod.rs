@@ -1,0 +1,1 @@
+//! A file per command; the only room that prints.

@@ -1,0 +1,1 @@
+//! Reading, tokenising, caching, batching, sampling over tasks.

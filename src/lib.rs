@@ -1,0 +1,24 @@
+//! covalign fine-tunes a pretrained BERT on several tasks at once, each through its own learned
+//! alignment matrix, and says which tasks help each other.
+//!
+//! The rooms, in the order data flows; none reaches back:
+//!
+//! - [`cli`]: a file per command; the only room that prints.
+//! - [`config`]: YAML to structs, defaults, overrides, errors that name the key.
+//! - [`task`]: what a task is: inputs, labels, metrics, loss, files.
+//! - [`data`]: reading, tokenising, caching, batching, sampling over tasks.
+//! - [`model`]: encoder (rust-bert), alignment, heads, weights in and out.
+//! - [`train`]: the loop, optimiser, schedule, precision, checkpoints.
+//! - [`telemetry`]: TensorBoard, progress, JSONL.
+//! - [`libtorch`]: the one unsafe room: a small C++ shim for what tch lacks.
+//! - [`error`]: which failures are the user's to mend, and exit codes.
+
+pub mod cli;
+pub mod config;
+pub mod data;
+pub mod error;
+pub mod libtorch;
+pub mod model;
+pub mod task;
+pub mod telemetry;
+pub mod train;

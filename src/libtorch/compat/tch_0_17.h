@@ -1,0 +1,33 @@
+// What tch 0.17 (made for libtorch 2.4) calls and libtorch 2.11 no longer declares.
+//
+// torch-sys compiles one C function per ATen operator. Three operators changed their parameter
+// lists after 2.4, which breaks the compilation of the whole file although nothing here uses them.
+// The overloads below have the old parameter lists and raise when called.
+#pragma once
+#ifdef __cplusplus
+#include <c10/util/Exception.h>
+#include <torch/types.h>
+
+namespace torch {
+
+inline std::tuple<at::Tensor, at::Tensor, at::Tensor> _scaled_dot_product_cudnn_attention_backward(
+    const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&,
+    const at::Tensor&, const at::Tensor&, const at::Tensor&, int64_t, int64_t, double, bool,
+    const at::Tensor&, const at::Tensor&, std::optional<double>) {
+  TORCH_CHECK(false, "_scaled_dot_product_cudnn_attention_backward has another signature since 2.4");
+}
+
+inline std::tuple<at::Tensor, at::Tensor> _scaled_mm(
+    const at::Tensor&, const at::Tensor&, const at::Tensor&, std::optional<at::ScalarType>,
+    const at::Tensor&, const at::Tensor&, const at::Tensor&, bool) {
+  TORCH_CHECK(false, "_scaled_mm has another signature since 2.4");
+}
+
+inline std::tuple<at::Tensor&, at::Tensor&> _scaled_mm_out(
+    at::Tensor&, at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&,
+    std::optional<at::ScalarType>, const at::Tensor&, const at::Tensor&, const at::Tensor&, bool) {
+  TORCH_CHECK(false, "_scaled_mm_out has another signature since 2.4");
+}
+
+}  // namespace torch
+#endif

@@ -1,0 +1,3 @@
+//! TensorBoard, progress, JSONL.
+
+pub mod tensorboard;
