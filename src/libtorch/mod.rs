@@ -1,1 +1,212 @@
-//! TODO
+//! The one unsafe room: a small C++ shim (`shim.cpp`) for what libtorch has and tch 0.17 lacks.
+//!
+//! Fused AdamW and gradient norms without a host sync, autocast on any device, the CUDA library
+//! loaded when it is there. Everything here is safe to call; errors are libtorch's first line.
+
+use std::ffi::{c_char, CStr, CString};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use anyhow::{anyhow, bail, Result};
+use tch::{Device, Kind, Tensor};
+use torch_sys::C_tensor;
+
+extern "C" {
+    fn covalign_free(text: *mut c_char);
+    fn covalign_version() -> *const c_char;
+    fn covalign_library_path() -> *const c_char;
+    fn covalign_load_library(path: *const c_char) -> *mut c_char;
+    fn covalign_cuda_memory(free_bytes: *mut usize, total_bytes: *mut usize) -> *mut c_char;
+    fn covalign_autocast(device_type: i32, enabled: bool, scalar_type: i32) -> *mut c_char;
+    fn covalign_float32_matmul_precision(precision: *const c_char) -> *mut c_char;
+    fn covalign_fused_adamw(
+        parameters: *const *const C_tensor,
+        exp_avgs: *const *const C_tensor,
+        exp_avg_sqs: *const *const C_tensor,
+        steps: *const *const C_tensor,
+        count: i64,
+        learning_rate: f64,
+        beta1: f64,
+        beta2: f64,
+        weight_decay: f64,
+        eps: f64,
+        grad_scale: *const C_tensor,
+        found_inf: *const C_tensor,
+    ) -> *mut c_char;
+    fn covalign_gradient_norm(
+        parameters: *const *const C_tensor,
+        count: i64,
+        norm: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    fn covalign_foreach_add(
+        tensors: *const *const C_tensor,
+        count: i64,
+        amount: f64,
+    ) -> *mut c_char;
+    fn covalign_clear_gradients(tensors: *const *const C_tensor, count: i64);
+}
+
+/// Turns the shim's message (null for success) into a result.
+fn check(message: *mut c_char) -> Result<()> {
+    if message.is_null() {
+        return Ok(());
+    }
+    let text = unsafe { CStr::from_ptr(message) }
+        .to_string_lossy()
+        .into_owned();
+    unsafe { covalign_free(message) };
+    bail!("libtorch: {}", text.lines().next().unwrap_or_default())
+}
+
+fn pointers<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Vec<*const C_tensor> {
+    tensors.into_iter().map(Tensor::as_ptr).collect()
+}
+
+/// libtorch's version, such as `2.11.0`.
+pub fn version() -> String {
+    unsafe { CStr::from_ptr(covalign_version()) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// The file that `libtorch_cpu` was loaded from.
+pub fn path() -> Option<PathBuf> {
+    let path = unsafe { covalign_library_path() };
+    if path.is_null() {
+        return None;
+    }
+    let path = unsafe { CStr::from_ptr(path) }.to_string_lossy();
+    Some(PathBuf::from(path.into_owned()))
+}
+
+/// What became of libtorch's CUDA part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CudaStatus {
+    Loaded,
+    /// `libtorch_cuda` does not lie beside `libtorch_cpu`.
+    NotInstalled,
+    Failed(String),
+}
+
+/// Loads `libtorch_cuda` from beside `libtorch_cpu`, once; afterwards [`tch::Cuda`] knows devices.
+///
+/// The binary links the CPU part alone, so that it also runs where there is no CUDA.
+pub fn load_cuda() -> &'static CudaStatus {
+    static STATUS: OnceLock<CudaStatus> = OnceLock::new();
+    STATUS.get_or_init(|| {
+        let library = path().and_then(|p| Some(p.parent()?.join("libtorch_cuda.so")));
+        let Some(library) = library.filter(|l| l.exists()) else {
+            return CudaStatus::NotInstalled;
+        };
+        let Ok(name) = CString::new(library.to_string_lossy().as_bytes()) else {
+            return CudaStatus::Failed("its path holds a NUL byte".into());
+        };
+        match check(unsafe { covalign_load_library(name.as_ptr()) }) {
+            Ok(()) => CudaStatus::Loaded,
+            Err(error) => CudaStatus::Failed(format!("{error:#}")),
+        }
+    })
+}
+
+/// Free and total bytes of the current CUDA device.
+pub fn cuda_memory() -> Result<(usize, usize)> {
+    let (mut free, mut total) = (0, 0);
+    check(unsafe { covalign_cuda_memory(&mut free, &mut total) })?;
+    Ok((free, total))
+}
+
+/// Runs `body` with matrix products in `kind` on `device`, as PyTorch's `torch.autocast`.
+pub fn autocast<T>(device: Device, kind: Kind, body: impl FnOnce() -> Result<T>) -> Result<T> {
+    // c10::DeviceType: CPU 0, CUDA 1; c10::ScalarType: Half 5, BFloat16 15.
+    let device_type = i32::from(device.is_cuda());
+    let scalar_type = match kind {
+        Kind::Half => 5,
+        Kind::BFloat16 => 15,
+        other => bail!("autocast takes bf16 or fp16, not {other:?}"),
+    };
+    check(unsafe { covalign_autocast(device_type, true, scalar_type) })?;
+    let result = body();
+    check(unsafe { covalign_autocast(device_type, false, scalar_type) })?;
+    result
+}
+
+/// Lets float32 matrix products on CUDA use TF32 (`true`) or not (`false`).
+pub fn allow_tf32(allow: bool) -> Result<()> {
+    let precision = if allow { c"high" } else { c"highest" };
+    check(unsafe { covalign_float32_matmul_precision(precision.as_ptr()) })
+}
+
+/// AdamW's constants.
+#[derive(Debug, Clone, Copy)]
+pub struct AdamW {
+    pub learning_rate: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub weight_decay: f64,
+    pub eps: f64,
+}
+
+/// A parameter with AdamW's state for it: both moments in its shape, and a float32 step counter.
+#[derive(Debug)]
+pub struct Moments {
+    pub parameter: Tensor,
+    pub exp_avg: Tensor,
+    pub exp_avg_sq: Tensor,
+    pub step: Tensor,
+}
+
+/// One AdamW step over `states`, all of whose parameters have gradients, in one kernel.
+///
+/// Gradients are divided by the scalar tensor `grad_scale`; nothing happens where the scalar
+/// tensor `found_inf` is 1. Nothing is read back to the host.
+pub fn fused_adamw(
+    states: &[&Moments],
+    constants: AdamW,
+    grad_scale: Option<&Tensor>,
+    found_inf: Option<&Tensor>,
+) -> Result<()> {
+    if states.is_empty() {
+        return Ok(());
+    }
+    let steps = pointers(states.iter().map(|s| &s.step));
+    let count = states.len() as i64;
+    check(unsafe { covalign_foreach_add(steps.as_ptr(), count, 1.0) })?;
+    let null = std::ptr::null();
+    check(unsafe {
+        covalign_fused_adamw(
+            pointers(states.iter().map(|s| &s.parameter)).as_ptr(),
+            pointers(states.iter().map(|s| &s.exp_avg)).as_ptr(),
+            pointers(states.iter().map(|s| &s.exp_avg_sq)).as_ptr(),
+            steps.as_ptr(),
+            count,
+            constants.learning_rate,
+            constants.beta1,
+            constants.beta2,
+            constants.weight_decay,
+            constants.eps,
+            grad_scale.map_or(null, Tensor::as_ptr),
+            found_inf.map_or(null, Tensor::as_ptr),
+        )
+    })
+}
+
+/// The 2-norm of the gradients of `parameters` together: a scalar on their device. Every
+/// parameter must have a gradient.
+pub fn gradient_norm<'a>(parameters: impl IntoIterator<Item = &'a Tensor>) -> Result<Tensor> {
+    let parameters = pointers(parameters);
+    let mut norm = std::ptr::null_mut();
+    check(unsafe {
+        covalign_gradient_norm(parameters.as_ptr(), parameters.len() as i64, &mut norm)
+    })?;
+    if norm.is_null() {
+        return Err(anyhow!("libtorch gave no gradient norm"));
+    }
+    // The shim gave this tensor away: tch frees it.
+    Ok(unsafe { Tensor::from_ptr(norm) })
+}
+
+/// Drops the gradients of `parameters`, so that the next backward pass writes instead of adding.
+pub fn clear_gradients<'a>(parameters: impl IntoIterator<Item = &'a Tensor>) {
+    let parameters = pointers(parameters);
+    unsafe { covalign_clear_gradients(parameters.as_ptr(), parameters.len() as i64) }
+}
