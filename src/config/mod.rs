@@ -1,1 +1,457 @@
-//! TODO
+//! YAML to structs, defaults, overrides, errors that name the key.
+//!
+//! A training config has few keys, each with a default worth using; see `configs/`.
+
+pub mod values;
+pub mod yaml;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use serde_yaml::Value;
+
+use crate::error::io_error;
+use crate::model::alignment::{Form, Start};
+use crate::model::encoder::Engine;
+use crate::{bail_input, input_error};
+use values::{Interval, Rank, Rate};
+
+/// How tasks share.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Every task fine-tunes an encoder of its own (STL).
+    Single,
+    /// One encoder for all tasks (MTL).
+    Multitask,
+    /// One encoder for all tasks, behind one alignment matrix per task.
+    #[default]
+    Aligned,
+}
+
+impl Method {
+    /// The name in a config.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Single => "single",
+            Method::Multitask => "multitask",
+            Method::Aligned => "aligned",
+        }
+    }
+}
+
+/// The whole training config.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// A name that `covalign encoder fetch` knows, or a folder.
+    pub encoder: String,
+    /// Folder with one sub-folder per task.
+    pub data: PathBuf,
+    /// Names of built-in tasks, or paths of task files.
+    pub tasks: Vec<String>,
+    pub method: Method,
+    pub alignment: Alignment,
+    pub sampling: Sampling,
+    pub training: Training,
+    pub evaluation: Evaluation,
+    pub checkpoints: Checkpoints,
+    /// Whose forward pass computes: `fast` or rust-bert's `reference`.
+    pub engine: Engine,
+    /// The run folder; by default a fresh one in `runs/`, named after the config's file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            encoder: "bert-large-uncased".into(),
+            data: "data/glue".into(),
+            tasks: Vec::new(),
+            method: Method::default(),
+            alignment: Alignment::default(),
+            sampling: Sampling::default(),
+            training: Training::default(),
+            evaluation: Evaluation::default(),
+            checkpoints: Checkpoints::default(),
+            engine: Engine::default(),
+            out: None,
+        }
+    }
+}
+
+/// Which of the papers' texts the updates follow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// A batch of task i moves A_i, R_i and B.
+    #[default]
+    Joint,
+    /// B is trained with R_i = I, then frozen; then R_i and A_i alone.
+    FixedEncoder,
+    /// B, and (R_i, A_i), in turn.
+    Alternating,
+}
+
+/// Form of the R_i's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlignmentForm {
+    /// A matrix of the given rank (`full`, or r for I + U Vᵀ).
+    #[default]
+    General,
+    Diagonal,
+    Orthogonal,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Alignment {
+    pub form: AlignmentForm,
+    /// `full`, or the rank r of R − I.
+    pub rank: Rank,
+    pub init: Start,
+    /// `2e-5`, or a multiple of the encoder's such as `20x`.
+    pub learning_rate: Rate,
+    /// λ of the term λ‖R − I‖²_F in the loss.
+    pub decay_to_identity: f64,
+    pub schedule: Schedule,
+    /// `alternating`: optimiser steps before the turn changes.
+    pub alternate_every: u64,
+    /// `fixed_encoder`: the share of all steps that trains B first.
+    pub encoder_share: f64,
+}
+
+impl Default for Alignment {
+    fn default() -> Self {
+        Alignment {
+            form: AlignmentForm::General,
+            rank: Rank::Full,
+            init: Start::Identity,
+            learning_rate: Rate::Relative(1.0),
+            decay_to_identity: 0.0,
+            schedule: Schedule::Joint,
+            alternate_every: 50,
+            encoder_share: 0.5,
+        }
+    }
+}
+
+impl Alignment {
+    /// The model's form of R_i.
+    pub fn model_form(&self) -> Form {
+        match (self.form, self.rank) {
+            (AlignmentForm::General, Rank::Full) => Form::Full,
+            (AlignmentForm::General, Rank::Low(rank)) => Form::LowRank(rank),
+            (AlignmentForm::Diagonal, _) => Form::Diagonal,
+            (AlignmentForm::Orthogonal, _) => Form::Orthogonal,
+        }
+    }
+}
+
+/// How batches are shared out among tasks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// In proportion to rows: an epoch sees every row of every task once.
+    #[default]
+    #[serde(alias = "size")]
+    Proportional,
+    /// The same number for every task; the epoch ends with the smallest task.
+    Uniform,
+    /// In proportion to rows^τ, as many batches in all as `proportional`.
+    Temperature,
+}
+
+/// What one batch is made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BatchKind {
+    /// Rows of one task.
+    #[default]
+    Homogeneous,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sampling {
+    pub strategy: Strategy,
+    pub batches: BatchKind,
+    /// τ of `temperature`: 1 is `proportional`, 0 gives every task the same.
+    pub temperature: f64,
+    /// Rows are drawn at random and sorted by length within this many batches, which saves
+    /// padding; 1 sorts nothing.
+    pub length_window: usize,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Sampling {
+            strategy: Strategy::Proportional,
+            batches: BatchKind::Homogeneous,
+            temperature: 0.5,
+            length_window: 50,
+        }
+    }
+}
+
+/// Arithmetic of the forward and backward pass; parameters and optimiser are always float32.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// bf16 on CUDA devices that have it, else fp32.
+    #[default]
+    Auto,
+    Fp32,
+    /// fp32, with TF32 matrix products on CUDA.
+    Tf32,
+    /// Matrix products in bfloat16 under autocast.
+    Bf16,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Training {
+    pub epochs: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<u64>,
+    /// Rows of one task in a batch.
+    pub batch_size: usize,
+    /// Batches whose gradients are summed into one optimiser step.
+    pub accumulate: usize,
+    pub learning_rate: f64,
+    /// Learning rate of the heads, absolute or a multiple of the encoder's.
+    pub head_learning_rate: Rate,
+    /// Share of the steps over which the learning rate rises; then it falls linearly to 0.
+    pub warmup: f64,
+    pub weight_decay: f64,
+    pub adam_beta1: f64,
+    pub adam_beta2: f64,
+    pub adam_eps: f64,
+    /// Largest norm of all gradients together; 0 clips nothing.
+    pub clip_norm: f64,
+    /// Tokens that a row is cut to.
+    pub max_length: usize,
+    /// A seeded sample of this many training rows per task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_train_rows: Option<usize>,
+    /// Replaces the encoder's dropout probabilities.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
+    /// Dropout before the heads; by default the encoder's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_dropout: Option<f64>,
+    pub precision: Precision,
+    /// Threads on the CPU; by default one per core.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// `auto` (CUDA when there), `cpu`, `cuda` or `cuda:1`.
+    pub device: String,
+    pub seed: u64,
+}
+
+impl Default for Training {
+    fn default() -> Self {
+        Training {
+            epochs: 3.0,
+            max_steps: None,
+            batch_size: 32,
+            accumulate: 1,
+            learning_rate: 2e-5,
+            head_learning_rate: Rate::Relative(1.0),
+            warmup: 0.1,
+            weight_decay: 0.01,
+            adam_beta1: 0.9,
+            adam_beta2: 0.999,
+            adam_eps: 1e-8,
+            clip_norm: 1.0,
+            max_length: 128,
+            max_train_rows: None,
+            dropout: None,
+            head_dropout: None,
+            precision: Precision::Auto,
+            threads: None,
+            device: "auto".into(),
+            seed: 42,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Evaluation {
+    /// `1 epoch`, `0.1 epochs`, `500 steps`.
+    pub every: Interval,
+    /// Stop after this many evaluations without a better mean score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
+    pub batch_size: usize,
+}
+
+impl Default for Evaluation {
+    fn default() -> Self {
+        Evaluation {
+            every: Interval::Epochs(1.0),
+            patience: None,
+            batch_size: 64,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Checkpoints {
+    /// How often to save what `--resume` needs.
+    pub every: Interval,
+    /// How many of them to keep.
+    pub keep: usize,
+    /// Keep the weights of each task's best evaluation too, not only of the best mean.
+    pub best_per_task: bool,
+}
+
+impl Default for Checkpoints {
+    fn default() -> Self {
+        Checkpoints {
+            every: Interval::Epochs(1.0),
+            keep: 1,
+            best_per_task: true,
+        }
+    }
+}
+
+impl Config {
+    /// Reads a config file and applies `--set key.path=value` overrides.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Config> {
+        let text = std::fs::read_to_string(path).map_err(|e| io_error(path, e))?;
+        Config::parse(&text, &path.display().to_string(), overrides)
+    }
+
+    /// As [`Config::load`] for a text that is already there; `source` names it in errors.
+    pub fn parse(text: &str, source: &str, overrides: &[String]) -> Result<Config> {
+        // First as it stands, so that its errors name their lines.
+        let mut config: Config = yaml::from_str(text, source)?;
+        if !overrides.is_empty() {
+            let mut value = serde_yaml::from_str(text)
+                .map_err(|e| input_error!("{source}: not readable as YAML: {e}"))?;
+            if value == Value::Null {
+                value = Value::Mapping(Default::default());
+            }
+            for item in overrides {
+                config = apply_override(&mut value, item)?;
+            }
+        }
+        config.validate(source)?;
+        Ok(config)
+    }
+
+    /// The config with every key, as a run folder keeps it.
+    pub fn to_yaml(&self) -> Result<String> {
+        Ok(serde_yaml::to_string(self)?)
+    }
+
+    fn validate(&self, source: &str) -> Result<()> {
+        let t = &self.training;
+        let e = &self.evaluation;
+        let share = |x: f64| (0.0..=1.0).contains(&x);
+        let positive = |x: f64| x > 0.0 && x.is_finite();
+        let rules: &[(bool, &str, &str)] = &[
+            (!self.tasks.is_empty(), "tasks", "must name at least one task"),
+            (positive(t.epochs), "training.epochs", "must be above 0"),
+            (t.max_steps != Some(0), "training.max_steps", "must be above 0"),
+            (t.batch_size > 0, "training.batch_size", "must be above 0"),
+            (t.accumulate > 0, "training.accumulate", "must be above 0"),
+            (positive(t.learning_rate), "training.learning_rate", "must be above 0"),
+            (share(t.warmup), "training.warmup", "is a share of the steps, from 0 to 1"),
+            (t.weight_decay >= 0.0, "training.weight_decay", "must not be negative"),
+            (
+                (0.0..1.0).contains(&t.adam_beta1),
+                "training.adam_beta1",
+                "must lie in [0, 1)",
+            ),
+            (
+                (0.0..1.0).contains(&t.adam_beta2),
+                "training.adam_beta2",
+                "must lie in [0, 1)",
+            ),
+            (positive(t.adam_eps), "training.adam_eps", "must be above 0"),
+            (t.clip_norm >= 0.0, "training.clip_norm", "must not be negative"),
+            (t.max_length >= 5, "training.max_length", "must be at least 5"),
+            (t.max_train_rows != Some(0), "training.max_train_rows", "must be above 0"),
+            (t.threads != Some(0), "training.threads", "must be above 0"),
+            (
+                t.dropout.is_none_or(|p| (0.0..1.0).contains(&p)),
+                "training.dropout",
+                "must lie in [0, 1)",
+            ),
+            (
+                t.head_dropout.is_none_or(|p| (0.0..1.0).contains(&p)),
+                "training.head_dropout",
+                "must lie in [0, 1)",
+            ),
+            (e.batch_size > 0, "evaluation.batch_size", "must be above 0"),
+            (e.patience != Some(0), "evaluation.patience", "must be above 0"),
+            (self.checkpoints.keep > 0, "checkpoints.keep", "must be above 0"),
+            (
+                self.sampling.length_window > 0,
+                "sampling.length_window",
+                "must be above 0",
+            ),
+            (
+                share(self.sampling.temperature),
+                "sampling.temperature",
+                "must lie in [0, 1]",
+            ),
+            (
+                self.alignment.alternate_every > 0,
+                "alignment.alternate_every",
+                "must be above 0",
+            ),
+            (
+                self.alignment.encoder_share > 0.0 && self.alignment.encoder_share < 1.0,
+                "alignment.encoder_share",
+                "must lie between 0 and 1",
+            ),
+            (
+                self.alignment.decay_to_identity >= 0.0,
+                "alignment.decay_to_identity",
+                "must not be negative",
+            ),
+        ];
+        for (holds, key, demand) in rules {
+            if !holds {
+                bail_input!("{source}: key `{key}` {demand}");
+            }
+        }
+        let mut names: Vec<_> = self.tasks.iter().collect();
+        names.sort();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            bail_input!("{source}: key `tasks` names `{}` twice", pair[0]);
+        }
+        Ok(())
+    }
+}
+
+/// Sets one `key.path=value` in `root` and reads the config again, so that an error is this
+/// override's.
+fn apply_override(root: &mut Value, item: &str) -> Result<Config> {
+    let shown = format!("--set {item}");
+    let Some((path, text)) = item.split_once('=') else {
+        bail_input!("{shown}: write it as key.path=value");
+    };
+    let new: Value =
+        serde_yaml::from_str(text).map_err(|e| input_error!("{shown}: not a YAML value: {e}"))?;
+    let mut place = &mut *root;
+    for key in path.trim().split('.') {
+        if place.is_null() {
+            *place = Value::Mapping(Default::default());
+        }
+        let Value::Mapping(map) = place else {
+            bail_input!("{shown}: `{key}` lies under a key that holds no keys");
+        };
+        place = map.entry(Value::from(key)).or_insert(Value::Null);
+    }
+    *place = new;
+    yaml::from_value(root.clone(), &shown)
+}

@@ -4,6 +4,7 @@
 //! loaded when it is there. Everything here is safe to call; errors are libtorch's first line.
 
 use std::ffi::{c_char, CStr, CString};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -86,6 +87,16 @@ pub enum CudaStatus {
     /// `libtorch_cuda` does not lie beside `libtorch_cpu`.
     NotInstalled,
     Failed(String),
+}
+
+impl fmt::Display for CudaStatus {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            CudaStatus::Loaded => f.write_str("loaded"),
+            CudaStatus::NotInstalled => f.write_str("not installed"),
+            CudaStatus::Failed(why) => write!(f, "failed to load: {why}"),
+        }
+    }
 }
 
 /// Loads `libtorch_cuda` from beside `libtorch_cpu`, once; afterwards [`tch::Cuda`] knows devices.

@@ -1,1 +1,5 @@
-//! TODO
+//! The loop, optimiser, schedule, precision, checkpoints.
+
+pub mod optimizer;
+pub mod precision;
+pub mod schedule;

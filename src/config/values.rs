@@ -1,0 +1,175 @@
+//! Values that a config writes as a word: `20x`, `0.1 epochs`, `full`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A learning rate, absolute or as a multiple of the encoder's.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rate {
+    Absolute(f64),
+    Relative(f64),
+}
+
+impl Rate {
+    /// The rate beside an encoder's of `base`.
+    pub fn resolve(self, base: f64) -> f64 {
+        match self {
+            Rate::Absolute(rate) => rate,
+            Rate::Relative(factor) => factor * base,
+        }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Rate::Absolute(rate) => write!(f, "{rate:e}"),
+            Rate::Relative(factor) => write!(f, "{factor:?}x"),
+        }
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no learning rate; write 1e-4, or 20x the encoder's");
+        let (number, relative) = match text.strip_suffix('x') {
+            Some(number) => (number, true),
+            None => (text, false),
+        };
+        let number: f64 = number.trim().parse().map_err(|_| wrong())?;
+        if !(number >= 0.0 && number.is_finite()) {
+            return Err(wrong());
+        }
+        Ok(if relative {
+            Rate::Relative(number)
+        } else {
+            Rate::Absolute(number)
+        })
+    }
+}
+
+/// How often something happens.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Interval {
+    Steps(u64),
+    Epochs(f64),
+}
+
+impl Interval {
+    /// In optimiser steps, at least 1.
+    pub fn steps(self, steps_per_epoch: f64) -> u64 {
+        match self {
+            Interval::Steps(steps) => steps,
+            Interval::Epochs(epochs) => (epochs * steps_per_epoch).round().max(1.0) as u64,
+        }
+    }
+}
+
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Interval::Steps(steps) => write!(f, "{steps} steps"),
+            Interval::Epochs(epochs) => write!(f, "{epochs} epochs"),
+        }
+    }
+}
+
+impl FromStr for Interval {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no interval; write `1 epoch` or `500 steps`");
+        let mut words = text.split_whitespace();
+        let number = words.next().ok_or_else(wrong)?;
+        let interval = match words.next() {
+            None | Some("step" | "steps") => {
+                Interval::Steps(number.parse().map_err(|_| wrong())?)
+            }
+            Some("epoch" | "epochs") => Interval::Epochs(number.parse().map_err(|_| wrong())?),
+            Some(_) => return Err(wrong()),
+        };
+        match interval {
+            Interval::Steps(steps) if steps > 0 => Ok(interval),
+            Interval::Epochs(epochs) if epochs > 0.0 && epochs.is_finite() => Ok(interval),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+/// The rank of R − I.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rank {
+    Full,
+    Low(i64),
+}
+
+impl fmt::Display for Rank {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Rank::Full => f.write_str("full"),
+            Rank::Low(rank) => write!(f, "{rank}"),
+        }
+    }
+}
+
+impl FromStr for Rank {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(rank) if rank > 0 => Ok(Rank::Low(rank)),
+            _ if text == "full" => Ok(Rank::Full),
+            _ => Err(format!("`{text}` is no rank; write `full` or a number above 0")),
+        }
+    }
+}
+
+/// Reads a word or a number through [`FromStr`].
+struct Word<T>(std::marker::PhantomData<T>);
+
+impl<T: FromStr<Err = String>> Visitor<'_> for Word<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a word or a number")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        text.trim().parse().map_err(E::custom)
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+}
+
+macro_rules! as_word {
+    ($($kind:ty),*) => {$(
+        impl<'de> Deserialize<'de> for $kind {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(Word(std::marker::PhantomData))
+            }
+        }
+
+        impl Serialize for $kind {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    )*};
+}
+
+as_word!(Rate, Interval, Rank);

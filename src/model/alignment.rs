@@ -1,0 +1,137 @@
+//! The alignment matrix R_i of a task: Z_i = X_i R_i goes into the shared encoder instead of the
+//! embedding layer's output X_i (Wu, Zhang, Ré, ICLR 2020, Algorithm 1).
+//!
+//! Every form starts at the identity, where aligned training computes exactly what plain
+//! multi-task training does. The product is taken as X + X (R − I), which stays exact there and
+//! keeps small departures from the identity in half precision.
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use tch::nn::{Init, Path};
+use tch::{Kind, Tensor};
+
+/// The set of matrices that R_i is learned in; d is the encoder's width.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Form {
+    /// Any d×d matrix: the paper's.
+    Full,
+    /// R = I + U Vᵀ with U and V of d×r; U starts as N(0, 0.02²), V at zero.
+    LowRank(i64),
+    /// R = diag(r).
+    Diagonal,
+    /// R = (I + A)⁻¹ (I − A) with A = W − Wᵀ (Cayley's map): a rotation.
+    Orthogonal,
+}
+
+/// Where R_i starts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    #[default]
+    Identity,
+    /// Parameters get N(0, 0.02²) on top of the identity.
+    Random,
+}
+
+const INIT_STD: f64 = 0.02;
+
+/// One task's R_i.
+#[derive(Debug)]
+pub struct Alignment {
+    form: Form,
+    width: i64,
+    parameters: Vec<Tensor>,
+}
+
+impl Alignment {
+    /// Variables for a task under `path`, for embeddings `width` wide.
+    pub fn new(path: &Path, form: Form, start: Start, width: i64) -> Result<Alignment> {
+        let noise = match start {
+            Start::Identity => 0.0,
+            Start::Random => INIT_STD,
+        };
+        let normal = |stdev: f64| Init::Randn { mean: 0.0, stdev };
+        let square = [width, width];
+        let parameters = match form {
+            Form::Full => {
+                let matrix = path.f_var("matrix", &square, normal(noise))?;
+                let _ = tch::no_grad(|| matrix.f_diagonal(0, 0, 1)?.f_add_scalar_(1.0))?;
+                vec![matrix]
+            }
+            Form::LowRank(rank) => vec![
+                path.f_var("u", &[width, rank], normal(INIT_STD))?,
+                path.f_var("v", &[width, rank], normal(noise))?,
+            ],
+            Form::Diagonal => {
+                let around_one = Init::Randn {
+                    mean: 1.0,
+                    stdev: noise,
+                };
+                vec![path.f_var("diagonal", &[width], around_one)?]
+            },
+            Form::Orthogonal => vec![path.f_var("skew", &square, normal(noise))?],
+        };
+        Ok(Alignment {
+            form,
+            width,
+            parameters,
+        })
+    }
+
+    /// X R for embeddings `[batch, seq, width]`.
+    pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        let change = match self.form {
+            Form::LowRank(_) => x
+                .f_matmul(&self.parameters[0])?
+                .f_matmul(&self.parameters[1].f_transpose(0, 1)?)?,
+            Form::Diagonal => x.f_mul(&self.parameters[0].f_add_scalar(-1.0)?)?,
+            Form::Full | Form::Orthogonal => x.f_matmul(&self.departure()?)?,
+        };
+        Ok(x.f_add(&change)?)
+    }
+
+    /// R itself, `[width, width]`.
+    pub fn matrix(&self) -> Result<Tensor> {
+        Ok(self.departure()?.f_add(&self.identity()?)?)
+    }
+
+    /// ‖R − I‖²_F, a scalar that R's decay to the identity differentiates.
+    pub fn squared_distance_from_identity(&self) -> Result<Tensor> {
+        let departure = match self.form {
+            Form::Diagonal => self.parameters[0].f_add_scalar(-1.0)?,
+            _ => self.departure()?,
+        };
+        Ok(departure.f_square()?.f_sum(Kind::Float)?)
+    }
+
+    /// The singular values of R, largest first, as doubles.
+    pub fn singular_values(&self) -> Result<Vec<f64>> {
+        let matrix = tch::no_grad(|| self.matrix())?;
+        let (_, values, _) = matrix
+            .f_to_kind(Kind::Double)?
+            .f_to_device(tch::Device::Cpu)?
+            .f_svd(true, false)?;
+        Ok(Vec::try_from(values)?)
+    }
+
+    fn identity(&self) -> Result<Tensor> {
+        let like = &self.parameters[0];
+        Ok(Tensor::f_eye(self.width, (like.kind(), like.device()))?)
+    }
+
+    /// R − I, `[width, width]`.
+    fn departure(&self) -> Result<Tensor> {
+        let first = &self.parameters[0];
+        Ok(match self.form {
+            Form::Full => first.f_sub(&self.identity()?)?,
+            Form::LowRank(_) => first.f_matmul(&self.parameters[1].f_transpose(0, 1)?)?,
+            Form::Diagonal => first.f_add_scalar(-1.0)?.f_diag(0)?,
+            Form::Orthogonal => {
+                // (I + A)⁻¹ (I − A) − I = −2 (I + A)⁻¹ A; I + A is never singular.
+                let skew = first.f_sub(&first.f_transpose(0, 1)?)?;
+                let plus = self.identity()?.f_add(&skew)?;
+                Tensor::f_linalg_solve(&plus, &skew, true)?.f_mul_scalar(-2.0)?
+            }
+        })
+    }
+}

@@ -1,0 +1,121 @@
+//! Pretrained weights in any of the usual files, under one set of names.
+//!
+//! Hugging Face folders hold `model.safetensors` or `pytorch_model.bin`, rust-bert's resources
+//! `rust_model.ot`; names come with or without the prefix `bert.`, and old ones call LayerNorm's
+//! parameters `gamma` and `beta`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use tch::nn::VarStore;
+use tch::{Device, Tensor};
+
+use crate::{bail_input, input_error};
+
+/// The weight files that an encoder's folder may hold, the preferred one first.
+pub const FILE_NAMES: [&str; 3] = ["model.safetensors", "pytorch_model.bin", "rust_model.ot"];
+
+/// What loading found, besides the weights that fitted.
+#[derive(Debug, Default, Clone)]
+pub struct LoadReport {
+    /// Tensors of the file that the encoder has no place for, such as another task's head.
+    pub ignored: Vec<String>,
+    /// Parameters that the file lacks and that keep their random start.
+    pub fresh: Vec<String>,
+}
+
+/// The weight file in an encoder's folder.
+pub fn find(folder: &Path) -> Result<PathBuf> {
+    FILE_NAMES
+        .iter()
+        .map(|name| folder.join(name))
+        .find(|path| path.is_file())
+        .ok_or_else(|| {
+            input_error!(
+                "{}: no weights; the folder needs one of {}",
+                folder.display(),
+                FILE_NAMES.join(", ")
+            )
+        })
+}
+
+/// All tensors of a weight file on the CPU, by rust-bert's names (`embeddings.…`,
+/// `encoder.layer.0.…`, `pooler.…`); names outside BERT stay as they are.
+pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+    let size = std::fs::metadata(path)
+        .map_err(|e| crate::error::io_error(path, e))?
+        .len();
+    if size == 0 {
+        bail_input!("{}: the file is empty; fetch it again", path.display());
+    }
+    let tensors = match path.extension().and_then(|e| e.to_str()) {
+        Some("safetensors") => Tensor::read_safetensors(path),
+        Some("bin" | "pt") => Tensor::loadz_multi_with_device(path, Device::Cpu),
+        _ => Tensor::load_multi_with_device(path, Device::Cpu),
+    };
+    let tensors = tensors.map_err(|error| unreadable(path, &error))?;
+    Ok(tensors
+        .into_iter()
+        .map(|(name, tensor)| (canonical_name(&name), tensor))
+        .collect())
+}
+
+fn unreadable(path: &Path, error: &tch::TchError) -> anyhow::Error {
+    let hint = match path.extension().and_then(|e| e.to_str()) {
+        Some("bin" | "pt") => "; a file saved before PyTorch 1.6 must be saved again, or take model.safetensors",
+        _ => "",
+    };
+    let text = error.to_string();
+    let cause = text.lines().next().unwrap_or_default();
+    let cause = cause.split("Exception raised from").next().unwrap_or(cause);
+    input_error!(
+        "{}: not readable as weights (truncated or another format): {cause}{hint}",
+        path.display()
+    )
+}
+
+fn canonical_name(name: &str) -> String {
+    let name = name.strip_prefix("bert.").unwrap_or(name);
+    if let Some(stem) = name.strip_suffix("LayerNorm.gamma") {
+        return format!("{stem}LayerNorm.weight");
+    }
+    if let Some(stem) = name.strip_suffix("LayerNorm.beta") {
+        return format!("{stem}LayerNorm.bias");
+    }
+    name.to_owned()
+}
+
+/// Copies the tensors of `path` into the variables of `store` that have their names.
+///
+/// Variables under `pooler.` may be missing; they keep their start. Any other missing variable,
+/// or a shape that differs, is an error that names it.
+pub fn load_into(store: &VarStore, path: &Path) -> Result<LoadReport> {
+    let mut tensors = read(path)?;
+    let mut report = LoadReport::default();
+    let mut variables: Vec<_> = store.variables().into_iter().collect();
+    variables.sort_by(|a, b| a.0.cmp(&b.0));
+    for (name, mut variable) in variables {
+        let Some(tensor) = tensors.remove(&name) else {
+            if name.starts_with("pooler.") {
+                report.fresh.push(name);
+                continue;
+            }
+            bail_input!("{}: holds no tensor `{name}`; is it a BERT?", path.display());
+        };
+        if tensor.size() != variable.size() {
+            bail_input!(
+                "{}: tensor `{name}` is {:?}, but config.json asks for {:?}",
+                path.display(),
+                tensor.size(),
+                variable.size()
+            );
+        }
+        tch::no_grad(|| variable.f_copy_(&tensor))
+            .with_context(|| format!("{}: tensor `{name}`", path.display()))?;
+    }
+    // Positions 0, 1, 2, … are kept in some files; they are no weights.
+    tensors.remove("embeddings.position_ids");
+    report.ignored = tensors.into_keys().collect();
+    Ok(report)
+}
