@@ -8,6 +8,7 @@ pub mod encoder;
 pub mod encoder_config;
 pub mod forward;
 pub mod head;
+pub mod save;
 pub mod weights;
 
 use anyhow::Result;

@@ -1,5 +1,14 @@
 //! The loop, optimiser, schedule, precision, checkpoints.
 
+pub mod checkpoint;
+pub mod evaluate;
+pub mod interrupt;
 pub mod optimizer;
 pub mod precision;
+pub mod recorder;
+pub mod run;
+pub mod run_folder;
 pub mod schedule;
+pub mod tasks;
+pub mod trainer;
+mod window;

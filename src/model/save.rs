@@ -1,0 +1,99 @@
+//! Tensors out to safetensors files.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use safetensors::tensor::{Dtype, View};
+use sha2::{Digest, Sha256};
+use tch::nn::VarStore;
+use tch::{Device, Kind, Tensor};
+
+use crate::error::io_error;
+
+/// A tensor on the CPU, as the safetensors library wants to see it.
+struct Bytes {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data: Vec<u8>,
+}
+
+impl Bytes {
+    fn new(tensor: &Tensor) -> Result<Bytes> {
+        let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
+        let kind = tensor.kind();
+        let dtype = match kind {
+            Kind::Float => Dtype::F32,
+            Kind::Double => Dtype::F64,
+            Kind::BFloat16 => Dtype::BF16,
+            Kind::Half => Dtype::F16,
+            Kind::Int64 => Dtype::I64,
+            other => anyhow::bail!("tensors of {other:?} are not saved"),
+        };
+        let mut data = vec![0; tensor.numel() * kind.elt_size_in_bytes()];
+        tensor.f_copy_data_u8(&mut data, tensor.numel())?;
+        Ok(Bytes {
+            dtype,
+            shape: tensor.size().iter().map(|&n| n as usize).collect(),
+            data,
+        })
+    }
+}
+
+impl View for &Bytes {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<[u8]> {
+        Cow::Borrowed(&self.data)
+    }
+
+    fn data_len(&self) -> usize {
+        self.data.len()
+    }
+}
+
+/// All variables of a store, sorted by name.
+pub fn variables(store: &VarStore) -> Vec<(String, Tensor)> {
+    let mut all: Vec<_> = store.variables().into_iter().collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+/// Writes named tensors to a safetensors file that transformers reads too. The file is not whole
+/// until this returns: the caller writes into a folder that it renames afterwards.
+pub fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
+    let views = tensors
+        .iter()
+        .map(|(name, tensor)| Ok((name.as_str(), Bytes::new(tensor)?)))
+        .collect::<Result<Vec<_>>>()?;
+    let metadata = [("format".to_owned(), "pt".to_owned())].into();
+    let views = views.iter().map(|(name, bytes)| (*name, bytes));
+    safetensors::serialize_to_file(views, &Some(metadata), path).map_err(|error| match error {
+        safetensors::SafeTensorError::IoError(error) => io_error(path, error),
+        other => anyhow::anyhow!("{}: {other:?}", path.display()),
+    })
+}
+
+/// The sha256 of a file, in hexadecimal.
+pub fn sha256(path: &Path) -> Result<String> {
+    let mut file = File::open(path).map_err(|e| io_error(path, e))?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let count = file
+            .read(&mut buffer)
+            .with_context(|| path.display().to_string())?;
+        if count == 0 {
+            return Ok(format!("{:x}", hash.finalize()));
+        }
+        hash.update(&buffer[..count]);
+    }
+}

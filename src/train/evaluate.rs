@@ -1,0 +1,185 @@
+//! Predictions on a split, and their scores.
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tch::Tensor;
+
+use super::precision::Arithmetic;
+use crate::data::{Batch, TokenizedSplit};
+use crate::model::MultiTaskModel;
+use crate::task::metric::{self, Metric};
+use crate::task::{Labels, Task};
+
+/// Metrics of one task on one split, in the order of its file, and their mean.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scores {
+    pub metrics: Vec<(String, f64)>,
+    /// The mean of the metrics: GLUE's score of the task, as a fraction.
+    pub score: f64,
+}
+
+impl Serialize for Scores {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = Map::new();
+        for (name, value) in &self.metrics {
+            map.insert(name.clone(), Value::from(*value));
+        }
+        map.insert("score".into(), Value::from(self.score));
+        map.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Scores {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let map = Map::deserialize(deserializer)?;
+        // What is not a number (a correlation with a constant) was written as null.
+        let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
+        Ok(Scores {
+            score: map.get("score").map_or(f64::NAN, number),
+            metrics: map
+                .iter()
+                .filter(|(name, _)| *name != "score")
+                .map(|(name, value)| (name.clone(), number(value)))
+                .collect(),
+        })
+    }
+}
+
+/// What the model puts out for rows of a task.
+#[derive(Debug, Clone)]
+pub struct Outputs {
+    /// Row after row, `width` numbers each: logits, or the predicted number.
+    pub values: Vec<f32>,
+    pub width: usize,
+}
+
+impl Outputs {
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.values[row * self.width..(row + 1) * self.width]
+    }
+
+    pub fn len(&self) -> usize {
+        self.values.len() / self.width
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The most likely class of a row; the first of equals.
+    pub fn class(&self, row: usize) -> usize {
+        let logits = self.row(row);
+        (1..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best })
+    }
+
+    /// The classes' probabilities: softmax of a row's logits.
+    pub fn probabilities(&self, row: usize) -> Vec<f64> {
+        let logits = self.row(row);
+        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let powers: Vec<f64> = logits
+            .iter()
+            .map(|&x| f64::from(x - largest).exp())
+            .collect();
+        let sum: f64 = powers.iter().sum();
+        powers.into_iter().map(|p| p / sum).collect()
+    }
+
+    /// The predicted number of a row, clipped to the task's range.
+    pub fn number(&self, row: usize, min: f64, max: f64) -> f64 {
+        f64::from(self.row(row)[0]).clamp(min, max)
+    }
+}
+
+/// Runs the model over a whole split, rows of like length together; nothing is read back until
+/// the end.
+pub fn outputs(
+    model: &MultiTaskModel,
+    task: usize,
+    split: &TokenizedSplit,
+    batch_size: usize,
+    pad: i64,
+    arithmetic: Arithmetic,
+) -> Result<Outputs> {
+    let mut order: Vec<u32> = (0..split.len() as u32).collect();
+    order.sort_by_key(|&row| split.ids(row as usize).len());
+    let device = model.encoder.variables.device();
+    let logits = tch::no_grad(|| -> Result<Vec<Tensor>> {
+        order
+            .chunks(batch_size)
+            .map(|rows| {
+                let batch = Batch::collate(split, rows, pad, device)?;
+                arithmetic.run(|| model.forward(task, &batch, false))
+            })
+            .collect()
+    })?;
+    if logits.is_empty() {
+        return Ok(Outputs {
+            values: Vec::new(),
+            width: 1,
+        });
+    }
+    let logits = Tensor::f_cat(&logits, 0)?.f_to_device(tch::Device::Cpu)?;
+    let width = logits.size()[1] as usize;
+    let sorted: Vec<f32> = Vec::try_from(logits.f_view([-1])?)?;
+    let mut values = vec![0.0; sorted.len()];
+    for (from, &row) in order.iter().enumerate() {
+        let to = row as usize * width;
+        values[to..to + width].copy_from_slice(&sorted[from * width..(from + 1) * width]);
+    }
+    Ok(Outputs { values, width })
+}
+
+/// The task's metrics over a labelled split. A split of several parts (MNLI's matched and
+/// mismatched) has each metric per part.
+pub fn scores(task: &Task, outputs: &Outputs, split: &TokenizedSplit) -> Result<Scores> {
+    let mut metrics = Vec::new();
+    for part in split.parts() {
+        for &metric in &task.metrics {
+            let name = match &part.name {
+                Some(part) => format!("{part}_{}", metric.name()),
+                None => metric.name().to_owned(),
+            };
+            let value = value(task, metric, outputs, split, part.rows.clone())?;
+            metrics.push((name, value));
+        }
+    }
+    let values: Vec<f64> = metrics.iter().map(|(_, value)| *value).collect();
+    Ok(Scores {
+        score: metric::score(&values),
+        metrics,
+    })
+}
+
+fn value(
+    task: &Task,
+    metric: Metric,
+    outputs: &Outputs,
+    split: &TokenizedSplit,
+    rows: std::ops::Range<usize>,
+) -> Result<f64> {
+    let label = |row: usize| {
+        split.label(row).ok_or_else(|| {
+            crate::input_error!("task {}: the split has rows without labels", task.name)
+        })
+    };
+    match task.labels {
+        Labels::Classes(_) => {
+            let predicted: Vec<usize> = rows.clone().map(|row| outputs.class(row)).collect();
+            let gold = rows
+                .map(|row| Ok(label(row)? as usize))
+                .collect::<Result<Vec<_>>>()?;
+            Ok(metric.of_classes(&predicted, &gold))
+        }
+        Labels::Range { min, max } => {
+            let predicted: Vec<f64> = rows
+                .clone()
+                .map(|row| outputs.number(row, min, max))
+                .collect();
+            let gold = rows
+                .map(|row| Ok(f64::from(label(row)?)))
+                .collect::<Result<Vec<_>>>()?;
+            Ok(metric.of_values(&predicted, &gold))
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The names in a run folder, and what its JSON files hold.
+//!
+//! `config.yaml`, `tasks/`, `encoder/` (config and vocabulary), `results.json`, `metrics.jsonl`,
+//! `tensorboard/`, `checkpoints/step-N/`, `best/`, `best_per_task/<task>/`, `log.txt`: a run
+//! folder needs nothing outside itself.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use super::evaluate::Scores;
+use crate::error::io_error;
+use crate::{bail_input, input_error};
+
+/// Paths in a run folder.
+#[derive(Debug, Clone)]
+pub struct RunFolder {
+    root: PathBuf,
+}
+
+impl RunFolder {
+    pub fn new(root: impl Into<PathBuf>) -> RunFolder {
+        RunFolder { root: root.into() }
+    }
+
+    /// A folder that a run has been started in.
+    pub fn open(root: &Path) -> Result<RunFolder> {
+        let folder = RunFolder::new(root);
+        if !folder.config().is_file() {
+            bail_input!(
+                "{}: no run folder (it has no config.yaml); give what `covalign train` wrote",
+                root.display()
+            );
+        }
+        Ok(folder)
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config.yaml")
+    }
+
+    pub fn task(&self, name: &str) -> PathBuf {
+        self.root.join("tasks").join(format!("{name}.yaml"))
+    }
+
+    pub fn encoder(&self) -> PathBuf {
+        self.root.join("encoder")
+    }
+
+    pub fn results(&self) -> PathBuf {
+        self.root.join("results.json")
+    }
+
+    pub fn metrics(&self) -> PathBuf {
+        self.root.join("metrics.jsonl")
+    }
+
+    pub fn tensorboard(&self) -> PathBuf {
+        self.root.join("tensorboard")
+    }
+
+    pub fn checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoints")
+    }
+
+    pub fn best(&self) -> PathBuf {
+        self.root.join("best")
+    }
+
+    pub fn best_of(&self, task: &str) -> PathBuf {
+        self.root.join("best_per_task").join(task)
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log.txt")
+    }
+
+    /// The checkpoints there are, by step.
+    pub fn saved_steps(&self) -> Vec<(u64, PathBuf)> {
+        let Ok(entries) = std::fs::read_dir(self.checkpoints()) else {
+            return Vec::new();
+        };
+        let mut steps: Vec<_> = entries
+            .flatten()
+            .filter_map(|entry| {
+                let name = entry.file_name().into_string().ok()?;
+                let step = name.strip_prefix("step-")?.parse().ok()?;
+                Some((step, entry.path()))
+            })
+            .collect();
+        steps.sort();
+        steps
+    }
+
+    /// Creates a folder and those above it.
+    pub fn create(path: &Path) -> Result<()> {
+        std::fs::create_dir_all(path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotADirectory | std::io::ErrorKind::AlreadyExists => {
+                input_error!("{}: not a folder; give another --out", path.display())
+            }
+            _ => io_error(path, e),
+        })
+    }
+}
+
+/// One evaluation of one task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskResult {
+    /// The scores that count: the best evaluation's.
+    pub dev: Scores,
+    /// The step of that evaluation.
+    pub step: u64,
+    /// The scores at the run's end.
+    pub last: Scores,
+}
+
+/// Which encoder a run started from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EncoderIdentity {
+    pub name: String,
+    /// Of the weight file.
+    pub sha256: String,
+}
+
+/// `results.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Results {
+    pub method: String,
+    pub tasks: BTreeMap<String, TaskResult>,
+    /// Mean of the tasks' scores, each at its best evaluation, × 100.
+    pub glue_score: f64,
+    /// The same of the best single evaluation, whose weights are in `best/`.
+    pub best: Overall,
+    pub steps: u64,
+    pub epochs: f64,
+    pub seconds: f64,
+    /// Tokens trained on a second, padding left out, evaluation and saving left out.
+    pub tokens_per_second: f64,
+    pub seed: u64,
+    pub encoder: EncoderIdentity,
+    pub libtorch: String,
+    pub device: String,
+    pub precision: String,
+    pub threads: i32,
+    pub version: String,
+}
+
+/// The evaluation with the best mean.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Overall {
+    pub step: u64,
+    pub glue_score: f64,
+}
+
+/// A line of `metrics.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationLine {
+    pub step: u64,
+    pub epoch: f64,
+    pub seconds: f64,
+    pub glue_score: f64,
+    pub dev: BTreeMap<String, Scores>,
+}
