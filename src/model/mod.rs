@@ -1,1 +1,4 @@
 //! TODO
+pub mod download;
+pub mod encoder_dir;
+pub mod hub;
