@@ -135,6 +135,7 @@ impl Downloader {
             Ok(()) => Ok(()),
             Err(error) => {
                 let _ = std::fs::remove_file(part);
+                let _ = std::fs::remove_file(&etag_file);
                 // Bytes of two sessions may not fit together: then all of it once more.
                 Err(match start {
                     0 => Stop::Final(error),
