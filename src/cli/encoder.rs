@@ -142,7 +142,7 @@ fn print_list() {
             Cell::new(megabytes(encoder.bytes)).set_alignment(CellAlignment::Right),
         ]);
     }
-    println!("{table}\nin {}", folder.display());
+    println!("{}\nin {}", table.trim_fmt(), folder.display());
 }
 
 /// `90.9 MB`, `1.3 GB`.

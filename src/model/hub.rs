@@ -128,7 +128,7 @@ impl Hub {
         let folder = encoders.join(folder_name(&repository));
         let has = |file: &&str| folder.join(file).is_file();
         if folder.is_dir() && !wanted.force {
-            if REQUIRED.iter().all(has) && wanted.weights.files().iter().any(|f| has(f)) {
+            if REQUIRED.iter().all(has) && wanted.weights.files().iter().any(has) {
                 return Ok((folder, Source::AlreadyThere));
             }
             bail_input!(
@@ -149,30 +149,39 @@ impl Hub {
         if let Err(TryLockError::WouldBlock) = held.try_lock() {
             bail_input!("{repository} is being fetched by another command");
         }
-        let source = match self.snapshot(&repository, wanted) {
-            Some(snapshot) => {
-                copy_snapshot(&snapshot, &partial, wanted.weights)?;
-                Source::Cache(snapshot)
-            }
-            None if self.offline => {
-                let _ = std::fs::remove_file(&lock);
-                let _ = std::fs::remove_dir(&partial);
-                bail_input!(
-                    "HF_HUB_OFFLINE is set and {} has no {repository} with config.json, vocab.txt and \
-                     {}; unset it, or copy such a folder to {}",
-                    self.cache.display(),
-                    wanted.weights.files().join(" or "),
-                    folder.display()
-                );
-            }
-            None => {
-                self.download(&repository, wanted, &partial, progress)?;
-                Source::Hub
-            }
-        };
+        let source = self.fill(&partial, &repository, wanted, progress);
         std::fs::remove_file(&lock).map_err(|e| io_error(&lock, e))?;
+        if source.is_err() {
+            // Succeeds only where nothing has been fetched yet.
+            let _ = std::fs::remove_dir(&partial);
+        }
+        let source = source?;
         replace(&partial, &folder)?;
         Ok((folder, source))
+    }
+
+    /// Puts the wanted files into `folder`, from the cache or from the hub.
+    fn fill(
+        &self,
+        folder: &Path,
+        repository: &str,
+        wanted: &Wanted,
+        progress: &mut Progress,
+    ) -> Result<Source> {
+        if let Some(snapshot) = self.snapshot(repository, wanted) {
+            copy_snapshot(&snapshot, folder, wanted.weights)?;
+            return Ok(Source::Cache(snapshot));
+        }
+        if self.offline {
+            bail_input!(
+                "HF_HUB_OFFLINE is set and {} has no {repository} with config.json, vocab.txt and {}; \
+                 unset it, or give a folder with these files instead of a name",
+                self.cache.display(),
+                wanted.weights.files().join(" or ")
+            );
+        }
+        self.download(repository, wanted, folder, progress)?;
+        Ok(Source::Hub)
     }
 
     /// A cached snapshot that has all that is wanted.
@@ -183,7 +192,7 @@ impl Hub {
         let commit = reference.map_or(wanted.revision.clone(), |text| text.trim().to_string());
         let snapshot = model.join("snapshots").join(commit);
         let has = |file: &&str| snapshot.join(file).is_file();
-        let complete = REQUIRED.iter().all(has) && wanted.weights.files().iter().any(|f| has(f));
+        let complete = REQUIRED.iter().all(has) && wanted.weights.files().iter().any(has);
         complete.then_some(snapshot)
     }
 
@@ -284,8 +293,7 @@ fn check_config(path: &Path, repository: &str) -> Result<()> {
     match config.get("model_type").and_then(|kind| kind.as_str()) {
         Some("bert") | None => Ok(()),
         Some(kind) => {
-            let folder = path.parent().unwrap_or(path);
-            let _ = std::fs::remove_dir_all(folder);
+            let _ = std::fs::remove_file(path);
             bail_input!("{repository} is a `{kind}` model; covalign takes BERT encoders")
         }
     }
