@@ -57,6 +57,9 @@ def wheels():
     return made
 
 
+WHEELS = wheels()
+
+
 class Index(http.server.ThreadingHTTPServer):
     """A package index whose answers can be cut short, changed, or given as HTML."""
 
@@ -64,7 +67,7 @@ class Index(http.server.ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.cuts, self.broken = wheels(), {}, {}
+        self.files, self.cuts, self.broken = WHEELS, {}, {}
         self.html, self.status, self.log = False, 200, []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
