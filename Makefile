@@ -7,6 +7,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 ifdef LIBTORCH
 override LIBTORCH := $(abspath $(LIBTORCH))
 export LIBTORCH
+else
+unexport LIBTORCH
 endif
 export CARGO
 

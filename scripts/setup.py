@@ -12,7 +12,8 @@ import subprocess
 import sys
 
 if sys.version_info < (3, 8):
-    sys.exit("Python %d.%d is too old: covalign's set-up needs Python 3.8 or newer" % sys.version_info[:2])
+    print("setup: Python %d.%d is too old; install Python 3.8 or newer" % sys.version_info[:2], file=sys.stderr)
+    sys.exit(2)
 
 import libtorch
 from download import Failure, Index, fetch
