@@ -136,7 +136,7 @@ impl Downloader {
             Err(error) => {
                 let _ = std::fs::remove_file(part);
                 let _ = std::fs::remove_file(&etag_file);
-                // Bytes of two sessions may not fit together: then all of it once more.
+                // Bytes of two downloads may not fit together: then all of it once more.
                 Err(match start {
                     0 => Stop::Final(error),
                     _ => Stop::Transient(error),
