@@ -1,1 +1,4 @@
 //! A file per command; the only room that prints.
+
+pub mod doctor;
+pub mod encoder;

@@ -5,7 +5,7 @@
 
 use std::ffi::{c_char, CStr, CString};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{anyhow, bail, Result};
@@ -84,7 +84,7 @@ pub fn path() -> Option<PathBuf> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CudaStatus {
     Loaded,
-    /// `libtorch_cuda` does not lie beside `libtorch_cpu`.
+    /// `libtorch_cuda` lies neither beside `libtorch_cpu` nor in `cuda/` beside its folder.
     NotInstalled,
     Failed(String),
 }
@@ -99,14 +99,17 @@ impl fmt::Display for CudaStatus {
     }
 }
 
-/// Loads `libtorch_cuda` from beside `libtorch_cpu`, once; afterwards [`tch::Cuda`] knows devices.
+/// Loads `libtorch_cuda`, once; afterwards [`tch::Cuda`] knows devices.
 ///
 /// The binary links the CPU part alone, so that it also runs where there is no CUDA.
 pub fn load_cuda() -> &'static CudaStatus {
     static STATUS: OnceLock<CudaStatus> = OnceLock::new();
     STATUS.get_or_init(|| {
-        let library = path().and_then(|p| Some(p.parent()?.join("libtorch_cuda.so")));
-        let Some(library) = library.filter(|l| l.exists()) else {
+        let folder = path().and_then(|p| p.parent().map(Path::to_path_buf));
+        // `make setup` puts it into `cuda/`, where torch-sys does not link to it.
+        let places = ["../cuda/libtorch_cuda.so", "libtorch_cuda.so"];
+        let libraries = folder.map(|folder| places.map(|place| folder.join(place)));
+        let Some(library) = libraries.into_iter().flatten().find(|l| l.exists()) else {
             return CudaStatus::NotInstalled;
         };
         let Ok(name) = CString::new(library.to_string_lossy().as_bytes()) else {

@@ -5,9 +5,12 @@
 
 pub mod alignment;
 pub mod encoder;
+pub mod download;
 pub mod encoder_config;
+pub mod encoder_dir;
 pub mod forward;
 pub mod head;
+pub mod hub;
 pub mod save;
 pub mod weights;
 

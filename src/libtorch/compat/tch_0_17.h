@@ -5,6 +5,9 @@
 // The overloads below have the old parameter lists and raise when called.
 #pragma once
 #ifdef __cplusplus
+#if !__has_include(<torch/types.h>)
+#error "libtorch is not there: type `make setup`, or set LIBTORCH=/path/to/libtorch"
+#endif
 #include <c10/util/Exception.h>
 #include <torch/types.h>
 

@@ -1,0 +1,275 @@
+//! `covalign doctor`: what this machine has for covalign, what is missing, and what mends it.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{bail, Result};
+use comfy_table::{presets, Cell, ColumnConstraint, Table, Width};
+
+use super::encoder::megabytes;
+use crate::libtorch::{self, CudaStatus};
+use crate::model::encoder_dir::{cache_dir, encoders_dir, home, list, size_on_disk};
+
+/// The libtorch that covalign is tested with.
+const TESTED: &str = "2.11.0";
+
+/// One line of the table.
+struct Finding {
+    topic: &'static str,
+    text: String,
+    state: State,
+}
+
+#[derive(PartialEq)]
+enum State {
+    Fine,
+    /// Works, but there is something to know or to do.
+    Note(String),
+    /// covalign cannot train until this is done.
+    Missing(String),
+}
+
+/// Prints the table; an error if something necessary is missing.
+pub fn run() -> Result<()> {
+    let cuda = libtorch::load_cuda();
+    let mut findings = vec![covalign(), library()];
+    findings.extend(cuda_devices(cuda));
+    findings.extend([bf16_on_cpu(), threads()]);
+    findings.extend(encoders());
+    findings.extend([token_cache(), writable_home()]);
+
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_width(100);
+    for finding in &findings {
+        let (mark, advice) = match &finding.state {
+            State::Fine => ("ok", ""),
+            State::Note(advice) => ("note", advice.as_str()),
+            State::Missing(advice) => ("missing", advice.as_str()),
+        };
+        let text = match advice {
+            "" => finding.text.clone(),
+            advice => format!("{}\n→ {advice}", finding.text),
+        };
+        table.add_row([Cell::new(finding.topic), Cell::new(mark), Cell::new(text)]);
+    }
+    if let Some(column) = table.column_mut(2) {
+        column.set_constraint(ColumnConstraint::UpperBoundary(Width::Fixed(75)));
+    }
+    for line in table.to_string().lines() {
+        println!("{}", line.trim_end());
+    }
+    let missing: Vec<_> = findings
+        .iter()
+        .filter(|f| matches!(f.state, State::Missing(_)))
+        .map(|f| f.topic)
+        .collect();
+    if !missing.is_empty() {
+        bail!(
+            "missing: {}; the lines with → say what to do",
+            missing.join(", ")
+        );
+    }
+    Ok(())
+}
+
+fn fine(topic: &'static str, text: String) -> Finding {
+    finding(topic, text, State::Fine)
+}
+
+fn finding(topic: &'static str, text: String, state: State) -> Finding {
+    Finding { topic, text, state }
+}
+
+fn covalign() -> Finding {
+    let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+    fine(
+        "covalign",
+        format!("{} on {os} {arch}", env!("CARGO_PKG_VERSION")),
+    )
+}
+
+fn library() -> Finding {
+    let version = libtorch::version();
+    let path = libtorch::path().map_or("an unknown place".into(), |p| p.display().to_string());
+    let state = match version.split('+').next() == Some(TESTED) {
+        true => State::Fine,
+        false => State::Note(format!(
+            "covalign is tested with {TESTED}: unset LIBTORCH, then `make setup` and `make build`"
+        )),
+    };
+    finding("libtorch", format!("{version} from {path}"), state)
+}
+
+fn cuda_devices(status: &CudaStatus) -> Vec<Finding> {
+    let driver =
+        Path::new("/proc/driver/nvidia/version").exists() || Path::new("/dev/dxg").exists();
+    match status {
+        CudaStatus::NotInstalled if driver => vec![finding(
+            "CUDA",
+            "an NVIDIA driver is here, libtorch's CUDA libraries are not: training runs on the CPU"
+                .into(),
+            State::Note("`make setup CUDA=1` fetches them; no rebuild is needed".into()),
+        )],
+        CudaStatus::NotInstalled => vec![fine(
+            "CUDA",
+            "no NVIDIA driver: training runs on the CPU".into(),
+        )],
+        CudaStatus::Failed(why) => vec![finding(
+            "CUDA",
+            format!("libtorch's CUDA libraries do not load: {why}"),
+            State::Note("`make setup CUDA=0` and then `make setup CUDA=1` fetch them anew".into()),
+        )],
+        CudaStatus::Loaded if tch::Cuda::device_count() < 1 => vec![finding(
+            "CUDA",
+            "libtorch's CUDA libraries are here and find no device: training runs on the CPU"
+                .into(),
+            State::Note("`nvidia-smi` should list one; CUDA 13 needs driver 580 or newer".into()),
+        )],
+        CudaStatus::Loaded => devices_found(),
+    }
+}
+
+fn devices_found() -> Vec<Finding> {
+    let count = tch::Cuda::device_count();
+    let cudnn = if tch::Cuda::cudnn_is_available() {
+        "with"
+    } else {
+        "without"
+    };
+    let memory = match libtorch::cuda_memory() {
+        Ok((free, total)) => {
+            let (free, total) = (megabytes(free as u64), megabytes(total as u64));
+            format!("; on the first {free} of {total} are free")
+        }
+        Err(error) => format!(
+            "; its memory cannot be read: {}",
+            crate::error::one_line(&error)
+        ),
+    };
+    let summary = format!("{count} device(s), {cudnn} cuDNN{memory}");
+    let mut findings = vec![fine("CUDA", summary)];
+    findings.extend(device_lines().into_iter().map(|line| fine("", line)));
+    findings
+}
+
+/// `NVIDIA H100, compute capability 9.0 (bf16), 80000 MiB`, a line per device, as `nvidia-smi`
+/// knows them; tch has no names.
+fn device_lines() -> Vec<String> {
+    let output = Command::new("nvidia-smi")
+        .args([
+            "--query-gpu=name,compute_cap,memory.total",
+            "--format=csv,noheader",
+        ])
+        .output();
+    let Ok(output) = output else {
+        return Vec::new();
+    };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let describe = |line: &str| {
+        let mut fields = line.split(", ");
+        let (name, capability, memory) = (fields.next()?, fields.next()?, fields.next()?);
+        // Tensor cores take bf16 since compute capability 8.0.
+        let bf16 = capability.parse::<f64>().is_ok_and(|c| c >= 8.0);
+        let bf16 = if bf16 { "bf16" } else { "no bf16" };
+        Some(format!(
+            "{name}, compute capability {capability} ({bf16}), {memory}"
+        ))
+    };
+    text.lines().filter_map(describe).collect()
+}
+
+/// Whether the processor multiplies bf16 in hardware, by the flags that Linux gives.
+fn bf16_on_cpu() -> Finding {
+    let topic = "bf16 on CPU";
+    let Ok(text) = std::fs::read_to_string("/proc/cpuinfo") else {
+        return fine(topic, "unknown: this system has no /proc/cpuinfo".into());
+    };
+    let flags: Vec<&str> = text
+        .lines()
+        .find(|line| line.starts_with("flags") || line.starts_with("Features"))
+        .map_or(Vec::new(), |line| line.split_whitespace().collect());
+    let units = [
+        ("amx_bf16", "AMX"),
+        ("avx512_bf16", "AVX512-BF16"),
+        ("bf16", "Arm BF16"),
+    ];
+    let found: Vec<&str> = units
+        .iter()
+        .filter(|(flag, _)| flags.contains(flag))
+        .map(|u| u.1)
+        .collect();
+    match found.is_empty() {
+        true => fine(
+            topic,
+            "no AMX, AVX512-BF16 or Arm BF16: fp32 is faster here".into(),
+        ),
+        false => fine(topic, found.join(", ")),
+    }
+}
+
+fn threads() -> Finding {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let threads = tch::get_num_threads();
+    fine(
+        "threads",
+        format!("libtorch uses {threads} of {cores} cores; OMP_NUM_THREADS sets it"),
+    )
+}
+
+fn encoders() -> Vec<Finding> {
+    let installed = list(&encoders_dir());
+    if installed.is_empty() {
+        return vec![finding(
+            "encoders",
+            format!("none in {}", encoders_dir().display()),
+            State::Missing(
+                "`make setup` fetches all-MiniLM-L6-v2, `covalign encoder fetch NAME` others"
+                    .into(),
+            ),
+        )];
+    }
+    let describe = |(number, encoder): (usize, _)| {
+        let crate::model::encoder_dir::Installed {
+            name,
+            shape,
+            weights,
+            bytes,
+        } = encoder;
+        let shape = shape.map_or(String::new(), |(layers, width)| {
+            format!(", {layers} × {width}")
+        });
+        let topic = if number == 0 { "encoders" } else { "" };
+        let text = format!("{name}{shape}, {}", megabytes(bytes));
+        match weights {
+            Some(_) => fine(topic, text),
+            None => {
+                let advice = format!("it has no weights: `covalign encoder fetch {name} --force`");
+                finding(topic, text, State::Note(advice))
+            }
+        }
+    };
+    installed.into_iter().enumerate().map(describe).collect()
+}
+
+fn token_cache() -> Finding {
+    let folder = cache_dir();
+    let size = megabytes(size_on_disk(&folder));
+    fine(
+        "token cache",
+        format!("{size} in {} (may be deleted)", folder.display()),
+    )
+}
+
+/// Encoders and tokens are written there.
+fn writable_home() -> Finding {
+    let home = home();
+    let probe = std::fs::create_dir_all(&home).and_then(|()| tempfile::tempfile_in(&home));
+    match probe {
+        Ok(_) => fine("cache folder", format!("{} is writable", home.display())),
+        Err(error) => finding(
+            "cache folder",
+            format!("{}: {error}", home.display()),
+            State::Missing("set COVALIGN_HOME to a folder that you may write to".into()),
+        ),
+    }
+}

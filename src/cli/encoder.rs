@@ -1,0 +1,154 @@
+//! `covalign encoder`: fetch encoders and see which are there.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use comfy_table::{presets, Cell, CellAlignment, Table};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::model::encoder_dir::{encoders_dir, list};
+use crate::model::hub::{Hub, Source, Wanted, Weights};
+
+/// What `covalign encoder` can do.
+#[derive(Debug, clap::Subcommand)]
+pub enum EncoderCommand {
+    /// Download an encoder's config, vocabulary and weights from the Hugging Face hub
+    #[command(after_help = "Examples:
+  covalign encoder fetch bert-large-uncased
+  covalign encoder fetch prajjwal1/bert-tiny --weights bin
+  HF_ENDPOINT=https://mirror.example covalign encoder fetch bert-base-cased
+
+HF_TOKEN, HF_HOME (an encoder cached there is not downloaded again) and HF_HUB_OFFLINE=1 are
+honoured. A download that was interrupted goes on where it stopped.")]
+    Fetch(FetchArgs),
+    /// List the encoders that are there
+    #[command(after_help = "Example:\n  covalign encoder list")]
+    List,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct FetchArgs {
+    /// bert-{base,large}-{uncased,cased}, all-MiniLM-L6-v2, or a repository's org/name
+    name: String,
+    /// Which weights to take
+    #[arg(long, value_enum, default_value_t)]
+    weights: Weights,
+    /// A branch, tag or commit of the repository
+    #[arg(long, default_value = "main")]
+    revision: String,
+    /// Replace the encoder if it is there already
+    #[arg(long)]
+    force: bool,
+}
+
+pub fn run(command: EncoderCommand) -> Result<()> {
+    match command {
+        EncoderCommand::Fetch(arguments) => fetch(arguments),
+        EncoderCommand::List => {
+            print_list();
+            Ok(())
+        }
+    }
+}
+
+fn fetch(arguments: FetchArgs) -> Result<()> {
+    let wanted = Wanted {
+        name: arguments.name,
+        revision: arguments.revision,
+        weights: arguments.weights,
+        force: arguments.force,
+    };
+    let mut display = Display::default();
+    let mut progress = |file: &str, done, total| display.show(file, done, total);
+    let (folder, source) = Hub::from_env().fetch(&wanted, &encoders_dir(), &mut progress)?;
+    display.finish();
+    let folder = folder.display();
+    match source {
+        Source::AlreadyThere => println!("{} is already there: {folder}", wanted.name),
+        Source::Cache(from) => println!("{} taken from {}: {folder}", wanted.name, from.display()),
+        Source::Hub => println!("{} fetched: {folder}", wanted.name),
+    }
+    Ok(())
+}
+
+/// A bar per file on a terminal; elsewhere a line every ten seconds.
+#[derive(Default)]
+struct Display {
+    file: String,
+    bar: Option<ProgressBar>,
+    last_line: Option<Instant>,
+}
+
+impl Display {
+    fn show(&mut self, file: &str, done: u64, total: Option<u64>) {
+        if self.file != file {
+            self.finish();
+            self.file = file.to_string();
+            self.bar = std::io::stderr().is_terminal().then(|| bar(file));
+            self.last_line = Some(Instant::now());
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_length(total.unwrap_or(done));
+            bar.set_position(done);
+        } else if self
+            .last_line
+            .is_some_and(|at| at.elapsed() > Duration::from_secs(10))
+        {
+            self.last_line = Some(Instant::now());
+            let total = total.map_or(String::new(), |total| format!(" of {}", megabytes(total)));
+            eprintln!("{file}: {}{total}", megabytes(done));
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish();
+        }
+    }
+}
+
+fn bar(file: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template(
+        "{msg:21} {bar:30} {percent:>3} %  {bytes}/{total_bytes}  {bytes_per_sec}  {eta}",
+    );
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_message(file.to_string());
+    bar
+}
+
+fn print_list() {
+    let folder = encoders_dir();
+    let installed = list(&folder);
+    if installed.is_empty() {
+        println!(
+            "no encoder in {}; `make setup` fetches all-MiniLM-L6-v2, `covalign encoder fetch NAME` others",
+            folder.display()
+        );
+        return;
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(["encoder", "layers × width", "weights", "size"]);
+    for encoder in installed {
+        let shape = encoder.shape.map_or("unknown".into(), |(layers, width)| {
+            format!("{layers} × {width}")
+        });
+        table.add_row([
+            Cell::new(encoder.name),
+            Cell::new(shape),
+            Cell::new(encoder.weights.unwrap_or("none")),
+            Cell::new(megabytes(encoder.bytes)).set_alignment(CellAlignment::Right),
+        ]);
+    }
+    println!("{}\nin {}", table.trim_fmt(), folder.display());
+}
+
+/// `90.9 MB`, `1.3 GB`.
+pub fn megabytes(bytes: u64) -> String {
+    match bytes as f64 {
+        b if b >= 1e9 => format!("{:.1} GB", b / 1e9),
+        b => format!("{:.1} MB", b / 1e6),
+    }
+}
