@@ -1,1 +1,3 @@
-//! TODO
+//! YAML to structs, defaults, overrides, errors that name the key.
+
+pub mod yaml;

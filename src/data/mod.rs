@@ -1,1 +1,15 @@
 //! Reading, tokenising, caching, batching, sampling over tasks.
+
+pub mod cache;
+pub mod lines;
+pub mod normalize;
+pub mod read;
+pub mod sources;
+pub mod tokenized;
+pub mod tokenizer;
+
+pub use crate::task::Split;
+pub use cache::{load_split, load_split_with};
+pub use read::{read_input, read_split, Example, Part, Rows, Skipped};
+pub use tokenized::TokenizedSplit;
+pub use tokenizer::{Encoded, Tokenizer};
