@@ -27,9 +27,9 @@ fn data() -> Option<PathBuf> {
 
 /// The folder of all-MiniLM-L6-v2, where `make setup` put it.
 fn mini_lm() -> Option<PathBuf> {
-    let home = std::env::var_os("COVALIGN_HOME").map(PathBuf::from).or_else(|| {
-        Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/covalign"))
-    })?;
+    let home = std::env::var_os("COVALIGN_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/covalign")))?;
     let dir = home.join("encoders/all-MiniLM-L6-v2");
     let there = dir.join("vocab.txt").is_file();
     if !there {
@@ -45,10 +45,15 @@ fn recorded(name: &str) -> Value {
 
 #[test]
 fn awkward_unicode_gives_transformers_ids_cased_and_uncased() {
-    let mut tokenizers =
-        vec![("cased", Tokenizer::from_folder(&fixtures().join("cased")).expect("a vocabulary"))];
+    let mut tokenizers = vec![(
+        "cased",
+        Tokenizer::from_folder(&fixtures().join("cased")).expect("a vocabulary"),
+    )];
     if let Some(dir) = mini_lm() {
-        tokenizers.push(("uncased", Tokenizer::from_folder(&dir).expect("MiniLM's vocabulary")));
+        tokenizers.push((
+            "uncased",
+            Tokenizer::from_folder(&dir).expect("MiniLM's vocabulary"),
+        ));
     }
     for entry in recorded("awkward.json").as_array().expect("a list") {
         let (a, b) = (entry["a"].as_str().expect("a text"), entry["b"].as_str());
@@ -64,9 +69,15 @@ fn files(data: &Path) -> Vec<(String, Vec<Example>)> {
     let mut files: Vec<(String, Vec<Example>)> = Vec::new();
     for name in Task::built_in_names() {
         let task = Task::load(name).expect("a built-in task");
-        let folder = if data.join("glue").join(name).is_dir() { "glue" } else { "sentiment" };
+        let folder = if data.join("glue").join(name).is_dir() {
+            "glue"
+        } else {
+            "sentiment"
+        };
         for split in Split::ALL.into_iter().filter(|&s| task.has_split(s)) {
-            let Ok(rows) = read_split(&task, &data.join(folder), split) else { continue };
+            let Ok(rows) = read_split(&task, &data.join(folder), split) else {
+                continue;
+            };
             let file = rows.files[0].strip_prefix(data).expect("a file of data");
             let file = file.to_string_lossy().into_owned();
             match files.iter_mut().find(|(name, _)| *name == file) {
@@ -84,20 +95,31 @@ fn files(data: &Path) -> Vec<(String, Vec<Example>)> {
 
 #[test]
 fn every_sentence_of_the_real_data_gives_transformers_ids() {
-    let (Some(data), Some(dir)) = (data(), mini_lm()) else { return };
+    let (Some(data), Some(dir)) = (data(), mini_lm()) else {
+        return;
+    };
     let tokenizers = [
-        ("uncased", Tokenizer::from_folder(&dir).expect("MiniLM's vocabulary")),
-        ("cased", Tokenizer::from_folder(&fixtures().join("cased")).expect("a vocabulary")),
+        (
+            "uncased",
+            Tokenizer::from_folder(&dir).expect("MiniLM's vocabulary"),
+        ),
+        (
+            "cased",
+            Tokenizer::from_folder(&fixtures().join("cased")).expect("a vocabulary"),
+        ),
     ];
     let recorded = recorded("tokenizer_digests.json");
     let mut seen = 0;
     for (file, examples) in files(&data) {
-        let Some(expected) = recorded.get(&file) else { panic!("{file} is not recorded") };
+        let Some(expected) = recorded.get(&file) else {
+            panic!("{file} is not recorded")
+        };
         assert_eq!(expected["rows"], examples.len(), "{file}");
         seen += 1;
         for (vocabulary, tokenizer) in &tokenizers {
             for max_length in [32, 128] {
-                let split = covalign::data::TokenizedSplit::from_examples(&examples, tokenizer, max_length);
+                let split =
+                    covalign::data::TokenizedSplit::from_examples(&examples, tokenizer, max_length);
                 let mut sha = Sha256::new();
                 for row in 0..split.len() {
                     let second = split.second_segment_at(row) as i32;
@@ -107,11 +129,18 @@ fn every_sentence_of_the_real_data_gives_transformers_ids() {
                 }
                 let digest = format!("{:x}", sha.finalize());
                 let key = max_length.to_string();
-                assert_eq!(expected[vocabulary][&key], digest, "{file} {vocabulary} {max_length}");
+                assert_eq!(
+                    expected[vocabulary][&key], digest,
+                    "{file} {vocabulary} {max_length}"
+                );
             }
         }
     }
-    assert_eq!(seen, recorded.as_object().map_or(0, |o| o.len()), "files read");
+    assert_eq!(
+        seen,
+        recorded.as_object().map_or(0, |o| o.len()),
+        "files read"
+    );
 }
 
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -128,23 +157,42 @@ const VOCABULARY: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nA\na\n\u{e9}\ne\n"
 fn casing_comes_from_the_encoders_files() {
     let ids = |files: &[(&str, &str)]| {
         let dir = folder(files);
-        Tokenizer::from_folder(dir.path()).expect("a tokenizer").encode("A \u{e9}", None, 9).ids
+        Tokenizer::from_folder(dir.path())
+            .expect("a tokenizer")
+            .encode("A \u{e9}", None, 9)
+            .ids
     };
     let vocabulary = ("vocab.txt", VOCABULARY);
     assert_eq!(ids(&[vocabulary]), [2, 6, 8, 3]);
-    assert_eq!(ids(&[vocabulary, ("tokenizer_config.json", r#"{"do_lower_case": false}"#)]), [2, 5, 7, 3]);
+    assert_eq!(
+        ids(&[
+            vocabulary,
+            ("tokenizer_config.json", r#"{"do_lower_case": false}"#)
+        ]),
+        [2, 5, 7, 3]
+    );
     let keep = r#"{"do_lower_case": true, "strip_accents": false}"#;
-    assert_eq!(ids(&[vocabulary, ("tokenizer_config.json", keep)]), [2, 6, 7, 3]);
+    assert_eq!(
+        ids(&[vocabulary, ("tokenizer_config.json", keep)]),
+        [2, 6, 7, 3]
+    );
     let full = r#"{"normalizer": {"lowercase": false, "strip_accents": null}}"#;
     assert_eq!(ids(&[vocabulary, ("tokenizer.json", full)]), [2, 5, 7, 3]);
 
     let parent = tempfile::tempdir().expect("a temporary folder");
-    for (name, expected) in [("bert-base-cased", [2, 5, 7, 3]), ("bert-base-uncased", [2, 6, 8, 3])] {
+    for (name, expected) in [
+        ("bert-base-cased", [2, 5, 7, 3]),
+        ("bert-base-uncased", [2, 6, 8, 3]),
+    ] {
         let dir = parent.path().join(name);
         std::fs::create_dir(&dir).expect("a folder");
         std::fs::write(dir.join("vocab.txt"), VOCABULARY).expect("a file");
         let tokenizer = Tokenizer::from_folder(&dir).expect("a tokenizer");
-        assert_eq!(tokenizer.encode("A \u{e9}", None, 9).ids, expected, "{name}");
+        assert_eq!(
+            tokenizer.encode("A \u{e9}", None, 9).ids,
+            expected,
+            "{name}"
+        );
     }
 }
 
@@ -154,7 +202,10 @@ fn a_vocabulary_may_come_in_tokenizer_json() {
         "model": {"vocab": {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "a": 5, "##b": 6}}}"###;
     let dir = folder(&[("tokenizer.json", full)]);
     let tokenizer = Tokenizer::from_folder(dir.path()).expect("a tokenizer");
-    assert_eq!(tokenizer.encode("ab", Some("a c"), 9).ids, [2, 5, 6, 3, 5, 1, 3]);
+    assert_eq!(
+        tokenizer.encode("ab", Some("a c"), 9).ids,
+        [2, 5, 6, 3, 5, 1, 3]
+    );
     assert_eq!(tokenizer.encode("ab", Some("a c"), 9).second_segment_at, 4);
     assert_eq!((tokenizer.vocab_size(), tokenizer.pad_id()), (7, 0));
 }
@@ -163,7 +214,10 @@ fn a_vocabulary_may_come_in_tokenizer_json() {
 fn the_fingerprint_depends_on_vocabulary_and_casing() {
     let print = |files: &[(&str, &str)]| {
         let dir = folder(files);
-        Tokenizer::from_folder(dir.path()).expect("a tokenizer").fingerprint().to_string()
+        Tokenizer::from_folder(dir.path())
+            .expect("a tokenizer")
+            .fingerprint()
+            .to_string()
     };
     let vocabulary = ("vocab.txt", VOCABULARY);
     let longer = format!("{VOCABULARY}more\n");
@@ -178,8 +232,14 @@ fn a_folder_without_a_bert_vocabulary_is_an_input_error() {
     for (files, expected) in [
         (&[][..], "no vocab.txt (nor tokenizer.json)"),
         (&[("vocab.txt", "")], "the vocabulary has no `[PAD]`"),
-        (&[("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n")], "the vocabulary has no `[MASK]`"),
-        (&[("vocab.txt", VOCABULARY), ("tokenizer_config.json", "{")], "not readable as JSON"),
+        (
+            &[("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n")],
+            "the vocabulary has no `[MASK]`",
+        ),
+        (
+            &[("vocab.txt", VOCABULARY), ("tokenizer_config.json", "{")],
+            "not readable as JSON",
+        ),
     ] {
         let dir = folder(files);
         let error = Tokenizer::from_folder(dir.path()).err().expect(expected);

@@ -1,1 +1,3 @@
 //! A file per command; the only room that prints.
+
+pub mod data;

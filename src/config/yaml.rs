@@ -31,13 +31,19 @@ fn explain(error: Error<serde_yaml::Error>, text: &str, source: &str) -> anyhow:
     let place = line.map_or(source.to_string(), |line| format!("{source}:{line}"));
     match parts {
         Some((key, known)) => {
-            let parent = path.strip_suffix(key).unwrap_or(&path).trim_end_matches('.');
+            let parent = path
+                .strip_suffix(key)
+                .unwrap_or(&path)
+                .trim_end_matches('.');
             let shown = match parent {
                 "" | "." => key.to_string(),
                 parent => format!("{parent}.{key}"),
             };
             let what = if message.starts_with("unknown variant") {
-                format!("key `{}`: unknown value `{key}`", path.trim_end_matches(".?"))
+                format!(
+                    "key `{}`: unknown value `{key}`",
+                    path.trim_end_matches(".?")
+                )
             } else {
                 format!("key `{shown}`: unknown key `{key}`")
             };
@@ -88,7 +94,12 @@ fn line_of_key(text: &str, key: &str, from: usize) -> Option<usize> {
 pub fn suggest(name: &str, known: &[&str]) -> String {
     let nearest = known
         .iter()
-        .map(|k| (strsim::damerau_levenshtein(&name.to_lowercase(), &k.to_lowercase()), k))
+        .map(|k| {
+            (
+                strsim::damerau_levenshtein(&name.to_lowercase(), &k.to_lowercase()),
+                k,
+            )
+        })
         .min();
     match nearest {
         Some((distance, k)) if distance <= 2.max(name.len() / 3) => format!("did you mean `{k}`?"),
@@ -173,13 +184,16 @@ mod tests {
 
     #[test]
     fn broken_yaml_names_its_line() {
-        assert!(message("seed: 1\n  x: [\n").starts_with("a.yaml:2: "));
+        let text = message("seed: 1\n\tmethod: single\n");
+        assert!(text.starts_with("a.yaml:2: "), "{text}");
     }
 
     #[test]
     fn a_tree_without_lines_names_its_key() {
         let value: Value = serde_yaml::from_str("training: {learning_rate: [1]}").expect("YAML");
         let error = from_value::<Root>(value, "--set x").expect_err("a list");
-        assert!(error.to_string().starts_with("--set x: key `training.learning_rate`: invalid type"));
+        assert!(error
+            .to_string()
+            .starts_with("--set x: key `training.learning_rate`: invalid type"));
     }
 }

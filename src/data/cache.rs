@@ -35,7 +35,15 @@ pub fn load_split(
     max_length: usize,
     cache_dir: Option<&Path>,
 ) -> Result<TokenizedSplit> {
-    load_split_with(task, data_dir, split, tokenizer, max_length, cache_dir, &|_, _| {})
+    load_split_with(
+        task,
+        data_dir,
+        split,
+        tokenizer,
+        max_length,
+        cache_dir,
+        &|_, _| {},
+    )
 }
 
 /// A split of a task, tokenised: from the cache where it is there, else from the data files and
@@ -51,13 +59,17 @@ pub fn load_split_with(
 ) -> Result<TokenizedSplit> {
     let read = || -> Result<TokenizedSplit> {
         let rows = read_split(task, data_dir, split)?;
-        Ok(TokenizedSplit::from_rows(rows, tokenizer, max_length, progress))
+        Ok(TokenizedSplit::from_rows(
+            rows, tokenizer, max_length, progress,
+        ))
     };
     let Some(cache_dir) = cache_dir else {
         return read();
     };
     let key = key(task, data_dir, split, tokenizer, max_length)?;
-    let path = cache_dir.join("tokens").join(format!("{}-{split}-{}.bin", task.name, &key[..24]));
+    let path = cache_dir
+        .join("tokens")
+        .join(format!("{}-{split}-{}.bin", task.name, &key[..24]));
     if let Ok(found) = open(&path) {
         return Ok(found);
     }
@@ -79,13 +91,21 @@ fn key(
     max_length: usize,
 ) -> Result<String> {
     let mut hash = Sha256::new();
-    let settings = [tokenizer.fingerprint(), task.source(), split.name(), &max_length.to_string()];
+    let settings = [
+        tokenizer.fingerprint(),
+        task.source(),
+        split.name(),
+        &max_length.to_string(),
+    ];
     for text in settings {
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(text);
     }
     for source in sources(task, data_dir, split)? {
-        for path in [Some(&source.path), source.ids.as_ref()].into_iter().flatten() {
+        for path in [Some(&source.path), source.ids.as_ref()]
+            .into_iter()
+            .flatten()
+        {
             // The paths too: they are in the cache file, for messages.
             hash.update(path.as_os_str().as_encoded_bytes());
             let mut contents = Sha256::new();
@@ -113,7 +133,11 @@ const ROW: usize = 28;
 
 fn store(split: &TokenizedSplit, path: &Path) -> Result<()> {
     let indices = match split.rows.iter().any(|row| row.index.is_some()) {
-        true => split.rows.iter().map(|row| row.index.clone().unwrap_or_default()).collect(),
+        true => split
+            .rows
+            .iter()
+            .map(|row| row.index.clone().unwrap_or_default())
+            .collect(),
         false => Vec::new(),
     };
     let mut rest = serde_json::to_vec(&Rest {
@@ -138,7 +162,10 @@ fn store(split: &TokenizedSplit, path: &Path) -> Result<()> {
     body.extend(rest);
     // As they lie in memory: the cache is this machine's.
     let ids: &[u8] = bytemuck::cast_slice(split.all_ids());
-    let sum = Sha256::new().chain_update(&body).chain_update(ids).finalize();
+    let sum = Sha256::new()
+        .chain_update(&body)
+        .chain_update(ids)
+        .finalize();
 
     let folder = path.parent().context("a cache file lies in a folder")?;
     std::fs::create_dir_all(folder).map_err(|e| io_error(folder, e))?;
@@ -157,19 +184,34 @@ fn open(path: &Path) -> Result<TokenizedSplit> {
     // SAFETY: a cache file is only ever replaced by renaming, never written in place, so the mapped
     // bytes do not change while they are borrowed.
     let map = unsafe { Mmap::map(&file) }?;
-    ensure!(map.len() >= HEAD && map[..16] == MAGIC[..], "not a cache file");
+    ensure!(
+        map.len() >= HEAD && map[..16] == MAGIC[..],
+        "not a cache file"
+    );
     ensure!(Sha256::digest(&map[48..])[..] == map[16..48], "damaged");
     let number = |at: usize| word(&map, at) as usize | (word(&map, at + 4) as usize) << 32;
-    let rest_at = number(48).checked_mul(ROW).and_then(|n| n.checked_add(HEAD));
+    let rest_at = number(48)
+        .checked_mul(ROW)
+        .and_then(|n| n.checked_add(HEAD));
     let start = rest_at.and_then(|at| at.checked_add(number(56)));
-    let (Some(rest_at), Some(start)) = (rest_at, start) else { bail!("damaged") };
-    ensure!(start <= map.len() && start % 4 == 0 && map.len() % 4 == 0, "damaged");
+    let (Some(rest_at), Some(start)) = (rest_at, start) else {
+        bail!("damaged")
+    };
+    ensure!(
+        start <= map.len() && start % 4 == 0 && map.len() % 4 == 0,
+        "damaged"
+    );
     let mut rest: Rest = serde_json::from_slice(&map[rest_at..start])?;
     let mut names = std::mem::take(&mut rest.indices).into_iter();
-    let rows = map[HEAD..rest_at].chunks_exact(ROW).map(|row| parse(row, names.next()));
+    let rows = map[HEAD..rest_at]
+        .chunks_exact(ROW)
+        .map(|row| parse(row, names.next()));
     let rows: Vec<Row> = rows.collect();
     let ids = (map.len() - start) / 4;
-    ensure!(rows.last().map_or(0, |row| row.end as usize) == ids, "damaged");
+    ensure!(
+        rows.last().map_or(0, |row| row.end as usize) == ids,
+        "damaged"
+    );
     Ok(TokenizedSplit {
         ids: Ids::Mapped(map, start),
         rows,

@@ -66,7 +66,10 @@ pub fn lines<'a>(
         })),
         Format::LabelText => Box::new(numbered(text).map(|(number, line)| {
             let (label, text) = line.split_once(' ').unwrap_or((line, ""));
-            Ok(Line { number, fields: vec![label.into(), text.into()] })
+            Ok(Line {
+                number,
+                fields: vec![label.into(), text.into()],
+            })
         })),
         Format::Jsonl => Box::new(numbered(text).map(move |(number, line)| {
             let fields = json_fields(line, columns)
@@ -77,7 +80,9 @@ pub fn lines<'a>(
 }
 
 fn numbered(text: &str) -> impl Iterator<Item = (u32, &str)> {
-    let lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    let lines = text
+        .split('\n')
+        .map(|line| line.strip_suffix('\r').unwrap_or(line));
     (1..).zip(lines).filter(|(_, line)| !line.is_empty())
 }
 
@@ -95,7 +100,8 @@ fn csv_rows<'a>(text: &'a str, path: &'a Path) -> impl Iterator<Item = Result<Li
 }
 
 fn json_fields<'a>(line: &str, columns: &[&Column]) -> Result<Vec<Cow<'a, str>>, String> {
-    let row: Value = serde_json::from_str(line).map_err(|e| format!("not readable as JSON: {e}"))?;
+    let row: Value =
+        serde_json::from_str(line).map_err(|e| format!("not readable as JSON: {e}"))?;
     let Some(row) = row.as_object() else {
         return Err("not a JSON object".into());
     };
@@ -110,7 +116,10 @@ fn json_fields<'a>(line: &str, columns: &[&Column]) -> Result<Vec<Cow<'a, str>>,
             Some(_) => Err(format!("key `{name}` is neither a text nor a number")),
             None => {
                 let known: Vec<&str> = row.keys().map(String::as_str).collect();
-                Err(format!("no key `{name}`; there are {}", crate::config::yaml::list(&known)))
+                Err(format!(
+                    "no key `{name}`; there are {}",
+                    crate::config::yaml::list(&known)
+                ))
             }
         }
     };

@@ -20,7 +20,9 @@ impl Casing {
     pub fn for_each_word(self, text: &str, scratch: &mut String, mut word: impl FnMut(&str)) {
         scratch.clear();
         if text.is_ascii() {
-            let kept = text.chars().filter(|&c| is_ascii_space(c) || !c.is_ascii_control());
+            let kept = text
+                .chars()
+                .filter(|&c| is_ascii_space(c) || !c.is_ascii_control());
             scratch.extend(kept);
             if self.lower {
                 scratch.make_ascii_lowercase();
@@ -46,13 +48,18 @@ impl Casing {
     }
 
     fn normalize(self, text: &str, out: &mut String) {
-        let clean = text.chars().filter(|&c| c != '\u{fffd}' && (is_ascii_space(c) || !c.is_other()));
+        let clean = text
+            .chars()
+            .filter(|&c| c != '\u{fffd}' && (is_ascii_space(c) || !c.is_other()));
         let spaced = clean.flat_map(|c| {
             let gap = is_cjk(c).then_some(' ');
             gap.into_iter().chain([c]).chain(gap)
         });
         if self.strip_accents {
-            let bare = spaced.nfd().map(|(c, _)| c).filter(|c| !c.is_mark_nonspacing());
+            let bare = spaced
+                .nfd()
+                .map(|(c, _)| c)
+                .filter(|c| !c.is_mark_nonspacing());
             self.push_lower(bare, out);
         } else {
             self.push_lower(spaced, out);

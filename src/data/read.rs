@@ -74,7 +74,11 @@ pub fn read_split(task: &Task, data_dir: &Path, split: Split) -> Result<Rows> {
             });
         }
         if rows.examples.len() == from {
-            bail_input!("{}: no rows for the {split} split of {}", source.path.display(), task.name);
+            bail_input!(
+                "{}: no rows for the {split} split of {}",
+                source.path.display(),
+                task.name
+            );
         }
         rows.parts.push(Part {
             name: source.file.part.clone(),
@@ -93,9 +97,13 @@ pub fn read_input(task: &Task, bytes: &[u8], source: &str) -> Result<Rows> {
     let first = text.lines().next().unwrap_or("");
     let header: Vec<&str> = first.split('\t').collect();
     let named = |column: &Column| matches!(column, Column::Name(n) if header.contains(&n.as_str()));
-    let files = [Split::Test, Split::Dev, Split::Train].into_iter().filter_map(|s| task.files_of(s));
+    let files = [Split::Test, Split::Dev, Split::Train]
+        .into_iter()
+        .filter_map(|s| task.files_of(s));
     let layouts = files.flatten().map(|file| task.layout_of(file));
-    let known = layouts.into_iter().find(|l| l.text.is_some() && l.text_columns().iter().all(named));
+    let known = layouts
+        .into_iter()
+        .find(|l| l.text.is_some() && l.text_columns().iter().all(named));
     let layout = match known {
         Some(layout) => Layout {
             format: Some(Format::Tsv),
@@ -119,7 +127,10 @@ pub fn read_input(task: &Task, bytes: &[u8], source: &str) -> Result<Rows> {
     if rows.examples.is_empty() {
         bail_input!("{source}: no rows");
     }
-    rows.parts.push(Part { name: None, rows: 0..rows.examples.len() });
+    rows.parts.push(Part {
+        name: None,
+        rows: 0..rows.examples.len(),
+    });
     Ok(rows)
 }
 
@@ -136,9 +147,14 @@ struct IdFilter<'a> {
 
 impl<'a> IdFilter<'a> {
     fn read(source: &'a Source) -> Result<Option<IdFilter<'a>>> {
-        let (Some(Ids { columns, .. }), Some(path)) =
-            (source.file.keep_ids.as_ref().or(source.file.drop_ids.as_ref()), &source.ids)
-        else {
+        let (Some(Ids { columns, .. }), Some(path)) = (
+            source
+                .file
+                .keep_ids
+                .as_ref()
+                .or(source.file.drop_ids.as_ref()),
+            &source.ids,
+        ) else {
             return Ok(None);
         };
         let bytes = read_file(path)?;
@@ -146,7 +162,11 @@ impl<'a> IdFilter<'a> {
         let ids = lines(&text, Format::Tsv, &[], path)
             .map(|line| Ok(line?.fields.into_iter().map(Cow::into_owned).collect()))
             .collect::<Result<_>>()?;
-        Ok(Some(IdFilter { ids, keep: source.file.keep_ids.is_some(), columns }))
+        Ok(Some(IdFilter {
+            ids,
+            keep: source.file.keep_ids.is_some(),
+            columns,
+        }))
     }
 }
 
@@ -161,7 +181,13 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(task: &'a Task, layout: &'a Layout, labelled: bool, path: &'a Path) -> Reader<'a> {
-        Reader { task, layout, labelled, path, format: layout.format.unwrap_or_default() }
+        Reader {
+            task,
+            layout,
+            labelled,
+            path,
+            format: layout.format.unwrap_or_default(),
+        }
     }
 
     fn read(&self, bytes: &[u8], ids: Option<&IdFilter>, rows: &mut Rows) -> Result<()> {
@@ -177,17 +203,26 @@ impl<'a> Reader<'a> {
             _ => self.layout.label.as_ref().filter(|_| self.labelled),
         };
         let id_columns = ids.map_or(&[][..], |ids| ids.columns);
-        let wanted: Vec<&Column> =
-            texts.iter().chain(label).chain(&self.layout.index).chain(id_columns).collect();
+        let wanted: Vec<&Column> = texts
+            .iter()
+            .chain(label)
+            .chain(&self.layout.index)
+            .chain(id_columns)
+            .collect();
         let mut found = lines(text, self.format, &wanted, self.path).peekable();
         let header = match self.format {
-            Format::Tsv | Format::Csv if self.layout.header.unwrap_or(true) => found.next().transpose()?,
+            Format::Tsv | Format::Csv if self.layout.header.unwrap_or(true) => {
+                found.next().transpose()?
+            }
             _ => None,
         };
         // Where in a row the wanted columns lie, in their order.
         let places: Vec<usize> = match self.format {
             Format::Jsonl => (0..wanted.len()).collect(),
-            _ => wanted.iter().map(|c| self.place(c, header.as_ref())).collect::<Result<_>>()?,
+            _ => wanted
+                .iter()
+                .map(|c| self.place(c, header.as_ref()))
+                .collect::<Result<_>>()?,
         };
         let least = places.iter().max().map_or(0, |last| last + 1);
 
@@ -198,7 +233,11 @@ impl<'a> Reader<'a> {
             if fields.len() < least {
                 let reason = format!("{} columns, needs {least}", fields.len());
                 if self.layout.short_rows.unwrap_or_default() == ShortRows::Skip {
-                    rows.skipped.push(Skipped { file: self.path.into(), line: number, reason });
+                    rows.skipped.push(Skipped {
+                        file: self.path.into(),
+                        line: number,
+                        reason,
+                    });
                     continue;
                 }
                 bail_input!(
@@ -219,8 +258,18 @@ impl<'a> Reader<'a> {
                     continue;
                 }
             }
-            let label = label.filter(|_| self.labelled).map(|l| self.label(l, number)).transpose()?;
-            rows.examples.push(Example { text_a, text_b, label, index, file, line: number });
+            let label = label
+                .filter(|_| self.labelled)
+                .map(|l| self.label(l, number))
+                .transpose()?;
+            rows.examples.push(Example {
+                text_a,
+                text_b,
+                label,
+                index,
+                file,
+                line: number,
+            });
         }
         Ok(())
     }
@@ -232,16 +281,18 @@ impl<'a> Reader<'a> {
             (Column::Name(name), None) => {
                 bail_input!("{path}: no rows, not even a header with a column `{name}`")
             }
-            (Column::Name(name), Some(header)) => {
-                header.fields.iter().position(|field| field == name).ok_or_else(|| {
+            (Column::Name(name), Some(header)) => header
+                .fields
+                .iter()
+                .position(|field| field == name)
+                .ok_or_else(|| {
                     let known: Vec<&str> = header.fields.iter().map(|f| f.as_ref()).collect();
                     input_error!(
                         "{path}:{}: no column `{name}` in the header; there are {}",
                         header.number,
                         list(&known)
                     )
-                })
-            }
+                }),
         }
     }
 
@@ -253,7 +304,10 @@ impl<'a> Reader<'a> {
                 None => {
                     let names: Vec<&str> = names.iter().map(String::as_str).collect();
                     let (place, task) = (place(), &self.task.name);
-                    bail_input!("{place}: unknown label `{text}`; {task}'s are {}", list(&names))
+                    bail_input!(
+                        "{place}: unknown label `{text}`; {task}'s are {}",
+                        list(&names)
+                    )
                 }
             },
             Labels::Range { min, max } => match text.trim().parse::<f64>() {

@@ -29,7 +29,10 @@ pub fn sources<'t>(task: &'t Task, data_dir: &Path, split: Split) -> Result<Vec<
     let Some(files) = task.files_of(of) else {
         bail_input!("task {} has no {split} split", task.name);
     };
-    files.iter().map(|file| source(task, data_dir, of, file)).collect()
+    files
+        .iter()
+        .map(|file| source(task, data_dir, of, file))
+        .collect()
 }
 
 fn source<'t>(task: &Task, data_dir: &Path, of: Split, file: &'t File) -> Result<Source<'t>> {
@@ -45,11 +48,20 @@ fn source<'t>(task: &Task, data_dir: &Path, of: Split, file: &'t File) -> Result
                     )
                 })
             });
-            return Ok(Source { file, path, ids: ids.transpose()?, of });
+            return Ok(Source {
+                file,
+                path,
+                ids: ids.transpose()?,
+                of,
+            });
         }
         next = file.otherwise.as_deref();
     }
-    let other = file.otherwise.as_ref().map(|o| format!(" (or {})", o.path)).unwrap_or_default();
+    let other = file
+        .otherwise
+        .as_ref()
+        .map(|o| format!(" (or {})", o.path))
+        .unwrap_or_default();
     let wanted = data_dir.join(&task.folder).join(&file.path);
     if !data_dir.is_dir() {
         return Err(io_error(data_dir, std::io::ErrorKind::NotFound.into()));

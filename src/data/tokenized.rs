@@ -56,7 +56,12 @@ impl TokenizedSplit {
     }
 
     /// Tokenises what [`super::read_split`] read.
-    pub fn from_rows(rows: Rows, tokenizer: &Tokenizer, max_length: usize, progress: Progress) -> Self {
+    pub fn from_rows(
+        rows: Rows,
+        tokenizer: &Tokenizer,
+        max_length: usize,
+        progress: Progress,
+    ) -> Self {
         TokenizedSplit {
             parts: rows.parts,
             files: rows.files,
@@ -76,7 +81,11 @@ impl TokenizedSplit {
 
     /// Token ids of a row, special tokens included; no padding.
     pub fn ids(&self, row: usize) -> &[i32] {
-        let start = if row == 0 { 0 } else { self.rows[row - 1].end as usize };
+        let start = if row == 0 {
+            0
+        } else {
+            self.rows[row - 1].end as usize
+        };
         &self.all_ids()[start..self.rows[row].end as usize]
     }
 
@@ -146,7 +155,8 @@ fn tokenize(
             let mut ids = Vec::new();
             let mut rows = Vec::with_capacity(chunk.len());
             for e in chunk {
-                let encoded = tokenizer.encode_with(words, &e.text_a, e.text_b.as_deref(), max_length);
+                let encoded =
+                    tokenizer.encode_with(words, &e.text_a, e.text_b.as_deref(), max_length);
                 ids.extend_from_slice(&encoded.ids);
                 rows.push(Row {
                     end: ids.len() as u64,
@@ -168,11 +178,17 @@ fn tokenize(
     for (chunk_ids, chunk_rows) in chunks {
         let start = ids.len() as u64;
         ids.extend_from_slice(&chunk_ids);
-        rows.extend(chunk_rows.into_iter().map(|row| Row { end: start + row.end, ..row }));
+        rows.extend(chunk_rows.into_iter().map(|row| Row {
+            end: start + row.end,
+            ..row
+        }));
     }
     TokenizedSplit {
         ids: Ids::Owned(ids),
-        parts: vec![Part { name: None, rows: 0..rows.len() }],
+        parts: vec![Part {
+            name: None,
+            rows: 0..rows.len(),
+        }],
         rows,
         files: Vec::new(),
         skipped: Vec::new(),

@@ -127,7 +127,11 @@ impl Tokenizer {
             let full_length = ids.len() + 1;
             ids.truncate(max_length.saturating_sub(1).max(1));
             ids.push(sep);
-            return Encoded { second_segment_at: ids.len(), ids, full_length };
+            return Encoded {
+                second_segment_at: ids.len(),
+                ids,
+                full_length,
+            };
         };
         let mut second = Vec::new();
         self.push_text(words, b, &mut second);
@@ -139,7 +143,11 @@ impl Tokenizer {
         let second_segment_at = ids.len();
         ids.extend_from_slice(&second[..keep_b]);
         ids.push(sep);
-        Encoded { ids, second_segment_at, full_length }
+        Encoded {
+            ids,
+            second_segment_at,
+            full_length,
+        }
     }
 
     fn push_text(&self, words: &mut Words, text: &str, ids: &mut Vec<i32>) {
@@ -159,22 +167,41 @@ impl Tokenizer {
         self.push_words(words, rest, ids);
     }
 
+    fn word_ids(&self, word: &str) -> Box<[i32]> {
+        let pieces = self.word_piece.tokenize(word);
+        // Among all of Unicode there are 339 rare characters at which rust_tokenizers' newer tables
+        // split a word that `tokenizers` keeps whole; no vocabulary has them, so it is unknown.
+        if !spell(&pieces, word) {
+            return [self.special[1]].into();
+        }
+        let ids = self.word_piece.convert_tokens_to_ids(&pieces);
+        ids.into_iter().map(|id| id as i32).collect()
+    }
+
     fn push_words(&self, words: &mut Words, text: &str, ids: &mut Vec<i32>) {
         let Words { known, scratch } = words;
         if known.len() > MOST_WORDS {
             known.clear();
         }
-        self.casing.for_each_word(text, scratch, |word| match known.get(word) {
-            Some(found) => ids.extend_from_slice(found),
-            None => {
-                let pieces = self.word_piece.tokenize(word);
-                let found = self.word_piece.convert_tokens_to_ids(&pieces);
-                let found: Box<[i32]> = found.into_iter().map(|id| id as i32).collect();
-                ids.extend_from_slice(&found);
-                known.insert(word.into(), found);
-            }
-        });
+        self.casing
+            .for_each_word(text, scratch, |word| match known.get(word) {
+                Some(found) => ids.extend_from_slice(found),
+                None => {
+                    let found = self.word_ids(word);
+                    ids.extend_from_slice(&found);
+                    known.insert(word.into(), found);
+                }
+            });
     }
+}
+
+/// Whether the pieces are WordPiece's of this one word, and not of several.
+fn spell(pieces: &[String], word: &str) -> bool {
+    let Some((first, rest)) = pieces.split_first() else {
+        return false;
+    };
+    let letters: usize = rest.iter().map(|p| p.len().saturating_sub(2)).sum();
+    rest.iter().all(|p| p.starts_with("##")) && first.len() + letters == word.len()
 }
 
 /// How much of two texts of `a` and `b` tokens stays within `most` in all: the longer is cut until
@@ -184,7 +211,11 @@ fn longest_first(a: usize, b: usize, most: usize) -> (usize, usize) {
         return (a, b);
     }
     let short = a.min(b);
-    let long = if short > most { short } else { short.max(most - short) };
+    let long = if short > most {
+        short
+    } else {
+        short.max(most - short)
+    };
     let (short, long) = if short + long > most {
         (most / 2, most / 2 + most % 2)
     } else {
@@ -214,17 +245,28 @@ fn read_vocabulary(folder: &Path, full: &Value) -> Result<(HashMap<String, i64>,
             let place = path.display().to_string();
             let text = String::from_utf8(bytes)
                 .map_err(|_| input_error!("{place}: not UTF-8; fetch the vocabulary again"))?;
-            let tokens = text.strip_suffix('\n').unwrap_or(&text).split('\n').enumerate();
-            let values = tokens.map(|(id, token)| (token.trim_end().to_string(), id as i64)).collect();
+            let tokens = text
+                .strip_suffix('\n')
+                .unwrap_or(&text)
+                .split('\n')
+                .enumerate();
+            let values = tokens
+                .map(|(id, token)| (token.trim_end().to_string(), id as i64))
+                .collect();
             Ok((values, place))
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             let place = folder.join("tokenizer.json").display().to_string();
             let Some(vocabulary) = full["model"]["vocab"].as_object() else {
-                bail_input!("{}: no vocab.txt (nor tokenizer.json) in this folder", folder.display());
+                bail_input!(
+                    "{}: no vocab.txt (nor tokenizer.json) in this folder",
+                    folder.display()
+                );
             };
             let ids = vocabulary.iter();
-            let values = ids.map(|(token, id)| Some((token.clone(), id.as_i64()?))).collect();
+            let values = ids
+                .map(|(token, id)| Some((token.clone(), id.as_i64()?)))
+                .collect();
             match values {
                 Some(values) => Ok((values, place)),
                 None => bail_input!("{place}: key `model.vocab` has an id that is no whole number"),
@@ -237,15 +279,23 @@ fn read_vocabulary(folder: &Path, full: &Value) -> Result<(HashMap<String, i64>,
 fn casing(folder: &Path, config: &Value, full: &Value) -> Casing {
     let normalizer = &full["normalizer"];
     let say = |key: &str, other: &str| {
-        config.get(key).and_then(Value::as_bool).or_else(|| normalizer[other].as_bool())
+        config
+            .get(key)
+            .and_then(Value::as_bool)
+            .or_else(|| normalizer[other].as_bool())
     };
     let cased_by_name = || {
-        let name = folder.file_name().map(|n| n.to_string_lossy().to_lowercase());
+        let name = folder
+            .file_name()
+            .map(|n| n.to_string_lossy().to_lowercase());
         name.is_some_and(|n| n.contains("cased") && !n.contains("uncased"))
     };
     let lower = say("do_lower_case", "lowercase").unwrap_or_else(|| !cased_by_name());
     let strip_accents = say("strip_accents", "strip_accents").unwrap_or(lower);
-    Casing { lower, strip_accents }
+    Casing {
+        lower,
+        strip_accents,
+    }
 }
 
 fn fingerprint(values: &HashMap<String, i64>, casing: Casing) -> String {

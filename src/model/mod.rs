@@ -1,1 +1,3 @@
-//! TODO
+//! The model.
+
+pub mod encoder_dir;

@@ -135,11 +135,17 @@ impl<'de> Deserialize<'de> for SplitFiles {
             fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
                 f.write_str("a file (`path: …`) or a list of files")
             }
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, seq: A) -> Result<SplitFiles, A::Error> {
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                self,
+                seq: A,
+            ) -> Result<SplitFiles, A::Error> {
                 let seq = serde::de::value::SeqAccessDeserializer::new(seq);
                 Vec::deserialize(seq).map(SplitFiles)
             }
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<SplitFiles, A::Error> {
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                map: A,
+            ) -> Result<SplitFiles, A::Error> {
                 let map = serde::de::value::MapAccessDeserializer::new(map);
                 File::deserialize(map).map(|file| SplitFiles(vec![file]))
             }
@@ -196,9 +202,17 @@ mod tests {
     fn splitmix64_gives_the_published_sequence() {
         // The reference implementation's first outputs for seed 1234567.
         let gamma = 0x9e37_79b9_7f4a_7c15_u64;
-        let outputs: Vec<u64> =
-            (0..3).map(|i| splitmix64(1234567u64.wrapping_add(gamma.wrapping_mul(i)))).collect();
-        assert_eq!(outputs, [6457827717110365317, 3203168211198807973, 9817491932198370423]);
+        let outputs: Vec<u64> = (0..3)
+            .map(|i| splitmix64(1234567u64.wrapping_add(gamma.wrapping_mul(i))))
+            .collect();
+        assert_eq!(
+            outputs,
+            [
+                6457827717110365317,
+                3203168211198807973,
+                9817491932198370423
+            ]
+        );
     }
 
     #[test]

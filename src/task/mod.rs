@@ -17,7 +17,19 @@ use layout::{Cut, File, Files, Format, Layout};
 use metric::Metric;
 
 /// A part of a task's data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
     Train,
@@ -76,7 +88,9 @@ impl<'de> Deserialize<'de> for Labels {
                 let Range { min, max } = serde_yaml::from_value(map).map_err(D::Error::custom)?;
                 Ok(Labels::Range { min, max })
             }
-            _ => Err(D::Error::custom("expected a list of labels or `{min: …, max: …}`")),
+            _ => Err(D::Error::custom(
+                "expected a list of labels or `{min: …, max: …}`",
+            )),
         }
     }
 }
@@ -136,8 +150,25 @@ macro_rules! built_in {
 }
 
 built_in!(
-    "CoLA", "SST-2", "MRPC", "STS-B", "QQP", "MNLI", "QNLI", "RTE", "WNLI", "AX", "MR", "CR",
-    "SUBJ", "MPQA", "SST", "TREC", "DemoSentiment", "DemoParaphrase", "DemoSimilarity",
+    "CoLA",
+    "SST-2",
+    "MRPC",
+    "STS-B",
+    "QQP",
+    "MNLI",
+    "QNLI",
+    "RTE",
+    "WNLI",
+    "AX",
+    "MR",
+    "CR",
+    "SUBJ",
+    "MPQA",
+    "SST",
+    "TREC",
+    "DemoSentiment",
+    "DemoParaphrase",
+    "DemoSimilarity",
 );
 
 impl Task {
@@ -176,7 +207,11 @@ impl Task {
     /// does not.
     pub fn from_yaml(text: &str, source: &str) -> Result<Task> {
         let file: TaskFile = yaml::from_str(text, source)?;
-        let stem = || Path::new(source).file_stem().map(|s| s.to_string_lossy().into_owned());
+        let stem = || {
+            Path::new(source)
+                .file_stem()
+                .map(|s| s.to_string_lossy().into_owned())
+        };
         let name = file
             .name
             .or_else(stem)
@@ -254,7 +289,10 @@ impl Task {
         let fail = |key: &str, what: String| Err(input_error!("{source}: key `{key}`: {what}"));
         match &self.labels {
             Labels::Classes(names) if names.len() < 2 => {
-                return fail("labels", "needs at least two labels, or `{min: …, max: …}`".into());
+                return fail(
+                    "labels",
+                    "needs at least two labels, or `{min: …, max: …}`".into(),
+                );
             }
             Labels::Classes(names) => {
                 let mut sorted = names.clone();
@@ -269,14 +307,19 @@ impl Task {
             Labels::Range { .. } => {}
         }
         if self.is_regression() != (self.loss == Loss::MeanSquaredError) {
-            return fail("loss", "cross_entropy is for classes, mean_squared_error for a range".into());
+            return fail(
+                "loss",
+                "cross_entropy is for classes, mean_squared_error for a range".into(),
+            );
         }
         if self.metrics.is_empty() {
             return fail("metrics", "needs at least one metric".into());
         }
         for &metric in &self.metrics {
-            let for_numbers =
-                matches!(metric, Metric::Pearson | Metric::Spearman | Metric::MeanSquaredError);
+            let for_numbers = matches!(
+                metric,
+                Metric::Pearson | Metric::Spearman | Metric::MeanSquaredError
+            );
             if for_numbers != self.is_regression() {
                 let name = serde_yaml::to_string(&metric).unwrap_or_default();
                 let kind = if for_numbers { "a range" } else { "classes" };
@@ -288,7 +331,10 @@ impl Task {
                 return fail("split.dev", "must lie between 0 and 1".into());
             }
             if self.files.train.is_none() || self.files.dev.is_some() {
-                return fail("split", "cuts dev out of files.train, where files.dev is not given".into());
+                return fail(
+                    "split",
+                    "cuts dev out of files.train, where files.dev is not given".into(),
+                );
             }
         }
         if !Split::ALL.iter().any(|&s| self.has_split(s)) {
@@ -321,25 +367,40 @@ impl Task {
                 return fail(&key("text"), "say which column holds the text".into());
             }
             if file.labelled && label.is_none() {
-                return fail(&key("label"), "say which column holds the label, or `labelled: false`".into());
+                return fail(
+                    &key("label"),
+                    "say which column holds the label, or `labelled: false`".into(),
+                );
             }
         }
-        let by_name = format == Format::Jsonl || layout.header.unwrap_or(format != Format::LabelText);
+        let by_name =
+            format == Format::Jsonl || layout.header.unwrap_or(format != Format::LabelText);
         for column in texts.iter().chain(label).chain(index) {
             match column {
-                layout::Column::Number(0) => return fail(&key("text"), "columns count from 1".into()),
+                layout::Column::Number(0) => {
+                    return fail(&key("text"), "columns count from 1".into())
+                }
                 layout::Column::Name(name) if !by_name => {
-                    return fail(&key("text"), format!("`{name}`: without a header, give numbers"));
+                    return fail(
+                        &key("text"),
+                        format!("`{name}`: without a header, give numbers"),
+                    );
                 }
                 layout::Column::Number(n) if format == Format::Jsonl => {
-                    return fail(&key("text"), format!("{n}: JSON lines have keys, not numbers"));
+                    return fail(
+                        &key("text"),
+                        format!("{n}: JSON lines have keys, not numbers"),
+                    );
                 }
                 _ => {}
             }
         }
         if let Some(label) = &layout.encoding {
             if encoding_rs::Encoding::for_label(label.as_bytes()).is_none() {
-                return fail(&key("encoding"), format!("`{label}` is no encoding; try windows-1252"));
+                return fail(
+                    &key("encoding"),
+                    format!("`{label}` is no encoding; try windows-1252"),
+                );
             }
         }
         match &file.otherwise {
