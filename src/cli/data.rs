@@ -1,7 +1,7 @@
 //! `covalign data`: what is in a data folder, and whether it can be used.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -144,7 +144,7 @@ impl TaskReport {
                 Ok(found) => found,
                 // Test files are not needed for training.
                 Err(_) if split == Split::Test => {
-                    report.absent.push(format!("{split} (not there)"));
+                    report.absent.push(format!("{split}: not there"));
                     continue;
                 }
                 Err(e) => {
@@ -193,7 +193,13 @@ impl TaskReport {
         for file in &self.files {
             let (rows, mut row) = (file.lengths.len(), Vec::new());
             row.push(file.split.to_string());
-            row.push(file.name(&task.folder));
+            row.push(
+                file.path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned(),
+            );
             row.push(rows.to_string());
             row.push(self.size(file));
             row.push(file.label_summary(&task.labels));
@@ -222,12 +228,15 @@ impl TaskReport {
     fn size(&self, file: &FileReport) -> String {
         // The two sides of a cut are in one file.
         let of_file = |other: &&FileReport| other.cut && other.path == file.path;
-        let rows: usize = self
-            .files
-            .iter()
-            .filter(of_file)
-            .map(|f| f.lengths.len())
-            .sum();
+        let rows: usize = match file.cut {
+            true => self
+                .files
+                .iter()
+                .filter(of_file)
+                .map(|f| f.lengths.len())
+                .sum(),
+            false => file.lengths.len(),
+        };
         match file.official {
             None => String::new(),
             Some(n) if n == rows && file.cut => "yes, cut".to_string(),
@@ -277,43 +286,44 @@ impl FileReport {
         }
     }
 
-    fn name(&self, folder: &str) -> String {
-        let name = self
-            .path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let inside = self
-            .path
-            .parent()
-            .and_then(Path::file_name)
-            .is_some_and(|p| p == folder);
-        if inside {
-            format!("{folder}/{name}")
-        } else {
-            name
-        }
-    }
-
     fn label_summary(&self, labels: &Labels) -> String {
         match labels {
             _ if self.values.is_empty() => "none".to_string(),
             Labels::Classes(names) => {
                 let count = |(class, name): (usize, &String)| {
-                    format!("{name} {}", self.labels.get(&class).unwrap_or(&0))
+                    format!("{name}:{}", self.labels.get(&class).unwrap_or(&0))
                 };
                 names
                     .iter()
                     .enumerate()
                     .map(count)
                     .collect::<Vec<_>>()
-                    .join(", ")
+                    .join(" ")
             }
             Labels::Range { .. } => {
                 format!("mean {:.2}", mean(self.values.iter().map(|&v| v.into())))
             }
         }
+    }
+
+    /// Shares of the labels, or their mean.
+    fn balance(&self, labels: &Labels) -> String {
+        let Labels::Classes(names) = labels else {
+            return self.label_summary(labels);
+        };
+        let share = |(class, name): (usize, &String)| {
+            let count = *self.labels.get(&class).unwrap_or(&0) as f64;
+            format!(
+                "{name}:{:.0}%",
+                100.0 * count / self.values.len().max(1) as f64
+            )
+        };
+        names
+            .iter()
+            .enumerate()
+            .map(share)
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     fn print_skipped(&self) {
@@ -370,27 +380,6 @@ fn print_stats(found: &[TaskReport]) {
         ]);
     }
     println!("{table}");
-}
-
-impl FileReport {
-    fn balance(&self, labels: &Labels) -> String {
-        let Labels::Classes(names) = labels else {
-            return self.label_summary(labels);
-        };
-        let share = |(class, name): (usize, &String)| {
-            let count = *self.labels.get(&class).unwrap_or(&0) as f64;
-            format!(
-                "{name} {:.0}%",
-                100.0 * count / self.values.len().max(1) as f64
-            )
-        };
-        names
-            .iter()
-            .enumerate()
-            .map(share)
-            .collect::<Vec<_>>()
-            .join(", ")
-    }
 }
 
 fn new_table(header: &[&str]) -> Table {

@@ -11,24 +11,20 @@ use crate::input_error;
 /// ``FILE:LINE: key `training.lerning_rate`: unknown key; did you mean `learning_rate`?``
 pub fn from_str<T: DeserializeOwned>(text: &str, source: &str) -> Result<T> {
     serde_path_to_error::deserialize(serde_yaml::Deserializer::from_str(text))
-        .map_err(|e| explain(e, text, source))
+        .map_err(|e| explain(e, source))
 }
 
 /// As [`from_str`] for a tree that was read before, and has no lines any more.
 pub fn from_value<T: DeserializeOwned>(value: Value, source: &str) -> Result<T> {
-    serde_path_to_error::deserialize(value).map_err(|e| explain(e, "", source))
+    serde_path_to_error::deserialize(value).map_err(|e| explain(e, source))
 }
 
-fn explain(error: Error<serde_yaml::Error>, text: &str, source: &str) -> anyhow::Error {
+fn explain(error: Error<serde_yaml::Error>, source: &str) -> anyhow::Error {
     let path = error.path().to_string();
     let (message, location) = (error.inner().to_string(), error.inner().location());
     let message = without_place(&message, &path);
     let parts = unknown(message);
-    let line = match parts {
-        Some((key, _)) => line_of_key(text, key, location.map_or(1, |l| l.line())),
-        None => location.map(|l| l.line()),
-    };
-    let place = line.map_or(source.to_string(), |line| format!("{source}:{line}"));
+    let place = location.map_or(source.to_string(), |l| format!("{source}:{}", l.line()));
     match parts {
         Some((key, known)) => {
             let parent = path
@@ -71,23 +67,6 @@ fn unknown(message: &str) -> Option<(&str, Vec<&str>)> {
     let mut quoted = message[start..].split('`');
     let name = quoted.next()?;
     Some((name, quoted.skip(1).step_by(2).collect()))
-}
-
-/// The first line, at or after `from`, that has `key` as a key or value: the parser's own place is
-/// that of the mapping around it.
-fn line_of_key(text: &str, key: &str, from: usize) -> Option<usize> {
-    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-    let has_key = |line: &str| {
-        let line = line.split(" #").next().unwrap_or(line);
-        line.match_indices(key).any(|(at, _)| {
-            !line[..at].ends_with(is_word) && !line[at + key.len()..].starts_with(is_word)
-        })
-    };
-    text.lines()
-        .enumerate()
-        .skip(from.saturating_sub(1))
-        .find(|(_, line)| has_key(line))
-        .map(|(i, _)| i + 1)
 }
 
 /// "did you mean `a`?", or all the known names when none is near.
