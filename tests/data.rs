@@ -708,7 +708,7 @@ fn the_demonstration_set_is_the_same_every_time_and_readable() {
         assert!(status.expect("python3").success());
     }
     for name in ["DemoSentiment", "DemoParaphrase", "DemoSimilarity"] {
-        for (split, rows) in [(Split::Train, 400), (Split::Dev, 120)] {
+        for (split, rows) in [(Split::Train, 500), (Split::Dev, 120)] {
             let file = format!("{name}/{split}.tsv");
             let bytes = made
                 .each_ref()
