@@ -9,6 +9,7 @@
 //! - [`data`]: reading, tokenising, caching, batching, sampling over tasks.
 //! - [`model`]: encoder (rust-bert), alignment, heads, weights in and out.
 //! - [`train`]: the loop, optimiser, schedule, precision, checkpoints.
+//! - [`transfer`]: strategies made of runs.
 //! - [`telemetry`]: TensorBoard, progress, JSONL.
 //! - [`libtorch`]: the one unsafe room: a small C++ shim for what tch lacks.
 //! - [`error`]: which failures are the user's to mend, and exit codes.
@@ -22,3 +23,4 @@ pub mod model;
 pub mod task;
 pub mod telemetry;
 pub mod train;
+pub mod transfer;

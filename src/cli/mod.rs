@@ -1,4 +1,51 @@
 //! A file per command; the only room that prints.
 
+pub mod data;
 pub mod doctor;
 pub mod encoder;
+pub mod evaluate;
+pub mod predict;
+pub mod saved_run;
+pub mod table;
+pub mod train;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Fine-tunes BERT on several tasks at once, each through its own alignment matrix
+#[derive(Debug, Parser)]
+#[command(name = "covalign", version, max_term_width = 100)]
+#[command(after_help = "Exit code: 0 done, 1 failed while running, 2 wrong use or input, \
+130 stopped by Ctrl-C.")]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(train::TrainArgs),
+    Evaluate(evaluate::EvaluateArgs),
+    Predict(predict::PredictArgs),
+    /// Check data and count what is in it
+    #[command(subcommand)]
+    Data(data::DataCommand),
+    /// Fetch encoders and look at them
+    #[command(subcommand)]
+    Encoder(encoder::EncoderCommand),
+    /// Say what covalign finds on this machine, and what is missing
+    #[command(after_help = "Example:\n  covalign doctor")]
+    Doctor,
+}
+
+/// Does what the command line asks for.
+pub fn run(arguments: Arguments) -> Result<()> {
+    match arguments.command {
+        Command::Train(args) => train::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Predict(args) => predict::run(args),
+        Command::Data(command) => data::run(command),
+        Command::Encoder(command) => encoder::run(command),
+        Command::Doctor => doctor::run(),
+    }
+}

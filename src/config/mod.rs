@@ -455,3 +455,5 @@ fn apply_override(root: &mut Value, item: &str) -> Result<Config> {
     *place = new;
     yaml::from_value(root.clone(), &shown)
 }
+
+pub mod yaml;

@@ -1,9 +1,178 @@
-//! TEMP
+//! YAML to structs, with errors that name the file, the line and the key.
+
 use anyhow::Result;
 use serde::de::DeserializeOwned;
+use serde_path_to_error::Error;
+use serde_yaml::Value;
+
+use crate::input_error;
+
+/// Reads `text`; `source` (a file's name) opens the message of an error:
+/// ``FILE:LINE: key `training.lerning_rate`: unknown key; did you mean `learning_rate`?``
 pub fn from_str<T: DeserializeOwned>(text: &str, source: &str) -> Result<T> {
-    serde_yaml::from_str(text).map_err(|e| crate::input_error!("{source}: {e}"))
+    serde_path_to_error::deserialize(serde_yaml::Deserializer::from_str(text))
+        .map_err(|e| explain(e, source))
 }
-pub fn from_value<T: DeserializeOwned>(value: serde_yaml::Value, source: &str) -> Result<T> {
-    serde_yaml::from_value(value).map_err(|e| crate::input_error!("{source}: {e}"))
+
+/// As [`from_str`] for a tree that was read before, and has no lines any more.
+pub fn from_value<T: DeserializeOwned>(value: Value, source: &str) -> Result<T> {
+    serde_path_to_error::deserialize(value).map_err(|e| explain(e, source))
+}
+
+fn explain(error: Error<serde_yaml::Error>, source: &str) -> anyhow::Error {
+    let path = error.path().to_string();
+    let (message, location) = (error.inner().to_string(), error.inner().location());
+    let message = without_place(&message, &path);
+    let parts = unknown(message);
+    let place = location.map_or(source.to_string(), |l| format!("{source}:{}", l.line()));
+    match parts {
+        Some((key, known)) => {
+            let parent = path
+                .strip_suffix(key)
+                .unwrap_or(&path)
+                .trim_end_matches('.');
+            let shown = match parent {
+                "" | "." => key.to_string(),
+                parent => format!("{parent}.{key}"),
+            };
+            let what = if message.starts_with("unknown variant") {
+                format!(
+                    "key `{}`: unknown value `{key}`",
+                    path.trim_end_matches(".?")
+                )
+            } else {
+                format!("key `{shown}`: unknown key `{key}`")
+            };
+            input_error!("{place}: {what}; {}", suggest(key, &known))
+        }
+        None if matches!(path.as_str(), "." | "" | "?") => input_error!("{place}: {message}"),
+        None => input_error!("{place}: key `{path}`: {message}"),
+    }
+}
+
+/// serde_yaml's message without the path in front and "at line 3 column 5" behind.
+fn without_place<'a>(message: &'a str, path: &str) -> &'a str {
+    let message = message.split(" at line ").next().unwrap_or(message);
+    message
+        .strip_prefix(path)
+        .and_then(|m| m.strip_prefix(": "))
+        .unwrap_or(message)
+}
+
+/// The offending name of serde's "unknown field `x`, expected one of `a`, `b`", and the known ones.
+fn unknown(message: &str) -> Option<(&str, Vec<&str>)> {
+    let start = ["unknown field `", "unknown variant `"]
+        .iter()
+        .find_map(|mark| message.find(mark).map(|at| at + mark.len()))?;
+    let mut quoted = message[start..].split('`');
+    let name = quoted.next()?;
+    Some((name, quoted.skip(1).step_by(2).collect()))
+}
+
+/// "did you mean `a`?", or all the known names when none is near.
+pub fn suggest(name: &str, known: &[&str]) -> String {
+    let nearest = known
+        .iter()
+        .map(|k| {
+            (
+                strsim::damerau_levenshtein(&name.to_lowercase(), &k.to_lowercase()),
+                k,
+            )
+        })
+        .min();
+    match nearest {
+        Some((distance, k)) if distance <= 2.max(name.len() / 3) => format!("did you mean `{k}`?"),
+        Some(_) => format!("known are {}", list(known)),
+        None => "none is known here".to_string(),
+    }
+}
+
+/// `a`, `b`, `c`, as errors show names.
+pub fn list(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
+    quoted.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    struct Root {
+        #[serde(default)]
+        seed: u64,
+        #[serde(default)]
+        method: Option<Method>,
+        training: Option<Training>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    struct Training {
+        learning_rate: f64,
+        epochs: Option<u32>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Method {
+        Single,
+        Aligned,
+    }
+
+    fn message(text: &str) -> String {
+        let error = from_str::<Root>(text, "a.yaml").expect_err(text);
+        assert_eq!(crate::error::exit_code(&error), 2);
+        error.to_string()
+    }
+
+    #[test]
+    fn an_unknown_key_names_its_line_and_the_nearest_known_key() {
+        assert_eq!(
+            message("seed: 1\ntraining:\n  epochs: 1\n  lerning_rate: 1\n"),
+            "a.yaml:4: key `training.lerning_rate`: unknown key `lerning_rate`; \
+             did you mean `learning_rate`?"
+        );
+        assert_eq!(
+            message("# sed\nsed: 1\n"),
+            "a.yaml:2: key `sed`: unknown key `sed`; did you mean `seed`?"
+        );
+        assert_eq!(
+            message("training: {learning_rate: 1, horizontal: 2}\n"),
+            "a.yaml:1: key `training.horizontal`: unknown key `horizontal`; \
+             known are `learning_rate`, `epochs`"
+        );
+    }
+
+    #[test]
+    fn a_wrong_type_or_value_names_its_key_and_line() {
+        assert_eq!(
+            message("seed: 1\ntraining:\n  learning_rate: fast\n"),
+            "a.yaml:3: key `training.learning_rate`: invalid type: string \"fast\", expected f64"
+        );
+        assert_eq!(
+            message("seed: 1\nmethod: alined\n"),
+            "a.yaml:2: key `method`: unknown value `alined`; did you mean `aligned`?"
+        );
+        assert!(message("training: {}\n").contains("key `training`: missing field `learning_rate`"));
+    }
+
+    #[test]
+    fn broken_yaml_names_its_line() {
+        let text = message("seed: 1\n\tmethod: single\n");
+        assert!(text.starts_with("a.yaml:2: "), "{text}");
+    }
+
+    #[test]
+    fn a_tree_without_lines_names_its_key() {
+        let value: Value = serde_yaml::from_str("training: {learning_rate: [1]}").expect("YAML");
+        let error = from_value::<Root>(value, "--set x").expect_err("a list");
+        assert!(error
+            .to_string()
+            .starts_with("--set x: key `training.learning_rate`: invalid type"));
+    }
 }

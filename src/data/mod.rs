@@ -1,11 +1,18 @@
 //! Reading, tokenising, caching, batching, sampling over tasks.
 
 pub mod batch;
+pub mod cache;
+pub mod lines;
+pub mod normalize;
+pub mod read;
 pub mod sampling;
+pub mod sources;
+pub mod tokenized;
+pub mod tokenizer;
 
+pub use crate::task::Split;
 pub use batch::Batch;
-pub struct TokenizedSplit;
-impl TokenizedSplit {
-    pub fn ids(&self, _: usize) -> &[i32] { &[] }
-    pub fn second_segment_at(&self, _: usize) -> usize { 0 }
-}
+pub use cache::{load_split, load_split_with};
+pub use read::{read_input, read_split, Example, Part, Rows, Skipped};
+pub use tokenized::TokenizedSplit;
+pub use tokenizer::{Encoded, Tokenizer};

@@ -2,4 +2,410 @@
 //!
 //! A task is one YAML file (see `configs/tasks`); adding one takes no Rust.
 
+pub mod layout;
 pub mod metric;
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::config::yaml;
+use crate::error::io_error;
+use crate::{bail_input, input_error};
+use layout::{Cut, File, Files, Format, Layout};
+use metric::Metric;
+
+/// A part of a task's data.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    Train,
+    Dev,
+    Test,
+}
+
+impl Split {
+    pub const ALL: [Split; 3] = [Split::Train, Split::Dev, Split::Test];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Dev => "dev",
+            Split::Test => "test",
+        }
+    }
+}
+
+impl std::fmt::Display for Split {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a task predicts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Labels {
+    /// One of these, named as in the files, in the order of a submission.
+    Classes(Vec<String>),
+    /// A real number; predictions are clipped to the range.
+    Range { min: f64, max: f64 },
+}
+
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Range {
+            min: f64,
+            max: f64,
+        }
+        match serde_yaml::Value::deserialize(deserializer)? {
+            serde_yaml::Value::Sequence(items) => items
+                .into_iter()
+                .map(|item| match item {
+                    serde_yaml::Value::String(s) => Ok(s),
+                    serde_yaml::Value::Number(n) => Ok(n.to_string()),
+                    serde_yaml::Value::Bool(b) => Ok(b.to_string()),
+                    _ => Err(D::Error::custom("a label must be a word or a number")),
+                })
+                .collect::<Result<_, _>>()
+                .map(Labels::Classes),
+            map @ serde_yaml::Value::Mapping(_) => {
+                let Range { min, max } = serde_yaml::from_value(map).map_err(D::Error::custom)?;
+                Ok(Labels::Range { min, max })
+            }
+            _ => Err(D::Error::custom(
+                "expected a list of labels or `{min: …, max: …}`",
+            )),
+        }
+    }
+}
+
+/// What training minimises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    CrossEntropy,
+    MeanSquaredError,
+}
+
+/// A task, as its YAML file says.
+#[derive(Debug, Clone)]
+pub struct Task {
+    pub name: String,
+    /// The question in a line.
+    pub title: String,
+    /// The sub-folder of the data folder where its files lie; they may also lie in the data folder.
+    pub folder: String,
+    pub labels: Labels,
+    pub metrics: Vec<Metric>,
+    pub loss: Loss,
+    /// The task whose head it is evaluated with, as AX with MNLI's.
+    pub head_of: Option<String>,
+    files: Files,
+    layout: Layout,
+    cut: Option<Cut>,
+    source: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TaskFile {
+    name: Option<String>,
+    #[serde(default)]
+    title: String,
+    folder: Option<String>,
+    labels: Labels,
+    metrics: Vec<Metric>,
+    loss: Option<Loss>,
+    head_of: Option<String>,
+    #[serde(default)]
+    layout: Layout,
+    files: Files,
+    split: Option<Cut>,
+}
+
+macro_rules! built_in {
+    ($($name:literal),* $(,)?) => {
+        /// The tasks that the binary knows, and their YAML.
+        const BUILT_IN: &[(&str, &str)] = &[$((
+            $name,
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/configs/tasks/", $name, ".yaml")),
+        )),*];
+    };
+}
+
+built_in!(
+    "CoLA",
+    "SST-2",
+    "MRPC",
+    "STS-B",
+    "QQP",
+    "MNLI",
+    "QNLI",
+    "RTE",
+    "WNLI",
+    "AX",
+    "MR",
+    "CR",
+    "SUBJ",
+    "MPQA",
+    "SST",
+    "TREC",
+    "DemoSentiment",
+    "DemoParaphrase",
+    "DemoSimilarity",
+);
+
+impl Task {
+    /// The names of the tasks that the binary knows.
+    pub fn built_in_names() -> Vec<&'static str> {
+        BUILT_IN.iter().map(|(name, _)| *name).collect()
+    }
+
+    /// A task by name or by its YAML file. A name means `configs/tasks/NAME.yaml` under the current
+    /// folder where that exists, else the built-in task.
+    pub fn load(name_or_path: &str) -> Result<Task> {
+        let path = Path::new(name_or_path);
+        let is_yaml = path.extension().is_some_and(|e| e == "yaml" || e == "yml");
+        if is_yaml || path.is_file() {
+            return Task::read(path);
+        }
+        let beside = Path::new("configs/tasks").join(format!("{name_or_path}.yaml"));
+        if beside.is_file() {
+            return Task::read(&beside);
+        }
+        match BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
+            Some((name, text)) => Task::from_yaml(text, &format!("{name}.yaml")),
+            None => bail_input!(
+                "unknown task `{name_or_path}`; {} (or give a task's YAML file)",
+                yaml::suggest(name_or_path, &Task::built_in_names())
+            ),
+        }
+    }
+
+    fn read(path: &Path) -> Result<Task> {
+        let text = std::fs::read_to_string(path).map_err(|e| io_error(path, e))?;
+        Task::from_yaml(&text, &path.display().to_string())
+    }
+
+    /// A task from its YAML text; `source` names it in errors, and names the task where the text
+    /// does not.
+    pub fn from_yaml(text: &str, source: &str) -> Result<Task> {
+        let file: TaskFile = yaml::from_str(text, source)?;
+        let stem = || {
+            Path::new(source)
+                .file_stem()
+                .map(|s| s.to_string_lossy().into_owned())
+        };
+        let name = file
+            .name
+            .or_else(stem)
+            .ok_or_else(|| input_error!("{source}: key `name` is missing"))?;
+        let loss = file.loss.unwrap_or(match file.labels {
+            Labels::Classes(_) => Loss::CrossEntropy,
+            Labels::Range { .. } => Loss::MeanSquaredError,
+        });
+        let task = Task {
+            folder: file.folder.unwrap_or_else(|| name.clone()),
+            name,
+            title: file.title,
+            labels: file.labels,
+            metrics: file.metrics,
+            loss,
+            head_of: file.head_of,
+            files: file.files,
+            layout: file.layout,
+            cut: file.split,
+            source: text.to_string(),
+        };
+        task.validate(source)?;
+        Ok(task)
+    }
+
+    /// The YAML text that the task was read from.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The head's width: the number of classes, or 1 for a real number.
+    pub fn outputs(&self) -> i64 {
+        match &self.labels {
+            Labels::Classes(names) => names.len() as i64,
+            Labels::Range { .. } => 1,
+        }
+    }
+
+    pub fn is_regression(&self) -> bool {
+        matches!(self.labels, Labels::Range { .. })
+    }
+
+    /// Whether its YAML says where `split` comes from.
+    pub fn has_split(&self, split: Split) -> bool {
+        self.files_of(split).is_some() || (split == Split::Dev && self.cut.is_some())
+    }
+
+    /// Texts in an example: 1 or 2.
+    pub fn inputs(&self) -> usize {
+        let file = Split::ALL.iter().find_map(|&s| self.files_of(s)?.first());
+        file.map_or(1, |file| self.layout_of(file).text_columns().len())
+    }
+
+    /// The files of a split that has some of its own.
+    pub fn files_of(&self, split: Split) -> Option<&[File]> {
+        let files = match split {
+            Split::Train => &self.files.train,
+            Split::Dev => &self.files.dev,
+            Split::Test => &self.files.test,
+        };
+        files.as_ref().map(|files| files.0.as_slice())
+    }
+
+    /// How the rows of one of its files are written.
+    pub fn layout_of(&self, file: &File) -> Layout {
+        file.layout.within(&self.layout)
+    }
+
+    /// How dev is cut out of the training file, where it is.
+    pub fn cut(&self) -> Option<Cut> {
+        self.cut
+    }
+
+    fn validate(&self, source: &str) -> Result<()> {
+        let fail = |key: &str, what: String| Err(input_error!("{source}: key `{key}`: {what}"));
+        match &self.labels {
+            Labels::Classes(names) if names.len() < 2 => {
+                return fail(
+                    "labels",
+                    "needs at least two labels, or `{min: …, max: …}`".into(),
+                );
+            }
+            Labels::Classes(names) => {
+                let mut sorted = names.clone();
+                sorted.sort();
+                if let Some(pair) = sorted.windows(2).find(|w| w[0] == w[1]) {
+                    return fail("labels", format!("has `{}` twice", pair[0]));
+                }
+            }
+            Labels::Range { min, max } if !(min < max && max - min < f64::INFINITY) => {
+                return fail("labels", format!("{min} to {max} is not a range"));
+            }
+            Labels::Range { .. } => {}
+        }
+        if self.is_regression() != (self.loss == Loss::MeanSquaredError) {
+            return fail(
+                "loss",
+                "cross_entropy is for classes, mean_squared_error for a range".into(),
+            );
+        }
+        if self.metrics.is_empty() {
+            return fail("metrics", "needs at least one metric".into());
+        }
+        for &metric in &self.metrics {
+            let for_numbers = matches!(
+                metric,
+                Metric::Pearson | Metric::Spearman | Metric::MeanSquaredError
+            );
+            if for_numbers != self.is_regression() {
+                let name = serde_yaml::to_string(&metric).unwrap_or_default();
+                let kind = if for_numbers { "a range" } else { "classes" };
+                return fail("metrics", format!("`{}` is for {kind}", name.trim()));
+            }
+        }
+        if let Some(cut) = self.cut {
+            if !(cut.dev > 0.0 && cut.dev < 1.0) {
+                return fail("split.dev", "must lie between 0 and 1".into());
+            }
+            if self.files.train.is_none() || self.files.dev.is_some() {
+                return fail(
+                    "split",
+                    "cuts dev out of files.train, where files.dev is not given".into(),
+                );
+            }
+        }
+        if !Split::ALL.iter().any(|&s| self.has_split(s)) {
+            return fail("files", "names no file".into());
+        }
+        for split in Split::ALL {
+            let files = self.files_of(split).unwrap_or_default();
+            if self.has_split(split) && split != Split::Dev && files.is_empty() {
+                return fail(&format!("files.{split}"), "is an empty list".into());
+            }
+            for file in files {
+                self.validate_file(split, file, &fail)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_file(
+        &self,
+        split: Split,
+        file: &File,
+        fail: &dyn Fn(&str, String) -> Result<()>,
+    ) -> Result<()> {
+        let layout = self.layout_of(file);
+        let key = |name: &str| format!("files.{split}.layout.{name}");
+        let format = layout.format.unwrap_or_default();
+        let (texts, label, index) = (layout.text_columns(), &layout.label, &layout.index);
+        if format != Format::LabelText {
+            if layout.text.is_none() {
+                return fail(&key("text"), "say which column holds the text".into());
+            }
+            if file.labelled && label.is_none() {
+                return fail(
+                    &key("label"),
+                    "say which column holds the label, or `labelled: false`".into(),
+                );
+            }
+        }
+        let by_name =
+            format == Format::Jsonl || layout.header.unwrap_or(format != Format::LabelText);
+        for column in texts.iter().chain(label).chain(index) {
+            match column {
+                layout::Column::Number(0) => {
+                    return fail(&key("text"), "columns count from 1".into())
+                }
+                layout::Column::Name(name) if !by_name => {
+                    return fail(
+                        &key("text"),
+                        format!("`{name}`: without a header, give numbers"),
+                    );
+                }
+                layout::Column::Number(n) if format == Format::Jsonl => {
+                    return fail(
+                        &key("text"),
+                        format!("{n}: JSON lines have keys, not numbers"),
+                    );
+                }
+                _ => {}
+            }
+        }
+        if let Some(label) = &layout.encoding {
+            if encoding_rs::Encoding::for_label(label.as_bytes()).is_none() {
+                return fail(
+                    &key("encoding"),
+                    format!("`{label}` is no encoding; try windows-1252"),
+                );
+            }
+        }
+        match &file.otherwise {
+            Some(other) => self.validate_file(split, other, fail),
+            None => Ok(()),
+        }
+    }
+}

@@ -7,7 +7,7 @@ use anyhow::Result;
 use tch::{Device, Tensor};
 
 use super::checkpoint::{self, Best, Progress};
-use super::evaluate::{self, Scores};
+use super::evaluate;
 use super::interrupt;
 use super::optimizer::Optimizer;
 use super::precision::Arithmetic;
@@ -86,18 +86,19 @@ impl<'a> Trainer<'a> {
         config: &'a Config,
         data: &'a [TaskData],
         model: MultiTaskModel,
+        optimizer: Optimizer,
         folder: &'a RunFolder,
         recorder: Recorder,
         arithmetic: Arithmetic,
         pad: i64,
-    ) -> Result<Trainer<'a>> {
+    ) -> Trainer<'a> {
         let sampler = sampler(config, data);
-        Ok(Trainer {
-            optimizer: Optimizer::new(&model, config)?,
+        Trainer {
             length: Length::new(config, &sampler),
             config,
             data,
             model,
+            optimizer,
             folder,
             recorder,
             arithmetic,
@@ -106,7 +107,7 @@ impl<'a> Trainer<'a> {
             sampler,
             epoch: None,
             epoch_batches: Vec::new(),
-        })
+        }
     }
 
     /// Trains from where `progress` stands to the end, or until somebody asks to stop.
@@ -330,11 +331,6 @@ impl<'a> Trainer<'a> {
     fn out_of_patience(&self) -> bool {
         let patience = self.config.evaluation.patience;
         patience.is_some_and(|patience| self.progress.stale >= patience)
-    }
-
-    /// The last evaluation's scores of a task.
-    pub fn last(&self, task: &str) -> Option<&Scores> {
-        self.progress.last.get(task)
     }
 }
 

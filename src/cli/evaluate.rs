@@ -1,0 +1,116 @@
+//! `covalign evaluate`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use comfy_table::{presets, CellAlignment, Table};
+
+use super::saved_run::{self, SavedTask, Weights};
+use crate::bail_input;
+use crate::data::load_split;
+use crate::model::encoder_dir;
+use crate::task::Split;
+use crate::train::evaluate::{self, Scores};
+
+/// Score a run's weights on a labelled split
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  covalign evaluate runs/demo
+  covalign evaluate runs/sentiment --split test --task TREC --json")]
+pub struct EvaluateArgs {
+    /// A run folder
+    run: PathBuf,
+    /// dev or test
+    #[arg(long, value_enum, default_value_t = Split::Dev)]
+    split: Split,
+    /// Only this task; may be repeated
+    #[arg(long = "task", value_name = "T")]
+    tasks: Vec<String>,
+    /// Read the data from here instead of from where the run did
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Which of the run's weights
+    #[arg(long, value_enum, default_value_t)]
+    weights: Weights,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: EvaluateArgs) -> Result<()> {
+    let names = match args.tasks.is_empty() {
+        true => saved_run::open(&args.run)?.tasks,
+        false => args.tasks.clone(),
+    };
+    let mut all = Vec::new();
+    for name in names {
+        let scores = score(&args, &name)?;
+        all.push((name, scores));
+    }
+    let mean = 100.0 * all.iter().map(|(_, s)| s.score).sum::<f64>() / all.len() as f64;
+    if args.json {
+        let tasks: serde_json::Map<_, _> = all
+            .iter()
+            .map(|(name, scores)| Ok((name.clone(), serde_json::to_value(scores)?)))
+            .collect::<Result<_>>()?;
+        println!(
+            "{}",
+            serde_json::json!({"split": args.split, "tasks": tasks, "glue_score": mean})
+        );
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(["Task", &format!("Metrics on {}", args.split), "Score"]);
+    for (name, scores) in &all {
+        let metrics: Vec<String> = scores
+            .metrics
+            .iter()
+            .map(|(metric, value)| format!("{metric} {value:.4}"))
+            .collect();
+        table.add_row([
+            name.clone(),
+            metrics.join("  "),
+            format!("{:.2}", 100.0 * scores.score),
+        ]);
+    }
+    if all.len() > 1 {
+        let label = format!("mean of {} tasks", all.len());
+        table.add_row([label, String::new(), format!("{mean:.2}")]);
+    }
+    if let Some(column) = table.column_mut(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    println!("{table}");
+    Ok(())
+}
+
+fn score(args: &EvaluateArgs, name: &str) -> Result<Scores> {
+    let saved = SavedTask::load(&args.run, name, args.weights)?;
+    if !saved.task.has_split(args.split) {
+        bail_input!("task {name} has no {} split", args.split);
+    }
+    let split = load_split(
+        &saved.task,
+        args.data.as_deref().unwrap_or(&saved.config.data),
+        args.split,
+        &saved.tokenizer,
+        saved.config.training.max_length,
+        Some(&encoder_dir::home()),
+    )?;
+    if (0..split.len()).any(|row| split.label(row).is_none()) {
+        bail_input!(
+            "task {name}: the {} split has no labels; use `covalign predict`",
+            args.split
+        );
+    }
+    let outputs = evaluate::outputs(
+        &saved.model,
+        saved.index,
+        &split,
+        saved.config.evaluation.batch_size,
+        i64::from(saved.tokenizer.pad_id()),
+        saved.arithmetic,
+    )?;
+    evaluate::scores(&saved.task, &outputs, &split)
+}

@@ -1,0 +1,94 @@
+//! A trained model out of a run folder.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::bail_input;
+use crate::config::Config;
+use crate::data::Tokenizer;
+use crate::model::encoder::Encoder;
+use crate::model::{encoder_config, MultiTaskModel};
+use crate::task::Task;
+use crate::train::precision::{self, Arithmetic};
+use crate::train::run_folder::RunFolder;
+use crate::train::{checkpoint, run, tasks};
+use crate::transfer;
+
+/// Which of a run's saved weights to use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Weights {
+    /// Each task's best evaluation, as results.json counts
+    #[default]
+    Best,
+    /// The evaluation with the best mean over the tasks
+    Overall,
+    /// The last checkpoint
+    Last,
+}
+
+/// One task of a run, ready to predict.
+pub struct SavedTask {
+    pub config: Config,
+    pub task: Task,
+    /// The task's index in `model`.
+    pub index: usize,
+    pub model: MultiTaskModel,
+    pub tokenizer: Tokenizer,
+    pub arithmetic: Arithmetic,
+}
+
+/// A run folder's config and the names of its tasks.
+pub fn open(root: &Path) -> Result<Config> {
+    let folder = RunFolder::open(root)?;
+    Config::load(&folder.config(), &[])
+}
+
+impl SavedTask {
+    /// Loads what a run saved for one of its tasks.
+    pub fn load(root: &Path, name: &str, weights: Weights) -> Result<SavedTask> {
+        let whole = open(root)?;
+        if !whole.tasks.iter().any(|task| task == name) {
+            bail_input!(
+                "{}: the run has no task `{name}`; it has {}",
+                root.display(),
+                whole.tasks.join(", ")
+            );
+        }
+        let folder = RunFolder::open(&transfer::folder_of(root, &whole, name))?;
+        let config = Config::load(&folder.config(), &[])?;
+        let tasks = tasks::saved_tasks(&folder, &config)?;
+        let index = tasks.iter().position(|task| task.name == name);
+        let index = index.unwrap_or_default();
+        let device = precision::device(&config.training.device)?;
+        let shape = encoder_config::read(&folder.encoder())?;
+        let encoder = Encoder::random(shape, config.engine, device, config.training.seed)?;
+        let model = run::model(&config, encoder, &tasks)?;
+        checkpoint::read(&saved(&folder, name, weights)?, &model, None)?;
+        Ok(SavedTask {
+            arithmetic: Arithmetic::new(config.training.precision, device)?,
+            tokenizer: Tokenizer::from_folder(&folder.encoder())?,
+            task: tasks[index].clone(),
+            index,
+            model,
+            config,
+        })
+    }
+}
+
+/// The folder of the weights that were asked for.
+fn saved(folder: &RunFolder, task: &str, weights: Weights) -> Result<PathBuf> {
+    let best = folder.best_of(task);
+    let place = match weights {
+        Weights::Best if best.is_dir() => Some(best),
+        Weights::Best | Weights::Overall => Some(folder.best()),
+        Weights::Last => folder.saved_steps().pop().map(|(_, path)| path),
+    };
+    match place.filter(|place| place.is_dir()) {
+        Some(place) => Ok(place),
+        None => bail_input!(
+            "{}: no saved weights yet; let the run go on with `covalign train … --resume`",
+            folder.root().display()
+        ),
+    }
+}

@@ -1,0 +1,225 @@
+//! Where a task's rows lie: files per split, and what their columns hold.
+
+use serde::{Deserialize, Serialize};
+
+/// A column: by its name in the header, or by its number, from 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Column {
+    Number(usize),
+    Name(String),
+}
+
+/// One column, or two for pairs of texts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TextColumns {
+    One(Column),
+    Two([Column; 2]),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Tab-separated, without quoting: a lone `"` is text.
+    #[default]
+    Tsv,
+    /// Comma-separated with RFC 4180 quoting.
+    Csv,
+    /// One JSON object a line; columns are its keys.
+    Jsonl,
+    /// `LABEL TEXT`, separated by the first space.
+    LabelText,
+}
+
+/// What to do with a row that has too few columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShortRows {
+    #[default]
+    Error,
+    /// Leave it out, and say how many there were.
+    Skip,
+}
+
+/// How the rows of a file are written. A file's own layout wins over the task's, key by key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layout {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+    /// Whether the first line names the columns; yes unless said otherwise.
+    pub header: Option<bool>,
+    pub text: Option<TextColumns>,
+    pub label: Option<Column>,
+    /// A column that names the row, as GLUE's `index`.
+    pub index: Option<Column>,
+    /// A label of the WHATWG encoding standard, as `windows-1252` (which is also what it calls
+    /// Latin-1); UTF-8 unless said otherwise.
+    pub encoding: Option<String>,
+    pub short_rows: Option<ShortRows>,
+}
+
+impl Layout {
+    /// `self` with `outer` where `self` says nothing.
+    pub fn within(&self, outer: &Layout) -> Layout {
+        Layout {
+            format: self.format.or(outer.format),
+            header: self.header.or(outer.header),
+            text: self.text.clone().or_else(|| outer.text.clone()),
+            label: self.label.clone().or_else(|| outer.label.clone()),
+            index: self.index.clone().or_else(|| outer.index.clone()),
+            encoding: self.encoding.clone().or_else(|| outer.encoding.clone()),
+            short_rows: self.short_rows.or(outer.short_rows),
+        }
+    }
+
+    /// The text columns; `LABEL TEXT` lines need not name them.
+    pub fn text_columns(&self) -> Vec<Column> {
+        match &self.text {
+            Some(TextColumns::One(a)) => vec![a.clone()],
+            Some(TextColumns::Two([a, b])) => vec![a.clone(), b.clone()],
+            None => vec![Column::Number(2)],
+        }
+    }
+}
+
+/// Rows of a file chosen by a list of ids in another, as MRPC's `dev_ids.tsv`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ids {
+    /// The list: a TSV file without header.
+    pub path: String,
+    /// The columns of the data file that together make an id.
+    pub columns: Vec<Column>,
+}
+
+/// One file of a split.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    pub path: String,
+    /// The part of the split that it is, as MNLI's `matched`.
+    pub part: Option<String>,
+    /// Whether its rows have labels.
+    #[serde(default = "yes")]
+    pub labelled: bool,
+    /// How many rows the official file has.
+    pub rows: Option<usize>,
+    #[serde(default)]
+    pub layout: Layout,
+    /// Only rows whose id is listed.
+    pub keep_ids: Option<Ids>,
+    /// Only rows whose id is not listed.
+    pub drop_ids: Option<Ids>,
+    /// What to read when this file is not there.
+    #[serde(rename = "or")]
+    pub otherwise: Option<Box<File>>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A split: a file, or several that are its parts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct SplitFiles(pub Vec<File>);
+
+impl<'de> Deserialize<'de> for SplitFiles {
+    // By hand, so that an error inside a file is that file's and not "matches no variant".
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = SplitFiles;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a file (`path: …`) or a list of files")
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                self,
+                seq: A,
+            ) -> Result<SplitFiles, A::Error> {
+                let seq = serde::de::value::SeqAccessDeserializer::new(seq);
+                Vec::deserialize(seq).map(SplitFiles)
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                map: A,
+            ) -> Result<SplitFiles, A::Error> {
+                let map = serde::de::value::MapAccessDeserializer::new(map);
+                File::deserialize(map).map(|file| SplitFiles(vec![file]))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    pub train: Option<SplitFiles>,
+    pub dev: Option<SplitFiles>,
+    pub test: Option<SplitFiles>,
+}
+
+/// A dev split cut out of the training file where there is no official one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cut {
+    /// The share of the rows that goes to dev.
+    pub dev: f64,
+    #[serde(default)]
+    pub seed: u64,
+}
+
+impl Cut {
+    /// Which of `rows` rows go to dev: the `round(dev · rows)` rows with the smallest SplitMix64
+    /// hashes of (seed, row); the same on every machine, and independent of the rows' content.
+    pub fn in_dev(&self, rows: usize) -> Vec<bool> {
+        let start = splitmix64(self.seed);
+        let mut order: Vec<usize> = (0..rows).collect();
+        order.sort_by_key(|&row| (splitmix64(start.wrapping_add(row as u64)), row));
+        let mut chosen = vec![false; rows];
+        let dev = (self.dev * rows as f64).round() as usize;
+        order.iter().take(dev).for_each(|&row| chosen[row] = true);
+        chosen
+    }
+}
+
+/// One output of SplitMix64 (Steele, Lea, Flood 2014) from state `x`.
+fn splitmix64(x: u64) -> u64 {
+    let z = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splitmix64_gives_the_published_sequence() {
+        // The reference implementation's first outputs for seed 1234567.
+        let gamma = 0x9e37_79b9_7f4a_7c15_u64;
+        let outputs: Vec<u64> = (0..3)
+            .map(|i| splitmix64(1234567u64.wrapping_add(gamma.wrapping_mul(i))))
+            .collect();
+        assert_eq!(
+            outputs,
+            [
+                6457827717110365317,
+                3203168211198807973,
+                9817491932198370423
+            ]
+        );
+    }
+
+    #[test]
+    fn a_cut_takes_its_share_and_depends_on_the_seed() {
+        let cut = |seed| Cut { dev: 0.1, seed }.in_dev(3775);
+        assert_eq!(cut(0).iter().filter(|&&d| d).count(), 378);
+        assert_eq!(cut(0), cut(0));
+        assert_ne!(cut(0), cut(1));
+    }
+}

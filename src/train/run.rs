@@ -1,0 +1,286 @@
+//! A run from its config to its results.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::checkpoint;
+use super::optimizer::Optimizer;
+use super::precision::{self, Arithmetic};
+use super::recorder::Recorder;
+use super::run_folder::{EncoderIdentity, Overall, Results, RunFolder, TaskResult};
+use super::tasks::{self, TaskData};
+use super::trainer::{self, Trainer};
+use crate::config::{Config, Method};
+use crate::data::tokenizer::Tokenizer;
+use crate::error::io_error;
+use crate::model::encoder::Encoder;
+use crate::model::{encoder_dir, save, weights, MultiTaskModel};
+use crate::task::Task;
+use crate::telemetry::atomic;
+use crate::{bail_input, libtorch};
+
+/// Files of an encoder's folder that a run folder keeps, so that it can predict on its own.
+const ENCODER_FILES: [&str; 5] = [
+    "config.json",
+    "vocab.txt",
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "special_tokens_map.json",
+];
+
+/// Trains what `config` says in `folder`; with `resume`, goes on from its last checkpoint.
+///
+/// # Errors
+/// Input errors for what the config or the data get wrong; [`crate::error::Interrupted`] after
+/// Ctrl-C.
+pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results> {
+    let tasks = tasks::load_tasks(config)?;
+    let config = &Config {
+        tasks: tasks.iter().map(|task| task.name.clone()).collect(),
+        out: None,
+        ..config.clone()
+    };
+    if resume {
+        check_same(config, folder)?;
+    }
+    let encoder_folder = encoder_dir::resolve(&config.encoder)?;
+    let weight_file = weights::find(&encoder_folder)?;
+    let device = precision::device(&config.training.device)?;
+    let arithmetic = Arithmetic::new(config.training.precision, device)?;
+    if let Some(threads) = config.training.threads {
+        tch::set_num_threads(threads as i32);
+    }
+    let tokenizer = Tokenizer::from_folder(&encoder_folder)?;
+    let (encoder, report) = Encoder::load(
+        &encoder_folder,
+        config.training.dropout,
+        config.engine,
+        device,
+        config.training.seed,
+    )?;
+    check_fit(config, &encoder, &tokenizer, &encoder_folder)?;
+    let data = tasks::load_data(tasks, config, &tokenizer, &encoder_dir::home())?;
+
+    let model = assemble(config, encoder, &data)?;
+    let total = trainer::length(config, &data);
+    let mut optimizer = Optimizer::new(&model, config)?;
+    let progress = match folder.saved_steps().last().filter(|_| resume) {
+        Some((_, saved)) => checkpoint::read(saved, &model, Some(&mut optimizer))?,
+        None => Default::default(),
+    };
+    if !resume {
+        lay_out(folder, config, &data, &encoder_folder)?;
+    }
+    let mut recorder = Recorder::open(folder, config, progress.step, total.total)?;
+    for line in introduction(config, &report, &data, total, arithmetic, device) {
+        recorder.note(&line)?;
+    }
+    let mut trainer = Trainer::new(
+        config,
+        &data,
+        model,
+        optimizer,
+        folder,
+        recorder,
+        arithmetic,
+        i64::from(tokenizer.pad_id()),
+    );
+    trainer.progress = progress;
+    trainer.run()?;
+
+    let state = &trainer.progress;
+    let results = Results {
+        method: config.method.name().into(),
+        tasks: task_results(state),
+        glue_score: glue_score(state),
+        best: state.overall.clone().unwrap_or(Overall {
+            step: state.step,
+            glue_score: f64::NAN,
+        }),
+        steps: state.step,
+        epochs: state.step as f64 / total.per_epoch,
+        seconds: state.seconds,
+        tokens_per_second: state.tokens as f64 / state.training_seconds.max(1e-9),
+        seed: config.training.seed,
+        encoder: EncoderIdentity {
+            name: config.encoder.clone(),
+            sha256: save::sha256(&weight_file)?,
+        },
+        libtorch: libtorch::version(),
+        device: device_name(device),
+        precision: arithmetic.name().into(),
+        threads: tch::get_num_threads(),
+        version: env!("CARGO_PKG_VERSION").into(),
+    };
+    atomic::write_json(&folder.results(), &results)?;
+    trainer.recorder.finish(&results)?;
+    Ok(results)
+}
+
+/// The model of a config over a loaded encoder.
+fn assemble(config: &Config, encoder: Encoder, data: &[TaskData]) -> Result<MultiTaskModel> {
+    let tasks: Vec<Task> = data.iter().map(|d| d.task.clone()).collect();
+    model(config, encoder, &tasks)
+}
+
+/// The encoder with a fresh head, and alignment where the method has one, for each task.
+pub fn model(config: &Config, encoder: Encoder, tasks: &[Task]) -> Result<MultiTaskModel> {
+    let alignment = (config.method == Method::Aligned)
+        .then(|| (config.alignment.model_form(), config.alignment.init));
+    let dropout = config.training.head_dropout;
+    let dropout = dropout.unwrap_or(encoder.config.hidden_dropout_prob);
+    let shapes = tasks::shapes(tasks);
+    MultiTaskModel::new(encoder, &shapes, alignment, dropout, config.training.seed)
+}
+
+/// A resumed run must be the run that was begun.
+fn check_same(config: &Config, folder: &RunFolder) -> Result<()> {
+    let path = folder.config();
+    let saved = Config::load(&path, &[])?;
+    if saved == *config {
+        return Ok(());
+    }
+    let (new, old) = (config.to_yaml()?, saved.to_yaml()?);
+    let differing: Vec<&str> = new
+        .lines()
+        .zip(old.lines())
+        .filter(|(new, old)| new != old)
+        .map(|(new, _)| new.trim())
+        .collect();
+    bail_input!(
+        "{}: --resume goes on with the run's own config, but this one differs ({}); start a new \
+         run with another --out",
+        path.display(),
+        differing.join("; ")
+    )
+}
+
+/// Whether tokens, positions and segments have their embeddings.
+fn check_fit(config: &Config, encoder: &Encoder, tokenizer: &Tokenizer, at: &Path) -> Result<()> {
+    let at = at.display();
+    let shape = &encoder.config;
+    if tokenizer.vocab_size() as i64 > shape.vocab_size {
+        bail_input!(
+            "{at}: the vocabulary has {} entries, the weights have embeddings for {}; they belong \
+             to different encoders",
+            tokenizer.vocab_size(),
+            shape.vocab_size
+        );
+    }
+    if config.training.max_length as i64 > shape.max_position_embeddings {
+        bail_input!(
+            "key `training.max_length`: {} is more than the {} positions of {at}",
+            config.training.max_length,
+            shape.max_position_embeddings
+        );
+    }
+    if shape.type_vocab_size < 2 {
+        bail_input!("{at}: type_vocab_size is below 2, pairs of texts cannot be told apart");
+    }
+    Ok(())
+}
+
+/// Begins a run folder: all that a run needs to be understood and used later.
+fn lay_out(folder: &RunFolder, config: &Config, data: &[TaskData], encoder: &Path) -> Result<()> {
+    RunFolder::create(folder.root())?;
+    RunFolder::create(&folder.checkpoints())?;
+    RunFolder::create(&folder.encoder())?;
+    for name in ENCODER_FILES {
+        let from = encoder.join(name);
+        if from.is_file() {
+            let to = folder.encoder().join(name);
+            std::fs::copy(&from, &to).map_err(|e| io_error(&to, e))?;
+        }
+    }
+    for data in data {
+        let path = folder.task(&data.task.name);
+        if let Some(parent) = path.parent() {
+            RunFolder::create(parent)?;
+        }
+        atomic::write(&path, data.task.source().as_bytes())?;
+    }
+    atomic::write(&folder.config(), config.to_yaml()?.as_bytes())
+}
+
+/// What people want to know before the first step.
+fn introduction(
+    config: &Config,
+    report: &weights::LoadReport,
+    data: &[TaskData],
+    length: trainer::Length,
+    arithmetic: Arithmetic,
+    device: tch::Device,
+) -> Vec<String> {
+    let rows: Vec<String> = data
+        .iter()
+        .map(|d| format!("{} {}", d.task.name, d.rows.len()))
+        .collect();
+    let mut lines = vec![format!(
+        "{} on {} ({}), {} in {}, {} steps, training rows: {}",
+        config.method.name(),
+        config.encoder,
+        device_name(device),
+        arithmetic.name(),
+        if device.is_cuda() {
+            "CUDA kernels".to_owned()
+        } else {
+            format!("{} threads", tch::get_num_threads())
+        },
+        length.total,
+        rows.join(", ")
+    )];
+    if !report.fresh.is_empty() {
+        lines.push(format!(
+            "the weights lack {}; made fresh",
+            report.fresh.join(", ")
+        ));
+    }
+    if !report.ignored.is_empty() {
+        lines.push(format!(
+            "the weights hold {} tensors that are no part of the encoder; ignored: {}",
+            report.ignored.len(),
+            report.ignored.join(", ")
+        ));
+    }
+    for data in data {
+        lines.extend(data.train.warnings.iter().chain(&data.dev.warnings).cloned());
+        for skipped in data.train.skipped.iter().chain(&data.dev.skipped) {
+            lines.push(format!(
+                "{}:{}: skipped, {}",
+                skipped.file.display(),
+                skipped.line,
+                skipped.reason
+            ));
+        }
+    }
+    lines
+}
+
+fn task_results(state: &checkpoint::Progress) -> BTreeMap<String, TaskResult> {
+    let best = state.best.iter();
+    best.map(|(task, best)| {
+        let result = TaskResult {
+            dev: best.scores.clone(),
+            step: best.step,
+            last: state.last.get(task).unwrap_or(&best.scores).clone(),
+        };
+        (task.clone(), result)
+    })
+    .collect()
+}
+
+/// Mean of the tasks' best scores × 100.
+fn glue_score(state: &checkpoint::Progress) -> f64 {
+    let sum: f64 = state.best.values().map(|best| best.scores.score).sum();
+    100.0 * sum / state.best.len().max(1) as f64
+}
+
+/// `cpu` or `cuda:0`.
+pub fn device_name(device: tch::Device) -> String {
+    match device {
+        tch::Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".into(),
+    }
+}
