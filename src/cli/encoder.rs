@@ -7,8 +7,11 @@ use anyhow::Result;
 use comfy_table::{presets, Cell, CellAlignment, Table};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::model::encoder_dir::{encoders_dir, list};
+use crate::data::Tokenizer;
+use crate::model::encoder::{Encoder, Engine};
+use crate::model::encoder_dir::{encoders_dir, list, resolve};
 use crate::model::hub::{Hub, Source, Wanted, Weights};
+use crate::model::{save, weights};
 
 /// What `covalign encoder` can do.
 #[derive(Debug, clap::Subcommand)]
@@ -25,6 +28,14 @@ honoured. A download that was interrupted goes on where it stopped.")]
     /// List the encoders that are there
     #[command(after_help = "Example:\n  covalign encoder list")]
     List,
+    /// Say what an encoder's folder holds and whether its weights fit its config
+    #[command(after_help = "Examples:
+  covalign encoder inspect all-MiniLM-L6-v2
+  covalign encoder inspect path/to/folder")]
+    Inspect {
+        /// An encoder's name, or a folder
+        name_or_dir: String,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -49,7 +60,69 @@ pub fn run(command: EncoderCommand) -> Result<()> {
             print_list();
             Ok(())
         }
+        EncoderCommand::Inspect { name_or_dir } => inspect(&name_or_dir),
     }
+}
+
+fn inspect(name_or_dir: &str) -> Result<()> {
+    let folder = resolve(name_or_dir)?;
+    let weights = weights::find(&folder)?;
+    let tokenizer = Tokenizer::from_folder(&folder)?;
+    let (encoder, report) = Encoder::load(&folder, None, Engine::Fast, tch::Device::Cpu, 0)?;
+    let shape = &encoder.config;
+    let parameters: usize = encoder
+        .variables
+        .variables()
+        .values()
+        .map(tch::Tensor::numel)
+        .sum();
+    let casing = match tokenizer.lower_case() {
+        true => "lower-cased",
+        false => "cased",
+    };
+    let names = |names: &[String]| match names.is_empty() {
+        true => "none".to_owned(),
+        false => names.join(", "),
+    };
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_width(100);
+    table.add_row(["folder", &folder.display().to_string()]);
+    table.add_row(["weights", &weights.display().to_string()]);
+    table.add_row(["sha256", &save::sha256(&weights)?]);
+    table.add_row([
+        "shape",
+        &format!(
+            "{} layers, {} wide, {} heads, {} in the middle, {} positions",
+            shape.num_hidden_layers,
+            shape.hidden_size,
+            shape.num_attention_heads,
+            shape.intermediate_size,
+            shape.max_position_embeddings
+        ),
+    ]);
+    table.add_row([
+        "parameters",
+        &format!("{:.1} million", parameters as f64 / 1e6),
+    ]);
+    table.add_row([
+        "vocabulary",
+        &format!(
+            "{} entries, {casing}; {} embeddings",
+            tokenizer.vocab_size(),
+            shape.vocab_size
+        ),
+    ]);
+    table.add_row([
+        "dropout",
+        &format!(
+            "{} hidden, {} attention",
+            shape.hidden_dropout_prob, shape.attention_probs_dropout_prob
+        ),
+    ]);
+    table.add_row(["made fresh", &names(&report.fresh)]);
+    table.add_row(["ignored", &names(&report.ignored)]);
+    println!("{table}");
+    Ok(())
 }
 
 fn fetch(arguments: FetchArgs) -> Result<()> {

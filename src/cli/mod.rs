@@ -15,8 +15,10 @@ use clap::{Parser, Subcommand};
 /// Fine-tunes BERT on several tasks at once, each through its own alignment matrix
 #[derive(Debug, Parser)]
 #[command(name = "covalign", version, max_term_width = 100)]
-#[command(after_help = "Exit code: 0 done, 1 failed while running, 2 wrong use or input, \
-130 stopped by Ctrl-C.")]
+#[command(
+    after_help = "Exit code: 0 done, 1 failed while running, 2 wrong use or input, \
+130 stopped by Ctrl-C."
+)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -141,7 +141,10 @@ fn jsonl(examples: &[Example], outputs: &Outputs, labels: &Labels, probabilities
         }
         match labels {
             Labels::Classes(names) => {
-                object.insert("prediction".into(), names[outputs.class(row)].clone().into());
+                object.insert(
+                    "prediction".into(),
+                    names[outputs.class(row)].clone().into(),
+                );
                 if probabilities {
                     let all = outputs.probabilities(row);
                     let pairs = names.iter().cloned().zip(all.into_iter().map(Value::from));

@@ -357,14 +357,34 @@ impl Config {
         let share = |x: f64| (0.0..=1.0).contains(&x);
         let positive = |x: f64| x > 0.0 && x.is_finite();
         let rules: &[(bool, &str, &str)] = &[
-            (!self.tasks.is_empty(), "tasks", "must name at least one task"),
+            (
+                !self.tasks.is_empty(),
+                "tasks",
+                "must name at least one task",
+            ),
             (positive(t.epochs), "training.epochs", "must be above 0"),
-            (t.max_steps != Some(0), "training.max_steps", "must be above 0"),
+            (
+                t.max_steps != Some(0),
+                "training.max_steps",
+                "must be above 0",
+            ),
             (t.batch_size > 0, "training.batch_size", "must be above 0"),
             (t.accumulate > 0, "training.accumulate", "must be above 0"),
-            (positive(t.learning_rate), "training.learning_rate", "must be above 0"),
-            (share(t.warmup), "training.warmup", "is a share of the steps, from 0 to 1"),
-            (t.weight_decay >= 0.0, "training.weight_decay", "must not be negative"),
+            (
+                positive(t.learning_rate),
+                "training.learning_rate",
+                "must be above 0",
+            ),
+            (
+                share(t.warmup),
+                "training.warmup",
+                "is a share of the steps, from 0 to 1",
+            ),
+            (
+                t.weight_decay >= 0.0,
+                "training.weight_decay",
+                "must not be negative",
+            ),
             (
                 (0.0..1.0).contains(&t.adam_beta1),
                 "training.adam_beta1",
@@ -376,9 +396,21 @@ impl Config {
                 "must lie in [0, 1)",
             ),
             (positive(t.adam_eps), "training.adam_eps", "must be above 0"),
-            (t.clip_norm >= 0.0, "training.clip_norm", "must not be negative"),
-            (t.max_length >= 5, "training.max_length", "must be at least 5"),
-            (t.max_train_rows != Some(0), "training.max_train_rows", "must be above 0"),
+            (
+                t.clip_norm >= 0.0,
+                "training.clip_norm",
+                "must not be negative",
+            ),
+            (
+                t.max_length >= 5,
+                "training.max_length",
+                "must be at least 5",
+            ),
+            (
+                t.max_train_rows != Some(0),
+                "training.max_train_rows",
+                "must be above 0",
+            ),
             (t.threads != Some(0), "training.threads", "must be above 0"),
             (
                 t.dropout.is_none_or(|p| (0.0..1.0).contains(&p)),
@@ -391,8 +423,16 @@ impl Config {
                 "must lie in [0, 1)",
             ),
             (e.batch_size > 0, "evaluation.batch_size", "must be above 0"),
-            (e.patience != Some(0), "evaluation.patience", "must be above 0"),
-            (self.checkpoints.keep > 0, "checkpoints.keep", "must be above 0"),
+            (
+                e.patience != Some(0),
+                "evaluation.patience",
+                "must be above 0",
+            ),
+            (
+                self.checkpoints.keep > 0,
+                "checkpoints.keep",
+                "must be above 0",
+            ),
             (
                 self.sampling.length_window > 0,
                 "sampling.length_window",
@@ -455,5 +495,3 @@ fn apply_override(root: &mut Value, item: &str) -> Result<Config> {
     *place = new;
     yaml::from_value(root.clone(), &shown)
 }
-
-pub mod yaml;

@@ -87,9 +87,7 @@ impl FromStr for Interval {
         let mut words = text.split_whitespace();
         let number = words.next().ok_or_else(wrong)?;
         let interval = match words.next() {
-            None | Some("step" | "steps") => {
-                Interval::Steps(number.parse().map_err(|_| wrong())?)
-            }
+            None | Some("step" | "steps") => Interval::Steps(number.parse().map_err(|_| wrong())?),
             Some("epoch" | "epochs") => Interval::Epochs(number.parse().map_err(|_| wrong())?),
             Some(_) => return Err(wrong()),
         };
@@ -124,7 +122,9 @@ impl FromStr for Rank {
         match text.parse() {
             Ok(rank) if rank > 0 => Ok(Rank::Low(rank)),
             _ if text == "full" => Ok(Rank::Full),
-            _ => Err(format!("`{text}` is no rank; write `full` or a number above 0")),
+            _ => Err(format!(
+                "`{text}` is no rank; write `full` or a number above 0"
+            )),
         }
     }
 }

@@ -214,7 +214,9 @@ mod tests {
         let plan = sampler.epoch(0);
         let small = plan.iter().filter(|b| b.task == 1);
         let mut counts = [0; 32];
-        small.flat_map(|b| &b.rows).for_each(|&r| counts[r as usize] += 1);
+        small
+            .flat_map(|b| &b.rows)
+            .for_each(|&r| counts[r as usize] += 1);
         let spread = counts.iter().max().unwrap() - counts.iter().min().unwrap();
         assert!(spread <= 1, "{counts:?}");
     }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{anyhow, bail, Result};
+use anyhow::{bail, Result};
 use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
@@ -38,6 +38,14 @@ extern "C" {
         parameters: *const *const C_tensor,
         count: i64,
         norm: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    fn covalign_attention(
+        query: *const C_tensor,
+        key: *const C_tensor,
+        value: *const C_tensor,
+        mask: *const C_tensor,
+        dropout: f64,
+        out: *mut *mut C_tensor,
     ) -> *mut c_char;
     fn covalign_foreach_add(
         tensors: *const *const C_tensor,
@@ -212,11 +220,39 @@ pub fn gradient_norm<'a>(parameters: impl IntoIterator<Item = &'a Tensor>) -> Re
     check(unsafe {
         covalign_gradient_norm(parameters.as_ptr(), parameters.len() as i64, &mut norm)
     })?;
-    if norm.is_null() {
-        return Err(anyhow!("libtorch gave no gradient norm"));
+    given(norm)
+}
+
+/// Scaled dot-product attention, softmax(QKᵀ/√d) V, over `[batch, heads, seq, d]`; `mask`, true
+/// where a token is attended, broadcasts to `[batch, heads, seq, seq]`. tch 0.17 cannot leave the
+/// mask out.
+pub fn attention(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    mask: Option<&Tensor>,
+    dropout: f64,
+) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    check(unsafe {
+        covalign_attention(
+            query.as_ptr(),
+            key.as_ptr(),
+            value.as_ptr(),
+            mask.map_or(std::ptr::null(), Tensor::as_ptr),
+            dropout,
+            &mut out,
+        )
+    })?;
+    given(out)
+}
+
+/// A tensor that the shim gave away: tch frees it.
+fn given(tensor: *mut C_tensor) -> Result<Tensor> {
+    if tensor.is_null() {
+        bail!("libtorch gave no tensor");
     }
-    // The shim gave this tensor away: tch frees it.
-    Ok(unsafe { Tensor::from_ptr(norm) })
+    Ok(unsafe { Tensor::from_ptr(tensor) })
 }
 
 /// Drops the gradients of `parameters`, so that the next backward pass writes instead of adding.

@@ -125,6 +125,16 @@ char* covalign_foreach_add(Tensor** tensors, int64_t count, double amount) {
   });
 }
 
+// softmax(QKᵀ/√d) V with dropout on the weights; `mask` is null or true where attended.
+char* covalign_attention(const Tensor* query, const Tensor* key, const Tensor* value,
+                         const Tensor* mask, double dropout, Tensor** out) {
+  return guarded([&] {
+    auto maybe_mask = mask ? std::optional<Tensor>(*mask) : std::nullopt;
+    *out = new Tensor(
+        at::scaled_dot_product_attention(*query, *key, *value, maybe_mask, dropout));
+  });
+}
+
 // Drops the gradients, so that the next backward pass writes instead of adding.
 void covalign_clear_gradients(Tensor** tensors, int64_t count) {
   for (int64_t i = 0; i < count; i++) tensors[i]->mutable_grad().reset();

@@ -68,7 +68,7 @@ impl Alignment {
                     stdev: noise,
                 };
                 vec![path.f_var("diagonal", &[width], around_one)?]
-            },
+            }
             Form::Orthogonal => vec![path.f_var("skew", &square, normal(noise))?],
         };
         Ok(Alignment {

@@ -12,6 +12,7 @@ use tch::{TchError, Tensor};
 
 use super::encoder_config::LAYER_NORM_EPS;
 use crate::data::Batch;
+use crate::libtorch;
 
 #[derive(Debug)]
 struct Linear {
@@ -143,9 +144,7 @@ impl Forward {
     pub fn encode(&self, embeddings: &Tensor, batch: &Batch, train: bool) -> Result<Tensor> {
         let mut hidden = embeddings.shallow_clone();
         let mask = batch.mask.as_ref();
-        let mask = mask
-            .map(|m| m.f_unsqueeze(1)?.f_unsqueeze(1))
-            .transpose()?;
+        let mask = mask.map(|m| m.f_unsqueeze(1)?.f_unsqueeze(1)).transpose()?;
         for layer in &self.layers {
             hidden = self.layer(layer, &hidden, mask.as_ref(), train)?;
         }
@@ -187,15 +186,8 @@ impl Forward {
             Ok(split.f_transpose(1, 2)?)
         };
         let p = if train { self.attention_dropout } else { 0.0 };
-        let context = Tensor::f_scaled_dot_product_attention(
-            &split(&layer.query)?,
-            &split(&layer.key)?,
-            &split(&layer.value)?,
-            mask,
-            p,
-            false,
-            None,
-        )?;
+        let (query, key) = (split(&layer.query)?, split(&layer.key)?);
+        let context = libtorch::attention(&query, &key, &split(&layer.value)?, mask, p)?;
         Ok(context.f_transpose(1, 2)?.f_reshape([rows, seq, width])?)
     }
 }

@@ -4,8 +4,8 @@
 //! each has its head A_i and, when trained aligned, its matrix R_i (Wu, Zhang, Ré, ICLR 2020).
 
 pub mod alignment;
-pub mod encoder;
 pub mod download;
+pub mod encoder;
 pub mod encoder_config;
 pub mod encoder_dir;
 pub mod forward;

@@ -22,7 +22,10 @@ struct Bytes {
 
 impl Bytes {
     fn new(tensor: &Tensor) -> Result<Bytes> {
-        let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
+        let tensor = tensor
+            .f_detach()?
+            .f_to_device(Device::Cpu)?
+            .f_contiguous()?;
         let kind = tensor.kind();
         let dtype = match kind {
             Kind::Float => Dtype::F32,
@@ -51,7 +54,7 @@ impl View for &Bytes {
         &self.shape
     }
 
-    fn data(&self) -> Cow<[u8]> {
+    fn data(&self) -> Cow<'_, [u8]> {
         Cow::Borrowed(&self.data)
     }
 

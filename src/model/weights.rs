@@ -63,7 +63,9 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
 
 fn unreadable(path: &Path, error: &tch::TchError) -> anyhow::Error {
     let hint = match path.extension().and_then(|e| e.to_str()) {
-        Some("bin" | "pt") => "; a file saved before PyTorch 1.6 must be saved again, or take model.safetensors",
+        Some("bin" | "pt") => {
+            "; a file saved before PyTorch 1.6 must be saved again, or take model.safetensors"
+        }
         _ => "",
     };
     let text = error.to_string();
@@ -101,7 +103,10 @@ pub fn load_into(store: &VarStore, path: &Path) -> Result<LoadReport> {
                 report.fresh.push(name);
                 continue;
             }
-            bail_input!("{}: holds no tensor `{name}`; is it a BERT?", path.display());
+            bail_input!(
+                "{}: holds no tensor `{name}`; is it a BERT?",
+                path.display()
+            );
         };
         if tensor.size() != variable.size() {
             bail_input!(

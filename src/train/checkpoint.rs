@@ -165,7 +165,10 @@ fn fill(store: &VarStore, path: &Path) -> Result<()> {
 pub fn prune(folder: &RunFolder, keep: usize) -> Result<()> {
     let saved = folder.saved_steps();
     let surplus = saved.len().saturating_sub(keep);
-    saved.iter().take(surplus).try_for_each(|(_, path)| remove(path))
+    saved
+        .iter()
+        .take(surplus)
+        .try_for_each(|(_, path)| remove(path))
 }
 
 fn beside(folder: &Path, suffix: &str) -> PathBuf {

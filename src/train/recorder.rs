@@ -54,7 +54,12 @@ impl Recorder {
         let mut values = Vec::new();
         flatten("", &serde_yaml::to_value(config)?, &mut values);
         let mut metrics = vec!["dev/glue_score".to_owned(), "final/glue_score".to_owned()];
-        metrics.extend(config.tasks.iter().map(|task| format!("final/{task}/score")));
+        metrics.extend(
+            config
+                .tasks
+                .iter()
+                .map(|task| format!("final/{task}/score")),
+        );
         self.events.hparams(&values, &metrics)?;
         self.events.flush()
     }
@@ -89,8 +94,7 @@ impl Recorder {
             self.events.scalar("train/grad_norm", norm, step)?;
         }
         let speed = look.tokens as f64 / seconds;
-        self.events
-            .scalar("train/tokens_per_second", speed, step)?;
+        self.events.scalar("train/tokens_per_second", speed, step)?;
         let mean = shown.iter().sum::<f64>() / shown.len().max(1) as f64;
         self.progress
             .at(step, &format!("loss {mean:.3}, {speed:.0} tokens/s"));
@@ -132,7 +136,13 @@ impl Recorder {
     }
 
     /// A task's alignment: ‖R − I‖_F and the singular values of R, largest first.
-    pub fn alignment(&mut self, step: u64, task: &str, distance: f64, values: &[f64]) -> Result<()> {
+    pub fn alignment(
+        &mut self,
+        step: u64,
+        task: &str,
+        distance: f64,
+        values: &[f64],
+    ) -> Result<()> {
         let tag = |name: &str| format!("alignment/{task}/{name}");
         self.events
             .scalar(&tag("distance_from_identity"), distance, step)?;

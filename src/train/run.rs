@@ -245,7 +245,13 @@ fn introduction(
         ));
     }
     for data in data {
-        lines.extend(data.train.warnings.iter().chain(&data.dev.warnings).cloned());
+        lines.extend(
+            data.train
+                .warnings
+                .iter()
+                .chain(&data.dev.warnings)
+                .cloned(),
+        );
         for skipped in data.train.skipped.iter().chain(&data.dev.skipped) {
             lines.push(format!(
                 "{}:{}: skipped, {}",

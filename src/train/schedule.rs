@@ -121,7 +121,10 @@ mod tests {
     fn alternating_takes_turns() {
         let plan = plan(Schedule::Alternating);
         let turns: Vec<bool> = (0..9).map(|s| plan.moving(s).encoder).collect();
-        assert_eq!(turns, [true, true, true, false, false, false, true, true, true]);
+        assert_eq!(
+            turns,
+            [true, true, true, false, false, false, true, true, true]
+        );
         assert!((0..9).all(|s| plan.moving(s).encoder != plan.moving(s).alignments));
     }
 

@@ -128,7 +128,10 @@ impl<'a> Trainer<'a> {
                 self.optimizer.set_moving(plan.moving(step));
             }
             // Dropout depends on the seed and the step alone: a resumed run needs no generator.
-            tch::manual_seed(named_seed(self.config.training.seed, &format!("step {step}")));
+            tch::manual_seed(named_seed(
+                self.config.training.seed,
+                &format!("step {step}"),
+            ));
             for micro in 0..self.config.training.accumulate as u64 {
                 let index = step * self.config.training.accumulate as u64 + micro;
                 let planned = self.batch(index);
@@ -192,7 +195,9 @@ impl<'a> Trainer<'a> {
             .arithmetic
             .run(|| self.model.forward(planned.task, &batch, true))?;
         let loss = if data.task.is_regression() {
-            logits.f_squeeze_dim(-1)?.f_mse_loss(&labels, tch::Reduction::Mean)?
+            logits
+                .f_squeeze_dim(-1)?
+                .f_mse_loss(&labels, tch::Reduction::Mean)?
         } else {
             let none: Option<Tensor> = None;
             logits.f_cross_entropy_loss(&labels, none, tch::Reduction::Mean, -100, 0.0)?

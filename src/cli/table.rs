@@ -1,0 +1,46 @@
+//! The score table at a run's end.
+
+use comfy_table::{presets, CellAlignment, ContentArrangement, Table};
+
+use crate::train::run_folder::Results;
+
+/// One row per task with the metrics of its best evaluation, and their mean; 100 columns at most.
+pub fn score_table(results: &Results) -> String {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(100)
+        .set_header(["Task", "Metrics on dev", "Score", "at step", "Last"]);
+    for (name, task) in &results.tasks {
+        let metrics = task.dev.metrics.iter();
+        let metrics: Vec<String> = metrics.map(|(m, v)| format!("{m} {v:.4}")).collect();
+        table.add_row([
+            name.clone(),
+            metrics.join("  "),
+            format!("{:.2}", 100.0 * task.dev.score),
+            task.step.to_string(),
+            format!("{:.2}", 100.0 * task.last.score),
+        ]);
+    }
+    if results.tasks.len() > 1 {
+        table.add_row([
+            format!("mean of {}", results.tasks.len()),
+            String::new(),
+            format!("{:.2}", results.glue_score),
+        ]);
+    }
+    for column in 2..5 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    format!(
+        "{table}\n{} steps in {:.0} s, {:.0} tokens/s on {} in {}",
+        results.steps,
+        results.seconds,
+        results.tokens_per_second,
+        results.device,
+        results.precision
+    )
+}
