@@ -101,7 +101,8 @@ impl Alignment {
             Form::Diagonal => self.parameters[0].f_add_scalar(-1.0)?,
             _ => self.departure()?,
         };
-        Ok(departure.f_square()?.f_sum(Kind::Float)?)
+        let kind = departure.kind();
+        Ok(departure.f_square()?.f_sum(kind)?)
     }
 
     /// The singular values of R, largest first, as doubles.

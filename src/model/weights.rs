@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
+use crate::error::io_error;
 use crate::{bail_input, input_error};
 
 /// The weight files that an encoder's folder may hold, the preferred one first.
@@ -44,10 +45,14 @@ pub fn find(folder: &Path) -> Result<PathBuf> {
 /// `encoder.layer.0.…`, `pooler.…`); names outside BERT stay as they are.
 pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     let size = std::fs::metadata(path)
-        .map_err(|e| crate::error::io_error(path, e))?
+        .map_err(|e| io_error(path, e))?
         .len();
     if size == 0 {
         bail_input!("{}: the file is empty; fetch it again", path.display());
+    }
+    let zipped = path.extension().is_none_or(|e| e != "safetensors");
+    if zipped {
+        check_zip(path)?;
     }
     let tensors = match path.extension().and_then(|e| e.to_str()) {
         Some("safetensors") => Tensor::read_safetensors(path),
@@ -61,7 +66,16 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
         .collect())
 }
 
-fn unreadable(path: &Path, error: &tch::TchError) -> anyhow::Error {
+/// PyTorch's files are zip archives; libtorch crashes on one that was cut off.
+fn check_zip(path: &Path) -> Result<()> {
+    let file = std::fs::File::open(path).map_err(|e| io_error(path, e))?;
+    match zip::ZipArchive::new(std::io::BufReader::new(file)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(unreadable(path, &error)),
+    }
+}
+
+fn unreadable(path: &Path, error: &dyn std::error::Error) -> anyhow::Error {
     let hint = match path.extension().and_then(|e| e.to_str()) {
         Some("bin" | "pt") => {
             "; a file saved before PyTorch 1.6 must be saved again, or take model.safetensors"

@@ -1,0 +1,72 @@
+//! What several tests need.
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// all-MiniLM-L6-v2, which `make setup` installs.
+pub fn minilm() -> PathBuf {
+    covalign::model::encoder_dir::resolve("all-MiniLM-L6-v2").expect("`make setup` first")
+}
+
+/// The repository's folder.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Real GLUE and sentiment data, where there is some: `$COVALIGN_DATA` or `../shared/data`.
+pub fn real_data() -> Option<PathBuf> {
+    let given = std::env::var_os("COVALIGN_DATA").map(PathBuf::from);
+    let folder = given.unwrap_or_else(|| root().join("../shared/data"));
+    if !folder.is_dir() {
+        eprintln!(
+            "skipped: no real data in {} (set COVALIGN_DATA)",
+            folder.display()
+        );
+        return None;
+    }
+    Some(folder)
+}
+
+/// Writes the demonstration set into `folder`.
+pub fn write_demo(folder: &Path) {
+    let status = Command::new("python3")
+        .arg(root().join("scripts/make_demo.py"))
+        .arg(folder)
+        .output()
+        .expect("python3");
+    assert!(status.status.success(), "{}", text(&status.stderr));
+}
+
+/// The built binary with arguments, in `folder`.
+pub fn covalign(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_covalign"));
+    command.current_dir(folder).args(args);
+    command
+}
+
+/// Runs the binary to its end.
+pub fn run(folder: &Path, args: &[&str]) -> Output {
+    covalign(folder, args).output().expect("the binary runs")
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs what must fail with `code` and one line on standard error, and returns that line.
+pub fn fails(folder: &Path, args: &[&str], code: i32) -> String {
+    let output = run(folder, args);
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {errors}");
+    let lines: Vec<&str> = errors
+        .lines()
+        .filter(|l| l.starts_with("covalign:"))
+        .collect();
+    assert_eq!(lines.len(), 1, "{args:?}: {errors}");
+    assert!(
+        !errors.contains("panicked") && !errors.contains("frame #"),
+        "{errors}"
+    );
+    lines[0].to_owned()
+}

@@ -1,0 +1,266 @@
+//! The shared module computes what transformers computes, from every kind of file.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use covalign::data::Batch;
+use covalign::model::alignment::{Alignment, Form, Start};
+use covalign::model::encoder::{Encoder, Engine};
+use covalign::model::weights;
+use serde_json::Value;
+use tch::nn::VarStore;
+use tch::{Device, Kind, Tensor};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
+}
+
+/// The rows of a fixture as a batch, and the pooled outputs that transformers gave for them.
+fn recorded(path: &Path) -> (Batch, Tensor) {
+    let json: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let rows = json["rows"].as_array().unwrap();
+    let ids = |row: &Value| -> Vec<i64> {
+        row["ids"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|v| v.as_i64().unwrap())
+            .collect()
+    };
+    let seq = rows.iter().map(|row| ids(row).len()).max().unwrap();
+    let (mut all, mut segments, mut mask) = (Vec::new(), Vec::new(), Vec::new());
+    for row in rows {
+        let ids = ids(row);
+        let second = row["second_segment_at"].as_u64().unwrap() as usize;
+        for i in 0..seq {
+            all.push(ids.get(i).copied().unwrap_or(0));
+            segments.push(i64::from(i >= second && i < ids.len()));
+            mask.push(i < ids.len());
+        }
+    }
+    let shape = [rows.len() as i64, seq as i64];
+    let pooled: Vec<f32> = json["pooled"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|row| row.as_array().unwrap())
+        .map(|v| v.as_f64().unwrap() as f32)
+        .collect();
+    let batch = Batch {
+        ids: Tensor::from_slice(&all).view(shape),
+        segments: Tensor::from_slice(&segments).view(shape),
+        mask: Some(Tensor::from_slice(&mask).view(shape)),
+        tokens: 0,
+    };
+    (batch, Tensor::from_slice(&pooled).view([shape[0], -1]))
+}
+
+fn pooled(encoder: &Encoder, batch: &Batch) -> Tensor {
+    tch::no_grad(|| {
+        let embedded = encoder.embed(batch, false).unwrap();
+        encoder.encode(&embedded, batch, false).unwrap().1
+    })
+}
+
+fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
+    f64::try_from((a - b).abs().max()).unwrap()
+}
+
+fn load(folder: &Path, engine: Engine) -> Encoder {
+    Encoder::load(folder, None, engine, Device::Cpu, 1)
+        .unwrap()
+        .0
+}
+
+#[test]
+fn minilm_equals_transformers_from_safetensors_and_from_rust_berts_format() {
+    let folder = common::minilm();
+    let (batch, expected) = recorded(&fixture("minilm.json"));
+    for engine in [Engine::Fast, Engine::Reference] {
+        let encoder = load(&folder, engine);
+        let difference = largest_difference(&pooled(&encoder, &batch), &expected);
+        assert!(difference < 1e-5, "{engine:?}: {difference}");
+    }
+    let ot = tempfile::tempdir().unwrap();
+    let tensors: Vec<_> = Tensor::read_safetensors(folder.join("model.safetensors"))
+        .unwrap()
+        .into_iter()
+        .map(|(name, tensor)| (format!("bert.{name}"), tensor))
+        .collect();
+    Tensor::save_multi(&tensors, ot.path().join("rust_model.ot")).unwrap();
+    std::fs::copy(folder.join("config.json"), ot.path().join("config.json")).unwrap();
+    let encoder = load(ot.path(), Engine::Fast);
+    assert!(largest_difference(&pooled(&encoder, &batch), &expected) < 1e-5);
+}
+
+#[test]
+fn a_pickled_checkpoint_with_legacy_names_equals_transformers() {
+    let folder = fixture("legacy-bert");
+    let (batch, expected) = recorded(&folder.join("expected.json"));
+    let (encoder, report) = Encoder::load(&folder, None, Engine::Fast, Device::Cpu, 1).unwrap();
+    assert!(largest_difference(&pooled(&encoder, &batch), &expected) < 1e-5);
+    assert_eq!(report.ignored, ["cls.predictions.bias"]);
+    assert!(report.fresh.is_empty());
+}
+
+#[test]
+fn a_missing_pooler_is_made_fresh_and_said_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = fixture("legacy-bert");
+    std::fs::copy(
+        source.join("config.json"),
+        folder.path().join("config.json"),
+    )
+    .unwrap();
+    let tensors: Vec<_> = weights::read(&source.join("pytorch_model.bin"))
+        .unwrap()
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with("pooler"))
+        .collect();
+    Tensor::write_safetensors(&tensors, folder.path().join("model.safetensors")).unwrap();
+    let (first, report) = Encoder::load(folder.path(), None, Engine::Fast, Device::Cpu, 1).unwrap();
+    assert_eq!(report.fresh, ["pooler.dense.bias", "pooler.dense.weight"]);
+    let spread = first.variables.variables()["pooler.dense.weight"].std(true);
+    let spread = f64::try_from(spread).unwrap();
+    assert!((0.015..0.025).contains(&spread), "{spread}");
+}
+
+#[test]
+fn damaged_and_misfitting_weights_are_input_errors_that_say_what() {
+    let source = fixture("legacy-bert");
+    let folder = tempfile::tempdir().unwrap();
+    let config = std::fs::read_to_string(source.join("config.json")).unwrap();
+    let attempt = |config: &str, weights: &[u8]| -> String {
+        std::fs::write(folder.path().join("config.json"), config).unwrap();
+        std::fs::write(folder.path().join("pytorch_model.bin"), weights).unwrap();
+        let error = Encoder::load(folder.path(), None, Engine::Fast, Device::Cpu, 1);
+        let error = error.err().expect("an error");
+        assert_eq!(covalign::error::exit_code(&error), 2);
+        let line = covalign::error::one_line(&error);
+        assert!(line.len() < 400 && !line.contains("frame #"), "{line}");
+        line
+    };
+    let whole = std::fs::read(source.join("pytorch_model.bin")).unwrap();
+    assert!(attempt(&config, &[]).contains("empty"));
+    assert!(attempt(&config, &whole[..whole.len() / 2]).contains("truncated"));
+    let wider = config.replace("\"intermediate_size\": 64", "\"intermediate_size\": 65");
+    let line = attempt(&wider, &whole);
+    assert!(
+        line.contains("encoder.layer.0.intermediate.dense") && line.contains("65"),
+        "{line}"
+    );
+    let deeper = config.replace("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3");
+    assert!(attempt(&deeper, &whole).contains("encoder.layer.2."));
+    let roberta = config.replace("\"bert\"", "\"roberta\"");
+    assert!(attempt(&roberta, &whole).contains("roberta"));
+}
+
+/// Loss and gradients through an alignment and the encoder without dropout.
+fn gradients(engine: Engine) -> Vec<(String, Tensor)> {
+    let folder = fixture("legacy-bert");
+    let (batch, _) = recorded(&folder.join("expected.json"));
+    let encoder = load(&folder, engine);
+    let embedded = encoder.embed(&batch, false).unwrap();
+    let pooled = encoder.encode(&embedded, &batch, false).unwrap().1;
+    pooled.square().sum(Kind::Float).backward();
+    let mut all: Vec<_> = encoder
+        .variables
+        .variables()
+        .into_iter()
+        .map(|(name, variable)| (name, variable.grad()))
+        .collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+#[test]
+fn gradients_equal_rust_berts() {
+    for ((name, fast), (_, reference)) in gradients(Engine::Fast)
+        .into_iter()
+        .zip(gradients(Engine::Reference))
+    {
+        let scale = f64::try_from(reference.abs().max()).unwrap().max(1e-3);
+        let difference = largest_difference(&fast, &reference);
+        assert!(
+            difference < 1e-5 * scale.max(1.0),
+            "{name}: {difference} of {scale}"
+        );
+    }
+}
+
+#[test]
+fn the_gradient_of_every_form_of_alignment_equals_a_finite_difference() {
+    tch::manual_seed(3);
+    let forms = [
+        Form::Full,
+        Form::LowRank(2),
+        Form::Diagonal,
+        Form::Orthogonal,
+    ];
+    for form in forms {
+        let mut store = VarStore::new(Device::Cpu);
+        let alignment = Alignment::new(&store.root(), form, Start::Random, 6).unwrap();
+        store.double();
+        let x = Tensor::randn([2, 3, 6], (Kind::Double, Device::Cpu));
+        let target = Tensor::randn([2, 3, 6], (Kind::Double, Device::Cpu));
+        let loss = || {
+            (alignment.apply(&x).unwrap().tanh() * &target).sum(Kind::Double)
+                + alignment.squared_distance_from_identity().unwrap()
+        };
+        loss().backward();
+        for (name, variable) in store.variables() {
+            let gradient = variable.grad();
+            let flat = variable.view([-1]);
+            for i in 0..flat.size()[0].min(7) {
+                let shifted = |by: f64| -> f64 {
+                    tch::no_grad(|| {
+                        let _ = flat.get(i).g_add_scalar_(by);
+                        let value = f64::try_from(loss()).unwrap();
+                        let _ = flat.get(i).g_add_scalar_(-by);
+                        value
+                    })
+                };
+                let expected = (shifted(1e-5) - shifted(-1e-5)) / 2e-5;
+                let actual = f64::try_from(gradient.view([-1]).get(i)).unwrap();
+                assert!(
+                    (actual - expected).abs() < 1e-7,
+                    "{form:?} {name}[{i}]: {actual} {expected}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_form_starts_at_the_identity_and_applies_its_own_matrix() {
+    tch::manual_seed(4);
+    let x = Tensor::randn([2, 3, 6], (Kind::Float, Device::Cpu));
+    for form in [
+        Form::Full,
+        Form::LowRank(2),
+        Form::Diagonal,
+        Form::Orthogonal,
+    ] {
+        let store = VarStore::new(Device::Cpu);
+        let start = Alignment::new(&store.root(), form, Start::Identity, 6).unwrap();
+        assert_eq!(start.apply(&x).unwrap(), x, "{form:?} at the start");
+        let store = VarStore::new(Device::Cpu);
+        let moved = Alignment::new(&store.root(), form, Start::Random, 6).unwrap();
+        let product = x.matmul(&moved.matrix().unwrap());
+        assert!(
+            largest_difference(&moved.apply(&x).unwrap(), &product) < 1e-5,
+            "{form:?}"
+        );
+        let values = moved.singular_values().unwrap();
+        if form == Form::Orthogonal {
+            assert!(values.iter().all(|v| (v - 1.0).abs() < 1e-6), "{values:?}");
+        }
+        let distance = moved.matrix().unwrap() - Tensor::eye(6, (Kind::Float, Device::Cpu));
+        let expected = f64::try_from(distance.square().sum(Kind::Float)).unwrap();
+        let actual = f64::try_from(moved.squared_distance_from_identity().unwrap()).unwrap();
+        assert!((actual - expected).abs() < 1e-6);
+    }
+}

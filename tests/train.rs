@@ -1,0 +1,298 @@
+//! The command line, on the demonstration set: what training guarantees.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use common::{covalign, fails, run, text};
+use serde_json::Value;
+
+/// Two short tasks of different shape; a dozen steps.
+const CONFIG: &str = "
+encoder: all-MiniLM-L6-v2
+data: demo
+tasks: [DemoSentiment, DemoSimilarity]
+training: {max_steps: 6, batch_size: 8, learning_rate: 1e-4, max_length: 32, max_train_rows: 48}
+evaluation: {every: 3 steps}
+checkpoints: {every: 3 steps}
+";
+
+fn workplace() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    common::write_demo(&folder.path().join("demo"));
+    std::fs::write(folder.path().join("c.yaml"), CONFIG).unwrap();
+    folder
+}
+
+fn train(folder: &Path, out: &str, sets: &[&str]) -> String {
+    let mut args = vec!["train", "c.yaml", "--out", out];
+    sets.iter().for_each(|set| args.extend(["--set", set]));
+    let output = run(folder, &args);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// The checksums of the weights at the run's last checkpoint.
+fn weights(folder: &Path, out: &str) -> BTreeMap<String, Value> {
+    let state = json(&folder.join(out).join("checkpoints/step-6/state.json"));
+    serde_json::from_value(state["files"].clone()).unwrap()
+}
+
+/// The lines of metrics.jsonl without their times.
+fn evaluations(folder: &Path, out: &str) -> Vec<Value> {
+    let lines = std::fs::read_to_string(folder.join(out).join("metrics.jsonl")).unwrap();
+    let untimed = |line: &str| {
+        let mut value: Value = serde_json::from_str(line).unwrap();
+        value.as_object_mut().unwrap().remove("seconds");
+        value
+    };
+    lines.lines().map(untimed).collect()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_weights_and_another_seed_others() {
+    let folder = workplace();
+    let folder = folder.path();
+    let table = train(folder, "a", &[]);
+    assert!(
+        table.contains("DemoSentiment") && table.contains("mean of 2"),
+        "{table}"
+    );
+    assert!(table.lines().all(|line| line.chars().count() <= 100));
+    train(folder, "b", &[]);
+    train(folder, "c", &["training.seed=7"]);
+    assert_eq!(weights(folder, "a"), weights(folder, "b"));
+    assert_eq!(evaluations(folder, "a"), evaluations(folder, "b"));
+    assert_ne!(weights(folder, "a"), weights(folder, "c"));
+}
+
+#[test]
+fn aligned_with_fixed_identity_is_multitask_step_for_step() {
+    let folder = workplace();
+    let folder = folder.path();
+    train(folder, "mtl", &["method=multitask"]);
+    train(folder, "fixed", &["alignment.learning_rate=0x"]);
+    train(folder, "aligned", &["alignment.learning_rate=20x"]);
+    let of = |out: &str| weights(folder, out)["encoder.safetensors"].clone();
+    assert_eq!(of("mtl"), of("fixed"));
+    assert_eq!(evaluations(folder, "mtl"), evaluations(folder, "fixed"));
+    assert_ne!(of("mtl"), of("aligned"));
+}
+
+#[test]
+fn a_run_stopped_by_ctrl_c_resumes_to_the_same_weights() {
+    let folder = workplace();
+    let folder = folder.path();
+    train(folder, "whole", &[]);
+    let mut child = covalign(folder, &["train", "c.yaml", "--out", "cut"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The first evaluation is half way.
+    let metrics = folder.join("cut/metrics.jsonl");
+    while std::fs::metadata(&metrics).map_or(0, |m| m.len()) == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "ended too early");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let pid = child.id().to_string();
+    std::process::Command::new("kill")
+        .args(["-INT", &pid])
+        .status()
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("--resume"));
+    // A line that was being written when the machine went down.
+    let torn = std::fs::read_to_string(&metrics).unwrap() + "{\"step\": 9";
+    std::fs::write(&metrics, torn).unwrap();
+
+    let line = fails(folder, &["train", "c.yaml", "--out", "cut"], 2);
+    assert!(line.contains("--resume"), "{line}");
+    let other = [
+        "train",
+        "c.yaml",
+        "--out",
+        "cut",
+        "--resume",
+        "--set",
+        "training.seed=7",
+    ];
+    assert!(fails(folder, &other, 2).contains("seed: 7"));
+    let resumed = run(folder, &["train", "c.yaml", "--out", "cut", "--resume"]);
+    assert!(resumed.status.success(), "{}", text(&resumed.stderr));
+    assert_eq!(weights(folder, "whole"), weights(folder, "cut"));
+    assert_eq!(evaluations(folder, "whole"), evaluations(folder, "cut"));
+}
+
+#[test]
+fn evaluate_and_predict_agree_with_the_results_of_training() {
+    let folder = workplace();
+    let folder = folder.path();
+    train(folder, "run", &[]);
+    let results = json(&folder.join("run/results.json"));
+    let output = run(folder, &["evaluate", "run", "--json"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let evaluated: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for task in ["DemoSentiment", "DemoSimilarity"] {
+        assert_eq!(evaluated["tasks"][task], results["tasks"][task]["dev"]);
+    }
+
+    // Predictions on the dev file, counted by hand, give the same accuracy. A run folder needs
+    // neither the encoder nor the data.
+    let dev = folder.join("demo/DemoSentiment/dev.tsv");
+    let dev_text = std::fs::read_to_string(&dev).unwrap();
+    std::fs::rename(folder.join("demo"), folder.join("moved")).unwrap();
+    std::fs::write(folder.join("rows.tsv"), &dev_text).unwrap();
+    let output = covalign(
+        folder,
+        &["predict", "run", "--task", "DemoSentiment", "rows.tsv"],
+    )
+    .args(["--format", "jsonl", "--probabilities"])
+    .env("COVALIGN_HOME", folder.join("nothing-here"))
+    .output()
+    .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let predictions: Vec<Value> = text(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let header: Vec<&str> = dev_text.lines().next().unwrap().split('\t').collect();
+    let column = header.iter().position(|name| *name == "label").unwrap();
+    let gold: Vec<&str> = dev_text
+        .lines()
+        .skip(1)
+        .map(|line| line.split('\t').nth(column).unwrap())
+        .collect();
+    assert_eq!(predictions.len(), gold.len());
+    let right = predictions
+        .iter()
+        .zip(&gold)
+        .filter(|(p, g)| p["prediction"] == **g)
+        .count();
+    let accuracy = results["tasks"]["DemoSentiment"]["dev"]["accuracy"]
+        .as_f64()
+        .unwrap();
+    assert!((right as f64 / gold.len() as f64 - accuracy).abs() < 1e-9);
+    for prediction in &predictions {
+        let all = prediction["probabilities"].as_object().unwrap().values();
+        let sum: f64 = all.map(|p| p.as_f64().unwrap()).sum();
+        assert!((sum - 1.0).abs() < 1e-9);
+    }
+}
+
+#[test]
+fn every_schedule_form_and_method_trains() {
+    let folder = workplace();
+    let folder = folder.path();
+    let short = "training.max_steps=4";
+    let variants: &[(&str, &[&str])] = &[
+        ("fixed", &["alignment.schedule=fixed_encoder", short]),
+        (
+            "turns",
+            &[
+                "alignment.schedule=alternating",
+                "alignment.alternate_every=1",
+                short,
+            ],
+        ),
+        (
+            "low",
+            &["alignment.rank=8", "alignment.decay_to_identity=0.1", short],
+        ),
+        ("diagonal", &["alignment.form=diagonal", short]),
+        ("rotation", &["alignment.form=orthogonal", short]),
+        (
+            "uniform",
+            &["sampling.strategy=uniform", "training.accumulate=2", short],
+        ),
+        ("bf16", &["training.precision=bf16", short]),
+        ("single", &["method=single", short]),
+    ];
+    for (out, sets) in variants {
+        train(folder, out, sets);
+        let results = json(&folder.join(out).join("results.json"));
+        assert_eq!(results["tasks"].as_object().unwrap().len(), 2, "{out}");
+    }
+    assert!(folder
+        .join("single/DemoSimilarity/best/encoder.safetensors")
+        .is_file());
+    let output = run(folder, &["evaluate", "single"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn wrong_input_is_one_line_with_exit_code_2_and_leaves_nothing_behind() {
+    let folder = workplace();
+    let folder = folder.path();
+    let line = |sets: &[&str]| {
+        let mut args = vec!["train", "c.yaml", "--out", "x"];
+        sets.iter().for_each(|set| args.extend(["--set", set]));
+        let line = fails(folder, &args, 2);
+        assert!(!folder.join("x").exists(), "{sets:?}");
+        line
+    };
+    assert!(line(&["training.lerning_rate=1"]).contains("did you mean `learning_rate`?"));
+    assert!(line(&["training.batch_size=many"]).contains("training.batch_size"));
+    assert!(line(&["training.epochs=0"]).contains("training.epochs"));
+    assert!(line(&["tasks=[DemoSentimnt]"]).contains("DemoSentiment"));
+    assert!(line(&["encoder=nowhere"]).contains("covalign encoder fetch"));
+    assert!(line(&["data=nowhere"]).contains("nowhere"));
+    assert!(line(&["training.device=cuda:9"]).contains("cuda:9"));
+    assert!(line(&["training.max_length=600"]).contains("512"));
+    std::fs::write(
+        folder.join("bad.yaml"),
+        "tasks: [DemoSentiment]\n\nmetod: single\n",
+    )
+    .unwrap();
+    let error = fails(folder, &["train", "bad.yaml", "--out", "x"], 2);
+    assert!(
+        error.contains("bad.yaml:3") && error.contains("`method`"),
+        "{error}"
+    );
+    assert!(fails(folder, &["train", "none.yaml"], 2).contains("none.yaml"));
+    assert!(fails(folder, &["evaluate", "demo"], 2).contains("config.yaml"));
+
+    let rows = folder.join("demo/DemoSentiment/train.tsv");
+    let whole = std::fs::read_to_string(&rows).unwrap();
+    std::fs::write(&rows, whole.replacen("\t1\n", "\tone\n", 1)).unwrap();
+    let error = line(&[]);
+    assert!(
+        error.contains("train.tsv:") && error.contains("one"),
+        "{error}"
+    );
+    std::fs::write(&rows, whole).unwrap();
+
+    train(folder, "good", &[]);
+    let weights = folder.join("good/best_per_task/DemoSentiment/heads.safetensors");
+    let bytes = std::fs::read(&weights).unwrap();
+    std::fs::write(&weights, &bytes[..bytes.len() - 9]).unwrap();
+    let error = fails(folder, &["evaluate", "good", "--task", "DemoSentiment"], 2);
+    assert!(
+        error.contains("heads.safetensors") && error.contains("damaged"),
+        "{error}"
+    );
+    let error = fails(folder, &["predict", "good", "--task", "CoLA"], 2);
+    assert!(error.contains("DemoSentiment, DemoSimilarity"), "{error}");
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_run_with_its_step_task_and_rows() {
+    let folder = workplace();
+    let sets = [
+        "training.learning_rate=1e30",
+        "training.clip_norm=0",
+        "training.warmup=0",
+    ];
+    let mut args = vec!["train", "c.yaml", "--out", "x"];
+    sets.iter().for_each(|set| args.extend(["--set", set]));
+    let line = fails(folder.path(), &args, 1);
+    assert!(
+        line.contains("step") && line.contains("Demo") && line.contains("lines"),
+        "{line}"
+    );
+}
