@@ -1,3 +1,7 @@
-//! TensorBoard, progress, JSONL.
+//! TensorBoard, progress, JSONL: what a run says of itself while it runs.
 
+pub mod atomic;
+mod hparams;
+pub mod jsonl;
+pub mod progress;
 pub mod tensorboard;
