@@ -124,7 +124,12 @@ impl Confusion {
     fn new(predicted: &[usize], gold: &[usize]) -> Self {
         // Slots for the classes that occur, so that a stray large index costs no memory; 0 and 1
         // always have theirs, which F1 relies on.
-        let mut classes: Vec<usize> = predicted.iter().chain(gold).copied().chain([0, 1]).collect();
+        let mut classes: Vec<usize> = predicted
+            .iter()
+            .chain(gold)
+            .copied()
+            .chain([0, 1])
+            .collect();
         classes.sort_unstable();
         classes.dedup();
         let slot = |class| classes.partition_point(|&c| c < class);

@@ -45,7 +45,10 @@ fn replace(
     let (file, beside) = beside.into_parts();
     let mut buffered = BufWriter::new(file);
     write(&mut buffered)?;
-    buffered.into_inner().map_err(|e| e.into_error())?.sync_all()?;
+    buffered
+        .into_inner()
+        .map_err(|e| e.into_error())?
+        .sync_all()?;
     beside.persist(path)?;
     // The rename itself lives in the folder.
     File::open(folder)?.sync_all()

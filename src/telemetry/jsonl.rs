@@ -36,9 +36,8 @@ impl JsonLines {
         let text = std::fs::read_to_string(path).map_err(|e| io_error(path, e))?;
         let mut kept = String::new();
         for (i, line) in text.lines().enumerate() {
-            let value = serde_json::from_str(line).map_err(|e| {
-                input_error!("{}:{}: {e}; remove the line", path.display(), i + 1)
-            })?;
+            let value = serde_json::from_str(line)
+                .map_err(|e| input_error!("{}:{}: {e}; remove the line", path.display(), i + 1))?;
             if keep(&value) {
                 kept.push_str(line);
                 kept.push('\n');

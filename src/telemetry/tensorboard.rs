@@ -170,7 +170,9 @@ fn new_file_name(dir: &Path) -> Result<PathBuf> {
         seconds = seconds.max(taken.map_or(0, |taken| taken.saturating_add(1)));
     }
     let process = std::process::id();
-    Ok(dir.join(format!("events.out.tfevents.{seconds:010}.{process}.covalign")))
+    Ok(dir.join(format!(
+        "events.out.tfevents.{seconds:010}.{process}.covalign"
+    )))
 }
 
 /// A tensor without values, of one dimension with `size` entries.
