@@ -1,8 +1,3 @@
 fn main() {
-    println!(
-        "{} {:?} {:?}",
-        covalign::libtorch::version(),
-        covalign::libtorch::path(),
-        covalign::libtorch::load_cuda()
-    );
+    println!("{} {:?} {:?}", covalign::libtorch::version(), covalign::libtorch::path(), covalign::libtorch::load_cuda());
 }
