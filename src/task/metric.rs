@@ -2,28 +2,28 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A metric of a task.
+/// A measure of how well predictions fit the labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
-    /// Share of rows whose class is right.
+    /// The share of rows that are right.
     Accuracy,
-    /// F1 of class 1; 0 where neither labels nor predictions have it.
+    /// F1 of class 1; 0 where precision and recall are undefined.
     F1,
-    /// Mean of the F1 of every class that labels or predictions have.
+    /// The mean F1 over the classes that occur in labels or predictions.
     MacroF1,
-    /// Matthews' correlation for any number of classes (Gorodkin 2004); 0 where a side is constant.
+    /// Matthews' correlation, for any number of classes (Gorodkin's R_K); 0 where undefined.
     Matthews,
-    /// Pearson's r; not a number where a side is constant, as scipy has it.
+    /// Pearson's correlation; NaN when one side is constant.
     Pearson,
-    /// Spearman's ρ: Pearson's r of the ranks, ties at their mean rank.
+    /// Spearman's rank correlation, ties sharing their mean rank; NaN when one side is constant.
     Spearman,
-    /// Mean of the squared differences.
+    /// The mean squared difference.
     MeanSquaredError,
 }
 
 impl Metric {
-    /// The name in task files and results.
+    /// The name in task files, results and TensorBoard tags.
     pub fn name(self) -> &'static str {
         match self {
             Metric::Accuracy => "accuracy",
@@ -36,7 +36,24 @@ impl Metric {
         }
     }
 
-    /// Whether it compares classes, not numbers.
+    /// The name for tables and reports.
+    pub fn title(self) -> &'static str {
+        match self {
+            Metric::Accuracy => "Accuracy",
+            Metric::F1 => "F1",
+            Metric::MacroF1 => "Macro F1",
+            Metric::Matthews => "Matthews",
+            Metric::Pearson => "Pearson",
+            Metric::Spearman => "Spearman",
+            Metric::MeanSquaredError => "Mean squared error",
+        }
+    }
+
+    pub fn higher_is_better(self) -> bool {
+        self != Metric::MeanSquaredError
+    }
+
+    /// Whether the metric compares classes rather than numbers.
     pub fn needs_classes(self) -> bool {
         matches!(
             self,
@@ -44,13 +61,18 @@ impl Metric {
         )
     }
 
-    /// The metric of predicted against true classes; a metric of numbers takes the class indices.
+    /// The score of predicted class indices; NaN without rows. A metric of numbers takes the
+    /// indices as numbers. Both slices have one entry per row.
     pub fn of_classes(self, predicted: &[usize], gold: &[usize]) -> f64 {
+        assert_eq!(predicted.len(), gold.len(), "one prediction per label");
+        if gold.is_empty() {
+            return f64::NAN;
+        }
         match self {
-            Metric::Accuracy => accuracy(predicted, gold),
-            Metric::F1 => f1(predicted, gold, 1),
-            Metric::MacroF1 => macro_f1(predicted, gold),
-            Metric::Matthews => matthews(predicted, gold),
+            Metric::Accuracy => Confusion::new(predicted, gold).accuracy(),
+            Metric::F1 => Confusion::new(predicted, gold).f1(1).unwrap_or(0.0),
+            Metric::MacroF1 => Confusion::new(predicted, gold).macro_f1(),
+            Metric::Matthews => Confusion::new(predicted, gold).matthews(),
             Metric::Pearson | Metric::Spearman | Metric::MeanSquaredError => {
                 let numbers = |classes: &[usize]| classes.iter().map(|&c| c as f64).collect();
                 let (predicted, gold): (Vec<f64>, Vec<f64>) = (numbers(predicted), numbers(gold));
@@ -59,17 +81,22 @@ impl Metric {
         }
     }
 
-    /// The metric of predicted against true numbers; a metric of classes rounds them.
+    /// The score of predicted numbers; NaN without rows. A metric of classes takes each number as
+    /// the nearest class index. Both slices have one entry per row.
     pub fn of_values(self, predicted: &[f64], gold: &[f64]) -> f64 {
+        assert_eq!(predicted.len(), gold.len(), "one prediction per label");
+        if gold.is_empty() {
+            return f64::NAN;
+        }
         match self {
             Metric::Pearson => pearson(predicted, gold),
             Metric::Spearman => pearson(&ranks(predicted), &ranks(gold)),
             Metric::MeanSquaredError => {
-                let squares = predicted.iter().zip(gold).map(|(p, g)| (p - g).powi(2));
-                squares.sum::<f64>() / gold.len() as f64
+                let pairs = predicted.iter().zip(gold);
+                pairs.map(|(p, g)| (p - g).powi(2)).sum::<f64>() / gold.len() as f64
             }
             Metric::Accuracy | Metric::F1 | Metric::MacroF1 | Metric::Matthews => {
-                let classes = |x: &[f64]| x.iter().map(|v| v.round().max(0.0) as usize).collect();
+                let classes = |values: &[f64]| values.iter().map(|v| v.round() as usize).collect();
                 let (predicted, gold): (Vec<usize>, Vec<usize>) =
                     (classes(predicted), classes(gold));
                 self.of_classes(&predicted, &gold)
@@ -78,94 +105,117 @@ impl Metric {
     }
 }
 
-/// A task's score: the mean of its metrics, in which one that is no number counts as 0 (a model
-/// that predicts a constant has found no correlation).
-pub fn score(metrics: &[f64]) -> f64 {
-    let sum: f64 = metrics.iter().filter(|value| !value.is_nan()).sum();
-    sum / metrics.len().max(1) as f64
+/// A task's score: the mean of its metrics, where a NaN (the correlation of a constant) counts as
+/// 0, so that a collapsed run scores 0 on the task instead of losing it. NaN for no values.
+pub fn score(values: &[f64]) -> f64 {
+    let counted = values.iter().map(|v| if v.is_nan() { 0.0 } else { *v });
+    counted.sum::<f64>() / values.len() as f64
 }
 
-fn accuracy(predicted: &[usize], gold: &[usize]) -> f64 {
-    let right = predicted.iter().zip(gold).filter(|(p, g)| p == g).count();
-    right as f64 / gold.len() as f64
+/// How often each class was the label, was predicted, and was both.
+struct Confusion {
+    rows: f64,
+    gold: Vec<f64>,
+    predicted: Vec<f64>,
+    right: Vec<f64>,
 }
 
-fn f1(predicted: &[usize], gold: &[usize], class: usize) -> f64 {
-    let pairs = || predicted.iter().zip(gold);
-    let both = pairs().filter(|(&p, &g)| p == class && g == class).count();
-    let one = pairs()
-        .filter(|(&p, &g)| (p == class) != (g == class))
-        .count();
-    match 2 * both + one {
-        0 => 0.0,
-        denominator => 2.0 * both as f64 / denominator as f64,
-    }
-}
-
-fn macro_f1(predicted: &[usize], gold: &[usize]) -> f64 {
-    let mut classes: Vec<usize> = predicted.iter().chain(gold).copied().collect();
-    classes.sort_unstable();
-    classes.dedup();
-    let all = classes.iter().map(|&class| f1(predicted, gold, class));
-    all.sum::<f64>() / classes.len() as f64
-}
-
-fn matthews(predicted: &[usize], gold: &[usize]) -> f64 {
-    let classes = predicted.iter().chain(gold).max().map_or(0, |&c| c + 1);
-    let counts = |side: &[usize]| {
-        let mut counts = vec![0.0; classes];
-        side.iter().for_each(|&class| counts[class] += 1.0);
+impl Confusion {
+    fn new(predicted: &[usize], gold: &[usize]) -> Self {
+        // Slots for the classes that occur, so that a stray large index costs no memory; 0 and 1
+        // always have theirs, which F1 relies on.
+        let mut classes: Vec<usize> = predicted
+            .iter()
+            .chain(gold)
+            .copied()
+            .chain([0, 1])
+            .collect();
+        classes.sort_unstable();
+        classes.dedup();
+        let slot = |class| classes.partition_point(|&c| c < class);
+        let empty = vec![0.0; classes.len()];
+        let mut counts = Confusion {
+            rows: gold.len() as f64,
+            gold: empty.clone(),
+            predicted: empty.clone(),
+            right: empty,
+        };
+        for (&p, &g) in predicted.iter().zip(gold) {
+            counts.predicted[slot(p)] += 1.0;
+            counts.gold[slot(g)] += 1.0;
+            if p == g {
+                counts.right[slot(p)] += 1.0;
+            }
+        }
         counts
-    };
-    let (p, t) = (counts(predicted), counts(gold));
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
-    let rows = gold.len() as f64;
-    let right = predicted.iter().zip(gold).filter(|(p, g)| p == g).count() as f64;
-    let covariance = right * rows - dot(&t, &p);
-    let spread = (rows * rows - dot(&p, &p)) * (rows * rows - dot(&t, &t));
-    if spread == 0.0 {
-        0.0
-    } else {
-        covariance / spread.sqrt()
+    }
+
+    fn accuracy(&self) -> f64 {
+        self.right.iter().sum::<f64>() / self.rows
+    }
+
+    /// F1 of a class; `None` when it is neither a label nor predicted.
+    fn f1(&self, class: usize) -> Option<f64> {
+        let total = self.gold[class] + self.predicted[class];
+        (total > 0.0).then(|| 2.0 * self.right[class] / total)
+    }
+
+    fn macro_f1(&self) -> f64 {
+        let present: Vec<f64> = (0..self.gold.len()).filter_map(|c| self.f1(c)).collect();
+        present.iter().sum::<f64>() / present.len() as f64
+    }
+
+    fn matthews(&self) -> f64 {
+        let square = self.rows * self.rows;
+        let right: f64 = self.right.iter().sum();
+        let both = right * self.rows - dot(&self.gold, &self.predicted);
+        let gold = square - dot(&self.gold, &self.gold);
+        let predicted = square - dot(&self.predicted, &self.predicted);
+        if gold * predicted == 0.0 {
+            return 0.0;
+        }
+        both / (gold * predicted).sqrt()
     }
 }
 
-fn pearson(x: &[f64], y: &[f64]) -> f64 {
-    let constant = |v: &[f64]| v.windows(2).all(|pair| pair[0] == pair[1]);
-    if x.len() < 2 || constant(x) || constant(y) {
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// Pearson's correlation; NaN when a side is constant or holds a NaN.
+fn pearson(a: &[f64], b: &[f64]) -> f64 {
+    let constant = |values: &[f64]| values.iter().all(|v| *v == values[0]);
+    if constant(a) || constant(b) {
         return f64::NAN;
     }
-    let centred = |v: &[f64]| -> Vec<f64> {
-        let mean = v.iter().sum::<f64>() / v.len() as f64;
-        let differences: Vec<f64> = v.iter().map(|a| a - mean).collect();
-        // Scaled before squaring, so that tiny and huge numbers neither vanish nor overflow.
-        let largest = differences.iter().fold(0.0f64, |m, d| m.max(d.abs()));
-        differences.iter().map(|d| d / largest).collect()
-    };
-    let (x, y) = (centred(x), centred(y));
-    let norm = |v: &[f64]| v.iter().map(|a| a * a).sum::<f64>().sqrt();
-    let product: f64 = x.iter().zip(&y).map(|(a, b)| a * b).sum();
-    (product / norm(&x) / norm(&y)).clamp(-1.0, 1.0)
+    let (a, b) = (unit(a), unit(b));
+    dot(&a, &b).clamp(-1.0, 1.0)
 }
 
-/// Ranks from 1, equal values at the mean of theirs.
+/// The values less their mean, scaled to length 1.
+fn unit(values: &[f64]) -> Vec<f64> {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let centred: Vec<f64> = values.iter().map(|v| v - mean).collect();
+    // Scaled by the largest first: squares of very small or large values would vanish or overflow.
+    let largest = centred.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+    let scaled: Vec<f64> = centred.iter().map(|v| v / largest).collect();
+    let norm = dot(&scaled, &scaled).sqrt();
+    scaled.iter().map(|v| v / norm).collect()
+}
+
+/// Ranks from 1, ties sharing their mean rank; all NaN when a value is.
 fn ranks(values: &[f64]) -> Vec<f64> {
+    if values.iter().any(|v| v.is_nan()) {
+        return vec![f64::NAN; values.len()];
+    }
     let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
-    let mut ranks = vec![0.0; values.len()];
-    let mut first = 0;
-    while first < order.len() {
-        let value = values[order[first]];
-        let ties = order[first..]
-            .iter()
-            .take_while(|&&i| values[i] == value)
-            .count()
-            .max(1);
-        let mean = first as f64 + (ties as f64 + 1.0) / 2.0;
-        order[first..first + ties]
-            .iter()
-            .for_each(|&i| ranks[i] = mean);
-        first += ties;
+    order.sort_unstable_by(|&a, &b| values[a].total_cmp(&values[b]));
+    let (mut ranks, mut below) = (vec![0.0; values.len()], 0);
+    for tied in order.chunk_by(|&a, &b| values[a] == values[b]) {
+        for &row in tied {
+            ranks[row] = below as f64 + (tied.len() + 1) as f64 / 2.0;
+        }
+        below += tied.len();
     }
     ranks
 }

@@ -1,6 +1,8 @@
-//! Files that are written beside their place and renamed into it.
+//! Files that are there whole or not at all.
 
-use std::io::Write;
+use std::fs::{File, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::Result;
@@ -8,39 +10,46 @@ use serde::Serialize;
 
 use crate::error::io_error;
 
-/// Replaces the file at `path` by `bytes`, or leaves it as it was.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file beside `path` and renames it to `path` once it is on the disk; whatever was at
+/// `path` stays until then, and stays for good when anything fails.
+pub fn write_atomically(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<()> {
+    replace(path, write).map_err(|e| io_error(path, e))
+}
+
+/// Writes `value` as indented JSON, atomically.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    write_atomically(path, |file| {
+        serde_json::to_writer_pretty(&mut *file, value)?;
+        file.write_all(b"\n")
+    })
+}
+
+fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
     let folder = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let fail = |e: std::io::Error| io_error(path, e);
-    let mut file = tempfile::Builder::new()
-        .prefix(".covalign-")
-        .tempfile_in(folder)
-        .map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
-    file.as_file().sync_all().map_err(fail)?;
-    readable(file.path()).map_err(fail)?;
-    file.persist(path).map_err(|e| fail(e.error))?;
-    Ok(())
-}
-
-/// Temporary files are their owner's alone; what people keep is readable as other files are.
-#[cfg(unix)]
-fn readable(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn readable(_: &Path) -> std::io::Result<()> {
-    Ok(())
-}
-
-/// As [`write`], of a value as indented JSON.
-pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_vec_pretty(value)?;
-    text.push(b'\n');
-    write(path, &text)
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = tempfile::Builder::new()
+        .prefix(&format!(".{name}."))
+        .suffix(".tmp")
+        // Less the umask, like any new file; tempfile's own default hides it from other users.
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder)?;
+    let (file, beside) = beside.into_parts();
+    let mut buffered = BufWriter::new(file);
+    write(&mut buffered)?;
+    buffered
+        .into_inner()
+        .map_err(|e| e.into_error())?
+        .sync_all()?;
+    beside.persist(path)?;
+    // The rename itself lives in the folder.
+    File::open(folder)?.sync_all()
 }

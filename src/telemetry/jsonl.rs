@@ -1,71 +1,77 @@
-//! A file of one JSON object a line, grown line by line.
+//! Append-only files of one JSON value a line.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use serde::de::DeserializeOwned;
 use serde::Serialize;
-use serde_json::Value;
 
-use super::atomic;
+use super::atomic::write_atomically;
 use crate::error::io_error;
+use crate::input_error;
 
-/// An open JSON Lines file.
-#[derive(Debug)]
+/// A file that lines are appended to.
 pub struct JsonLines {
     path: PathBuf,
     file: File,
 }
 
 impl JsonLines {
-    /// Opens or creates the file. Of the lines that are there, those that `keep` refuses are
-    /// dropped, and a last one that was cut off.
-    pub fn open(path: &Path, keep: impl Fn(&Value) -> bool) -> Result<JsonLines> {
-        if let Ok(text) = std::fs::read_to_string(path) {
-            let wanted = |line: &&str| serde_json::from_str(line).is_ok_and(|value| keep(&value));
-            let kept: String = text
-                .lines()
-                .filter(wanted)
-                .flat_map(|line| [line, "\n"])
-                .collect();
-            if kept != text {
-                atomic::write(path, kept.as_bytes())?;
-            }
-        }
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        Ok(JsonLines {
-            path: path.to_owned(),
-            file: file.map_err(|e| io_error(path, e))?,
-        })
+    /// Opens `path`, or creates it; a last line that was cut off is removed.
+    pub fn open(path: &Path) -> Result<JsonLines> {
+        let file = open_whole(path).map_err(|e| io_error(path, e))?;
+        let path = path.to_owned();
+        Ok(JsonLines { path, file })
     }
 
-    /// Adds a line.
+    /// Opens `path` and keeps only the lines that `keep` wants: a run that goes on from a
+    /// checkpoint drops what came after it. A line that is not a `T` is an input error.
+    pub fn resume<T: DeserializeOwned>(
+        path: &Path,
+        keep: impl Fn(&T) -> bool,
+    ) -> Result<JsonLines> {
+        JsonLines::open(path)?;
+        let text = std::fs::read_to_string(path).map_err(|e| io_error(path, e))?;
+        let mut kept = String::new();
+        for (i, line) in text.lines().enumerate() {
+            let value = serde_json::from_str(line)
+                .map_err(|e| input_error!("{}:{}: {e}; remove the line", path.display(), i + 1))?;
+            if keep(&value) {
+                kept.push_str(line);
+                kept.push('\n');
+            }
+        }
+        if kept != text {
+            write_atomically(path, |file| file.write_all(kept.as_bytes()))?;
+        }
+        JsonLines::open(path)
+    }
+
+    /// Appends one line in one write.
     pub fn append(&mut self, value: &impl Serialize) -> Result<()> {
         let mut line = serde_json::to_vec(value)?;
         line.push(b'\n');
-        self.file
-            .write_all(&line)
-            .map_err(|e| io_error(&self.path, e))
+        let written = self.file.write_all(&line);
+        written.map_err(|e| io_error(&self.path, e))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_torn_line_and_lines_past_the_resumed_step_go() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("m.jsonl");
-        std::fs::write(&path, "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n{\"st").unwrap();
-        let mut lines = JsonLines::open(&path, |v| v["step"].as_u64() <= Some(2)).unwrap();
-        lines.append(&json!({"step": 3, "new": true})).unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(
-            text,
-            "{\"step\":1}\n{\"step\":2}\n{\"step\":3,\"new\":true}\n"
-        );
+/// Opens a file for appending, cut after its last newline.
+fn open_whole(path: &Path) -> std::io::Result<File> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
+    if whole < bytes.len() {
+        file.set_len(whole as u64)?;
     }
+    file.seek(SeekFrom::Start(whole as u64))?;
+    Ok(file)
 }

@@ -1,7 +1,7 @@
-//! TensorBoard, progress, JSONL, and files that appear whole.
+//! TensorBoard, progress, JSONL: what a run says of itself while it runs.
 
 pub mod atomic;
-pub mod hparams;
+mod hparams;
 pub mod jsonl;
 pub mod progress;
 pub mod tensorboard;

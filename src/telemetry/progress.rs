@@ -1,63 +1,104 @@
-//! A bar on the terminal for what takes more than a moment.
+//! Progress on stderr: a bar on a terminal, plain lines elsewhere.
 
-use std::time::Duration;
+use std::io::{stderr, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
 
-/// A bar on standard error; silent where that is no terminal.
-#[derive(Debug)]
+/// A bar that is drawn only when stderr is a terminal. It can be shared between threads.
 pub struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
-    /// A bar of `total` steps.
-    pub fn new(total: u64, label: &str) -> Progress {
-        let target = if std::io::stderr().is_terminal() {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
+    /// Training steps: `label ━━━━ 120/804 message ETA`.
+    pub fn new(total_steps: u64, label: &str) -> Progress {
+        let template = "{prefix} {bar:24} {pos}/{len}  {wide_msg} ETA {eta}";
+        Progress::styled(Some(total_steps), label, template)
+    }
+
+    /// A count of things, such as rows being tokenised.
+    pub fn counter(total: u64, label: &str) -> Progress {
+        let template = "{prefix} {bar:24} {human_pos}/{human_len}  {per_sec} ETA {eta}";
+        Progress::styled(Some(total), label, template)
+    }
+
+    /// A count of bytes, such as a download, whose total may be unknown.
+    pub fn bytes(total: Option<u64>, label: &str) -> Progress {
+        let template = match total {
+            Some(_) => "{prefix} {bar:24} {bytes}/{total_bytes}  {bytes_per_sec} ETA {eta}",
+            None => "{prefix} {spinner} {bytes}  {bytes_per_sec}",
         };
-        let bar = ProgressBar::with_draw_target(Some(total), target);
-        let template = "{prefix} [{bar:24}] {pos}/{len}  {msg}  {elapsed} gone, {eta} left";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        bar.set_prefix(label.to_owned());
-        bar.enable_steady_tick(Duration::from_millis(500));
+        Progress::styled(total, label, template)
+    }
+
+    fn styled(total: Option<u64>, label: &str, template: &str) -> Progress {
+        let style = ProgressStyle::with_template(template)
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("━━╌");
+        // At most ten times a second; hidden by indicatif when stderr is no terminal.
+        let target = ProgressDrawTarget::stderr_with_hz(10);
+        let bar = ProgressBar::with_draw_target(total, target)
+            .with_style(style)
+            .with_prefix(label.to_owned());
         Progress { bar }
     }
 
-    /// The bar begins at `step`: rate and time left count from here.
-    pub fn set_start(&self, step: u64) {
-        self.bar.set_position(step);
+    /// Where a resumed run or download starts from; the rate and ETA count from here.
+    pub fn starting_at(self, position: u64) -> Progress {
+        self.bar.set_position(position);
         self.bar.reset_eta();
+        self
     }
 
-    /// `step` steps are done.
-    pub fn at(&self, step: u64, message: &str) {
-        self.bar.set_message(message.to_owned());
+    /// Moves to `step` and shows `message`, such as a task's loss and the tokens per second.
+    pub fn at(&self, step: u64, message: impl Into<String>) {
+        self.bar.set_message(message.into());
         self.bar.set_position(step);
     }
 
-    /// A line that stays: above the bar, or alone where there is none.
+    /// Moves on by `count`.
+    pub fn add(&self, count: u64) {
+        self.bar.inc(count);
+    }
+
+    /// Prints a line on stderr, above the bar when there is one.
     pub fn note(&self, line: &str) {
-        if self.bar.is_hidden() {
-            eprintln!("{line}");
+        // A stderr that nobody reads any more is no reason to stop a run.
+        if stderr().is_terminal() {
+            self.bar.suspend(|| writeln!(stderr(), "{line}").ok());
         } else {
-            self.bar.println(line);
+            writeln!(stderr(), "{line}").ok();
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }
 
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
+/// An exponential mean for display, without the pull of its start towards 0 (Adam's correction).
+#[derive(Debug, Clone)]
+pub struct Smoothed {
+    decay: f64,
+    sum: f64,
+    weight: f64,
+}
+
+impl Smoothed {
+    /// Each new value weighs `1 − decay`.
+    pub fn new(decay: f64) -> Smoothed {
+        Smoothed {
+            decay,
+            sum: 0.0,
+            weight: 0.0,
+        }
+    }
+
+    /// Takes a value in and gives the mean.
+    pub fn push(&mut self, value: f64) -> f64 {
+        self.sum = self.decay * self.sum + (1.0 - self.decay) * value;
+        self.weight = self.decay * self.weight + (1.0 - self.decay);
+        self.sum / self.weight
     }
 }

@@ -1,0 +1,260 @@
+//! Event files, read back record by record and, where there is one, by TensorBoard itself.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use covalign::telemetry::tensorboard::{EventWriter, HParam};
+use protobuf::Message;
+use tensorboard_proto::event::{Event, SessionLog_SessionStatus};
+use tensorboard_proto::plugin_hparams::HParamsPluginData;
+use tensorboard_rs::masked_crc32c::{crc32c, masked_crc32c};
+
+const LOSS: &str = "train/CoLA/loss";
+const MATTHEWS: &str = "dev/CoLA/matthews";
+
+/// A run that is stopped after step 5 and goes on from its checkpoint at step 3.
+fn write_run(dir: &Path) {
+    let mut first = EventWriter::create(dir).unwrap();
+    let hparams = [
+        ("method".to_owned(), HParam::Text("aligned".to_owned())),
+        ("learning_rate".to_owned(), HParam::Number(2e-5)),
+        ("deduplicate".to_owned(), HParam::Bool(true)),
+    ];
+    let metrics = [MATTHEWS.to_owned()];
+    first.hparams(&hparams, &metrics).unwrap();
+    first.text("config", "method: **aligned**", 0).unwrap();
+    for step in 1..=5 {
+        first.scalar(LOSS, 10.0 + step as f64, step).unwrap();
+    }
+    drop(first);
+
+    let mut second = EventWriter::resume(dir, 4).unwrap();
+    for step in 4..=6 {
+        second.scalar(LOSS, 20.0 + step as f64, step).unwrap();
+    }
+    let values: Vec<f64> = (0..300).map(|i| i as f64 / 299.0).collect();
+    second
+        .histogram("alignment/CoLA/singular_values", &values, 6)
+        .unwrap();
+    second
+        .histogram("alignment/RTE/singular_values", &[1.0; 384], 6)
+        .unwrap();
+    second.scalar(MATTHEWS, 0.5, 3).unwrap();
+    second.scalar(MATTHEWS, 0.61, 6).unwrap();
+    second.hparams_end().unwrap();
+}
+
+fn event_files(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// The events of a file, each record's checksums checked.
+fn events(path: &Path) -> Vec<Event> {
+    let bytes = std::fs::read(path).unwrap();
+    let (mut rest, mut events) = (bytes.as_slice(), Vec::new());
+    let u32_at =
+        |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    while !rest.is_empty() {
+        let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
+        assert_eq!(u32_at(rest, 8), masked_crc32c(&rest[..8]));
+        let data = &rest[12..12 + length];
+        assert_eq!(u32_at(rest, 12 + length), masked_crc32c(data));
+        events.push(Event::parse_from_bytes(data).unwrap());
+        rest = &rest[16 + length..];
+    }
+    events
+}
+
+#[test]
+fn records_hold_what_was_written() {
+    // The check value of CRC-32C's definition.
+    assert_eq!(crc32c(b"123456789"), 0xE306_9283);
+    let dir = tempfile::tempdir().unwrap();
+    write_run(dir.path());
+    let files = event_files(dir.path());
+    assert_eq!(
+        files.len(),
+        2,
+        "a resumed run has a file of its own: {files:?}"
+    );
+
+    let (first, second) = (events(&files[0]), events(&files[1]));
+    for file in [&first, &second] {
+        assert_eq!(file[0].get_file_version(), "brain.Event:2");
+        assert!(file.windows(2).all(|w| w[0].wall_time <= w[1].wall_time));
+    }
+    let status = second[1].get_session_log().get_status();
+    assert_eq!(
+        (second[1].step, status),
+        (4, SessionLog_SessionStatus::START)
+    );
+
+    let points = |events: &[Event]| -> Vec<(i64, f32)> {
+        let of_loss = events.iter().filter_map(|event| {
+            let value = event.get_summary().get_value().first()?;
+            (value.get_tag() == LOSS).then(|| (event.step, value.get_simple_value()))
+        });
+        of_loss.collect()
+    };
+    let expected: Vec<(i64, f32)> = (1..=5).map(|s| (s, 10.0 + s as f32)).collect();
+    assert_eq!(points(&first), expected);
+    assert_eq!(points(&second), [(4, 24.0), (5, 25.0), (6, 26.0)]);
+
+    let start = first
+        .iter()
+        .flat_map(|event| event.get_summary().get_value())
+        .find(|value| value.get_tag() == "_hparams_/session_start_info")
+        .unwrap();
+    let plugin = start.get_metadata().get_plugin_data();
+    assert_eq!(plugin.get_plugin_name(), "hparams");
+    let data: HParamsPluginData =
+        HParamsPluginData::parse_from_bytes(plugin.get_content()).unwrap();
+    let values = data.get_session_start_info().get_hparams();
+    assert_eq!(values["learning_rate"].get_number_value(), 2e-5);
+    assert_eq!(values["method"].get_string_value(), "aligned");
+    assert!(values["deduplicate"].get_bool_value());
+}
+
+#[test]
+fn a_histogram_counts_every_finite_value() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = EventWriter::create(dir.path()).unwrap();
+    let values = [0.0, 1.0, 1.0, 2.95, 3.0, f64::NAN, f64::INFINITY];
+    writer.histogram("h", &values, 0).unwrap();
+    writer.histogram("nothing", &[f64::NAN], 0).unwrap();
+    drop(writer);
+    let events = events(&event_files(dir.path())[0]);
+    assert_eq!(events.len(), 2);
+    let histogram = events[1].get_summary().get_value()[0].get_histo();
+    assert_eq!((histogram.min, histogram.max), (0.0, 3.0));
+    assert_eq!((histogram.num, histogram.sum), (5.0, 7.95));
+    assert!((histogram.sum_squares - (1.0 + 1.0 + 2.95 * 2.95 + 9.0)).abs() < 1e-12);
+    // Width 0.1: 0 in the first bucket, 1 and 1 in the eleventh, 2.95 and 3 in the last.
+    let mut expected = vec![0.0; 30];
+    (expected[0], expected[10], expected[29]) = (1.0, 2.0, 2.0);
+    assert_eq!(histogram.bucket, expected);
+}
+
+#[test]
+fn events_are_on_the_disk_after_a_flush() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = EventWriter::create(dir.path()).unwrap();
+    writer.scalar(LOSS, 1.0, 1).unwrap();
+    writer.flush().unwrap();
+    assert_eq!(events(&event_files(dir.path())[0]).len(), 2);
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_an_error_with_its_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("taken");
+    std::fs::write(&file, "").unwrap();
+    let error = EventWriter::create(&file.join("tensorboard"))
+        .err()
+        .unwrap();
+    let message = covalign::error::one_line(&error);
+    assert!(message.contains("taken/tensorboard: "), "{message}");
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_no_panic() {
+    if !Path::new("/dev/full").exists() {
+        println!("skipped: no /dev/full here");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = EventWriter::create(dir.path()).unwrap();
+    // The open file becomes /dev/full, which refuses every write for want of space.
+    let name = event_files(dir.path())[0].canonicalize().unwrap();
+    let descriptor = std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .flatten()
+        .find(|fd| std::fs::read_link(fd.path()).is_ok_and(|target| target == name))
+        .and_then(|fd| fd.file_name().to_str()?.parse().ok())
+        .unwrap();
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    redirect(&full, descriptor);
+    writer.scalar(LOSS, 1.0, 1).unwrap();
+    let error = writer.flush().unwrap_err();
+    let message = covalign::error::one_line(&error);
+    assert!(message.contains("no space left on the disk"), "{message}");
+}
+
+/// Makes `descriptor` a copy of `file`.
+fn redirect(file: &std::fs::File, descriptor: i32) {
+    use std::os::fd::AsRawFd;
+    extern "C" {
+        fn dup2(from: i32, to: i32) -> i32;
+    }
+    // SAFETY: both descriptors are open, and the one replaced is owned by a live EventWriter.
+    assert_eq!(unsafe { dup2(file.as_raw_fd(), descriptor) }, descriptor);
+}
+
+#[test]
+fn tensorboard_shows_what_was_written() {
+    let Ok(python) = std::env::var("COVALIGN_PYTHON") else {
+        println!("skipped: COVALIGN_PYTHON names no Python with tensorboard");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    write_run(dir.path());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tensorboard_reads.py");
+    let mut command = Command::new(python);
+    command.arg(script).arg(dir.path()).arg(MATTHEWS);
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let seen: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(seen["warnings"], serde_json::json!([]));
+
+    // [wall time, step, value]; the resumed file replaces steps 4 and 5.
+    let curve = |tag: &str| -> Vec<(i64, f64)> {
+        let points = seen["scalars"][tag].as_array().unwrap().iter();
+        let pairs = points.map(|p| (p[1].as_i64().unwrap(), p[2].as_f64().unwrap()));
+        pairs.collect()
+    };
+    let expected = [
+        (1, 11.0),
+        (2, 12.0),
+        (3, 13.0),
+        (4, 24.0),
+        (5, 25.0),
+        (6, 26.0),
+    ];
+    assert_eq!(curve(LOSS), expected);
+
+    // A histogram is [[wall time, step, [[left, right, count]…]]…].
+    let buckets = &seen["histograms"]["alignment/CoLA/singular_values"][0][2];
+    let buckets = buckets.as_array().unwrap();
+    assert_eq!(buckets.len(), 30);
+    assert!(
+        buckets.iter().all(|b| b[2].as_f64() == Some(10.0)),
+        "{buckets:?}"
+    );
+    let equal = seen["histograms"]["alignment/RTE/singular_values"][0][2]
+        .as_array()
+        .unwrap();
+    let count: f64 = equal.iter().map(|b| b[2].as_f64().unwrap()).sum();
+    assert_eq!(count, 384.0);
+
+    let text = seen["text"]["config"][0]["text"].as_str().unwrap();
+    assert!(text.contains("<strong>aligned</strong>"), "{text}");
+
+    let parameters = seen["experiment"]["hparamInfos"].as_array().unwrap();
+    assert_eq!(parameters.len(), 3, "{parameters:?}");
+    let session = &seen["sessions"]["sessionGroups"][0];
+    assert_eq!(session["sessions"][0]["status"], "STATUS_SUCCESS");
+    assert_eq!(session["hparams"]["method"], "aligned");
+    assert_eq!(session["hparams"]["learning_rate"], 2e-5);
+    assert_eq!(session["hparams"]["deduplicate"], true);
+    let metric = &session["metricValues"][0];
+    assert_eq!(metric["name"]["tag"], MATTHEWS);
+    assert_eq!(metric["trainingStep"], 6);
+    assert!((metric["value"].as_f64().unwrap() - 0.61).abs() < 1e-6);
+}
