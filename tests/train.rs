@@ -13,7 +13,8 @@ const CONFIG: &str = "
 encoder: all-MiniLM-L6-v2
 data: demo
 tasks: [DemoSentiment, DemoSimilarity]
-training: {max_steps: 6, batch_size: 8, learning_rate: 1e-4, max_length: 32, max_train_rows: 48}
+training:
+  {max_steps: 6, batch_size: 8, learning_rate: 1e-4, max_length: 32, max_train_rows: 48, threads: 1}
 evaluation: {every: 3 steps}
 checkpoints: {every: 3 steps}
 ";

@@ -19,6 +19,11 @@ pub fn write_atomically(
     replace(path, write).map_err(|e| io_error(path, e))
 }
 
+/// Writes `bytes`, atomically.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomically(path, |file| file.write_all(bytes))
+}
+
 /// Writes `value` as indented JSON, atomically.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     write_atomically(path, |file| {

@@ -77,6 +77,8 @@ impl Optimizer {
                 HEADS => moving.heads,
                 _ => moving.alignments,
             };
+            // What has a learning rate of 0 is frozen: it costs no gradient and clips nothing.
+            let moves = moves && group.learning_rate > 0.0;
             for state in &group.states {
                 let _ = state.parameter.set_requires_grad(moves);
             }

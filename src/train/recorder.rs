@@ -29,18 +29,19 @@ impl Recorder {
     pub fn open(folder: &RunFolder, config: &Config, start: u64, total: u64) -> Result<Recorder> {
         let path = folder.log();
         let log = OpenOptions::new().create(true).append(true).open(&path);
+        let resumed = start > 0;
         let mut recorder = Recorder {
-            events: EventWriter::create(&folder.tensorboard())?,
-            lines: JsonLines::open(&folder.metrics(), |line| {
-                line["step"].as_u64().is_some_and(|step| step <= start)
+            events: match resumed {
+                true => EventWriter::resume(&folder.tensorboard(), start + 1)?,
+                false => EventWriter::create(&folder.tensorboard())?,
+            },
+            lines: JsonLines::resume(&folder.metrics(), |line: &EvaluationLine| {
+                line.step <= start
             })?,
             log: log.map_err(|e| io_error(&path, e))?,
-            progress: Progress::new(total, "training"),
+            progress: Progress::new(total, "training").starting_at(start),
         };
-        recorder.progress.set_start(start);
-        if start > 0 {
-            recorder.events.purge_from(start + 1)?;
-        } else {
+        if !resumed {
             recorder.describe(config)?;
         }
         Ok(recorder)
@@ -97,7 +98,7 @@ impl Recorder {
         self.events.scalar("train/tokens_per_second", speed, step)?;
         let mean = shown.iter().sum::<f64>() / shown.len().max(1) as f64;
         self.progress
-            .at(step, &format!("loss {mean:.3}, {speed:.0} tokens/s"));
+            .at(step, format!("loss {mean:.3}, {speed:.0} tokens/s"));
         Ok(())
     }
 

@@ -54,7 +54,7 @@ impl Plan {
                 alignments: step >= self.boundary,
             },
             Schedule::Alternating => {
-                let encoder = (step / self.alternate_every) % 2 == 0;
+                let encoder = (step / self.alternate_every).is_multiple_of(2);
                 Moving {
                     encoder,
                     heads: !encoder,

@@ -144,9 +144,9 @@ impl<'a> Trainer<'a> {
             let stop = interrupt::asked();
             let step = self.progress.step;
             let ends = step == self.length.total;
-            let evaluates = ends || step % self.length.evaluate_every == 0;
-            let saves = ends || stop || step % self.length.save_every == 0;
-            if evaluates || saves || step % LOG_EVERY == 0 {
+            let evaluates = ends || step.is_multiple_of(self.length.evaluate_every);
+            let saves = ends || stop || step.is_multiple_of(self.length.save_every);
+            if evaluates || saves || step.is_multiple_of(LOG_EVERY) {
                 self.look(&mut window, factor, &mut clock)?;
             }
             if evaluates && !stop {
