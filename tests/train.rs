@@ -297,3 +297,42 @@ fn a_loss_that_is_not_finite_stops_the_run_with_its_step_task_and_rows() {
         "{line}"
     );
 }
+
+#[test]
+fn the_readmes_own_task_checks_trains_and_predicts() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let readme = std::fs::read_to_string(common::root().join("README.md")).unwrap();
+    let start = readme.find("name: Tickets").unwrap();
+    let task = readme[start..].split("```").next().unwrap();
+    std::fs::write(folder.join("Tickets.yaml"), task).unwrap();
+    std::fs::create_dir_all(folder.join("data/Tickets")).unwrap();
+    let rows =
+        "text,team\n\"where is it, please?\",shipping\ncharged twice,billing\nsend back,returns\n";
+    for file in ["train.csv", "dev.csv"] {
+        std::fs::write(folder.join("data/Tickets").join(file), rows).unwrap();
+    }
+    let checked = run(folder, &["data", "check", "data", "--task", "Tickets.yaml"]);
+    assert!(checked.status.success(), "{}", text(&checked.stderr));
+    std::fs::write(folder.join("c.yaml"), CONFIG).unwrap();
+    train(folder, "run", &["tasks=[Tickets.yaml]", "data=data"]);
+    std::fs::remove_file(folder.join("Tickets.yaml")).unwrap();
+    std::fs::write(folder.join("new.txt"), "where is my parcel\n").unwrap();
+    let output = run(
+        folder,
+        &[
+            "predict",
+            "run",
+            "--task",
+            "Tickets",
+            "new.txt",
+            "--probabilities",
+        ],
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let table = text(&output.stdout);
+    assert!(
+        table.starts_with("index\tprediction\tp(billing)\tp(shipping)\tp(returns)\n0\t"),
+        "{table}"
+    );
+}

@@ -133,7 +133,11 @@ impl<'de> Deserialize<'de> for SplitFiles {
         impl<'de> serde::de::Visitor<'de> for Visitor {
             type Value = SplitFiles;
             fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-                f.write_str("a file (`path: …`) or a list of files")
+                f.write_str("a file's name, `path: …`, or a list of files")
+            }
+            fn visit_str<E: serde::de::Error>(self, path: &str) -> Result<SplitFiles, E> {
+                let name = serde::de::value::MapDeserializer::new([("path", path)].into_iter());
+                File::deserialize(name).map(|file| SplitFiles(vec![file]))
             }
             fn visit_seq<A: serde::de::SeqAccess<'de>>(
                 self,
