@@ -11,7 +11,8 @@
 //! - [`train`]: the loop, optimiser, schedule, precision, checkpoints.
 //! - [`transfer`]: strategies made of runs.
 //! - [`telemetry`]: TensorBoard, progress, JSONL.
-//! - [`libtorch`]: the one unsafe room: a small C++ shim for what tch lacks.
+//! - [`libtorch`]: the one unsafe room (besides the memory map in [`data::cache`]): a small C++ shim
+//!   for what tch lacks.
 //! - [`error`]: which failures are the user's to mend, and exit codes.
 
 pub mod cli;

@@ -211,6 +211,7 @@ fn every_schedule_form_and_method_trains() {
             "uniform",
             &["sampling.strategy=uniform", "training.accumulate=2", short],
         ),
+        ("reference", &["engine=reference", short]),
         ("bf16", &["training.precision=bf16", short]),
         ("single", &["method=single", short]),
     ];
@@ -335,4 +336,20 @@ fn the_readmes_own_task_checks_trains_and_predicts() {
         table.starts_with("index\tprediction\tp(billing)\tp(shipping)\tp(returns)\n0\t"),
         "{table}"
     );
+}
+
+#[test]
+fn every_shipped_config_reads_and_names_tasks_that_there_are() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(common::root().join("configs")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "yaml") {
+            let config = covalign::config::Config::load(&path, &[]).unwrap();
+            covalign::train::tasks::load_tasks(&config).unwrap();
+            let again = covalign::config::Config::parse(&config.to_yaml().unwrap(), "again", &[]);
+            assert_eq!(again.unwrap(), config);
+            count += 1;
+        }
+    }
+    assert!(count >= 5);
 }
