@@ -4,13 +4,15 @@
 Needs torch, transformers, scikit-learn and scipy. Writes one JSON line per (task, seed) as it
 goes; a (task, seed) that the file already holds is skipped, so the script can be restarted.
 
-CR has no official split: its dev rows are the line numbers in --cr-dev-lines (1-based, one a line),
-or else the tenth of the rows that comes first when sorted by sha256(f"0:{row}"), row being the
-0-based position among the rows that have a text.
+CR has no official split: the tenth of its rows with the smallest SplitMix64 hashes is dev, as
+covalign cuts it (src/task/layout.rs).
+
+    python3 -m venv venv
+    venv/bin/pip install torch==2.11.0 transformers scikit-learn scipy
+    venv/bin/python scripts/peer_transformers.py --data data/glue --encoder DIR --out peer.jsonl
 """
 
 import argparse
-import hashlib
 import json
 import random
 import sys
@@ -53,36 +55,34 @@ def read_glue(folder, task, split):
     sys.exit(f"{task}: not one of {', '.join(METRICS)}")
 
 
-def read_cr(folder, dev_lines):
+def splitmix64(x):
+    """One output of SplitMix64 (Steele, Lea, Flood 2014) from state `x`."""
+    mask = 2**64 - 1
+    z = (x + 0x9E3779B97F4A7C15) & mask
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+    return z ^ (z >> 31)
+
+
+def read_cr(folder):
     """CR's training and dev rows."""
     places = [folder / "CR", folder, folder.parent / "sentiment"]
     path = next((p / "custrev.all" for p in places if (p / "custrev.all").exists()), None)
     if path is None:
         sys.exit(f"{folder}: found no CR/custrev.all, custrev.all or ../sentiment/custrev.all")
-    data = path.read_bytes()
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        text = data.decode("cp1252")
-    rows, numbers = [], []
-    for number, line in enumerate(text.split("\n"), start=1):
-        label, _, sentence = line.rstrip("\r").partition(" ")
-        if sentence.strip():
-            rows.append((sentence, None, int(label)))
-            numbers.append(number)
-    if dev_lines:
-        wanted = {int(line) for line in dev_lines.read_text().split()}
-        dev = {i for i, number in enumerate(numbers) if number in wanted}
-    else:
-        order = sorted(range(len(rows)), key=lambda i: hashlib.sha256(f"0:{i}".encode()).digest())
-        dev = set(order[: len(rows) // 10])
+    lines = path.read_text(encoding="ascii").split("\n")
+    split = [line.partition(" ") for line in lines if line]
+    rows = [(text.strip(), None, int(label)) for label, _, text in split]
+    start = splitmix64(0)
+    order = sorted(range(len(rows)), key=lambda i: (splitmix64((start + i) % 2**64), i))
+    dev = set(order[: int(0.1 * len(rows) + 0.5)])
     train = [row for i, row in enumerate(rows) if i not in dev]
     return train, [rows[i] for i in sorted(dev)]
 
 
 def read(args, task):
     if task == "CR":
-        train, dev = read_cr(args.data, args.cr_dev_lines)
+        train, dev = read_cr(args.data)
     else:
         train, dev = (read_glue(args.data, task, split) for split in ("train", "dev"))
     return train[: args.limit], dev[: args.limit]
@@ -238,7 +238,6 @@ def arguments():
     parser.add_argument("--weight-decay", type=float, default=0.01)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--limit", type=int, help="first rows only, of each split")
-    parser.add_argument("--cr-dev-lines", type=Path, help="line numbers of CR's dev rows")
     parser.add_argument("--out", type=Path, required=True, help="JSON lines to append to")
     args = parser.parse_args()
     args.tasks = args.tasks.split(",")

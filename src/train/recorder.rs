@@ -24,15 +24,21 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Opens the records of a run that goes from step `start` to `total`; what a run that was cut
-    /// off had recorded past `start` is dropped.
-    pub fn open(folder: &RunFolder, config: &Config, start: u64, total: u64) -> Result<Recorder> {
+    /// Opens the records of a run that goes from step `start` to `total`. What a run that was cut
+    /// off and is resumed had recorded past `start` is dropped.
+    pub fn open(
+        folder: &RunFolder,
+        config: &Config,
+        resume: bool,
+        start: u64,
+        total: u64,
+    ) -> Result<Recorder> {
         let path = folder.log();
         let log = OpenOptions::new().create(true).append(true).open(&path);
-        let resumed = start > 0;
+        let next_step = if start == 0 { 0 } else { start + 1 };
         let mut recorder = Recorder {
-            events: match resumed {
-                true => EventWriter::resume(&folder.tensorboard(), start + 1)?,
+            events: match resume {
+                true => EventWriter::resume(&folder.tensorboard(), next_step)?,
                 false => EventWriter::create(&folder.tensorboard())?,
             },
             lines: JsonLines::resume(&folder.metrics(), |line: &EvaluationLine| {
@@ -41,7 +47,7 @@ impl Recorder {
             log: log.map_err(|e| io_error(&path, e))?,
             progress: Progress::new(total, "training").starting_at(start),
         };
-        if !resumed {
+        if start == 0 {
             recorder.describe(config)?;
         }
         Ok(recorder)

@@ -73,7 +73,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     if !resume {
         lay_out(folder, config, &data, &encoder_folder)?;
     }
-    let mut recorder = Recorder::open(folder, config, progress.step, total.total)?;
+    let mut recorder = Recorder::open(folder, config, resume, progress.step, total.total)?;
     for line in introduction(config, &report, &data, total, arithmetic, device) {
         recorder.note(&line)?;
     }
