@@ -1,19 +1,23 @@
 #!/usr/bin/env python3
 """Train the same encoder with PyTorch and transformers, one task at a time, to compare scores.
 
-Needs torch, transformers, scikit-learn and scipy. Writes one JSON line per (task, seed) as it
-goes; a (task, seed) that the file already holds is skipped, so the script can be restarted.
+Writes one JSON line per (task, seed) as it goes; a (task, seed) that the file already holds is
+skipped, so the script can be restarted. `epochs` holds each epoch's mean loss, dev metrics and
+score, the mean of the metrics with an undefined one as 0; `training_seconds` leaves evaluation out,
+`tokens` is what was trained on without padding.
 
 CR has no official split: the tenth of its rows with the smallest SplitMix64 hashes is dev, as
 covalign cuts it (src/task/layout.rs).
 
     python3 -m venv venv
-    venv/bin/pip install torch==2.11.0 transformers scikit-learn scipy
+    venv/bin/pip install torch==2.11.0 transformers==5.23.0 \\
+        scikit-learn==1.9.1 scipy==1.17.1
     venv/bin/python scripts/peer_transformers.py --data data/glue --encoder DIR --out peer.jsonl
 """
 
 import argparse
 import json
+import math
 import random
 import sys
 import time
@@ -22,7 +26,11 @@ from pathlib import Path
 import torch
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    get_linear_schedule_with_warmup,
+)
 
 METRICS = {
     "CoLA": ["matthews"],
@@ -46,7 +54,7 @@ def read_glue(folder, task, split):
     if task == "CoLA":
         return [(r[3], None, int(r[1])) for r in table(path, header=False)]
     if task == "RTE":
-        names = ["not_entailment", "entailment"]
+        names = ["entailment", "not_entailment"]
         return [(r[1], r[2], names.index(r[3])) for r in table(path)]
     if task == "MRPC":
         return [(r[3], r[4], int(r[0])) for r in table(path)]
@@ -127,7 +135,7 @@ def collate(rows, regression):
 
 @torch.no_grad()
 def evaluate(model, rows, task, batch_size):
-    """The task's scores on `rows`, by name."""
+    """The task's metrics on `rows`, by name, None where undefined; and their mean, the score."""
     model.eval()
     regression = task == "STS-B"
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]["input_ids"]))
@@ -136,7 +144,8 @@ def evaluate(model, rows, task, batch_size):
         part = order[start : start + batch_size]
         inputs, _ = collate([rows[i] for i in part], regression)
         logits = model(**inputs).logits
-        answers = logits.squeeze(-1) if regression else logits.argmax(-1)
+        # covalign clips a prediction to the range of its labels, too.
+        answers = logits.squeeze(-1).clamp(0, 5) if regression else logits.argmax(-1)
         for i, answer in zip(part, answers.tolist()):
             predicted[i] = answer
     gold = [row["label"] for row in rows]
@@ -147,7 +156,9 @@ def evaluate(model, rows, task, batch_size):
         "pearson": lambda: pearsonr(gold, predicted)[0],
         "spearman": lambda: spearmanr(gold, predicted)[0],
     }
-    return {name: float(measure[name]()) for name in METRICS[task]}
+    found = {name: float(measure[name]()) for name in METRICS[task]}
+    found = {name: None if math.isnan(value) else value for name, value in found.items()}
+    return {**found, "score": sum(value or 0.0 for value in found.values()) / len(found)}
 
 
 def build(encoder, classes):
@@ -183,16 +194,9 @@ def train(args, task, seed, tokenizer):
     optimizer = optimiser(model, args)
     per_epoch = -(-len(train_rows) // args.batch_size)
     total = per_epoch * args.epochs
-    warm = round(total * args.warmup)
-
-    def factor(step):
-        if step < warm:
-            return step / max(1, warm)
-        return max(0.0, (total - step) / max(1, total - warm))
-
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    scheduler = get_linear_schedule_with_warmup(optimizer, math.ceil(total * args.warmup), total)
     loss_of = torch.nn.functional.mse_loss if regression else torch.nn.functional.cross_entropy
-    epochs, training_seconds, start = [], 0.0, time.time()
+    epochs, training_seconds, tokens, start = [], 0.0, 0, time.time()
     for _ in range(args.epochs):
         began, losses = time.time(), []
         model.train()
@@ -206,6 +210,7 @@ def train(args, task, seed, tokenizer):
             optimizer.step()
             scheduler.step()
             losses.append(loss.item())
+            tokens += int(inputs["attention_mask"].sum())
         training_seconds += time.time() - began
         scores = evaluate(model, dev_rows, task, args.batch_size)
         epochs.append({"loss": sum(losses) / len(losses), **scores})
@@ -217,6 +222,7 @@ def train(args, task, seed, tokenizer):
         "train_rows": len(train_rows),
         "dev_rows": len(dev_rows),
         "steps": total,
+        "tokens": tokens,
         "training_seconds": round(training_seconds, 2),
         "seconds": round(time.time() - start, 2),
         "torch": torch.__version__,
