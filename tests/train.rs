@@ -89,12 +89,15 @@ fn aligned_with_fixed_identity_is_multitask_step_for_step() {
 fn a_run_stopped_by_ctrl_c_resumes_to_the_same_weights() {
     let folder = workplace();
     let folder = folder.path();
-    train(folder, "whole", &[]);
-    let mut child = covalign(folder, &["train", "c.yaml", "--out", "cut"])
+    // Whatever step the signal comes at is one that is evaluated.
+    let every = "evaluation.every=1 step";
+    train(folder, "whole", &[every]);
+    let begun = ["train", "c.yaml", "--out", "cut", "--set", every];
+    let mut child = covalign(folder, &begun)
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    // The first evaluation is half way.
+    // The first evaluation is early in the run.
     let metrics = folder.join("cut/metrics.jsonl");
     while std::fs::metadata(&metrics).map_or(0, |m| m.len()) == 0 {
         assert!(child.try_wait().unwrap().is_none(), "ended too early");
@@ -112,19 +115,11 @@ fn a_run_stopped_by_ctrl_c_resumes_to_the_same_weights() {
     let torn = std::fs::read_to_string(&metrics).unwrap() + "{\"step\": 9";
     std::fs::write(&metrics, torn).unwrap();
 
-    let line = fails(folder, &["train", "c.yaml", "--out", "cut"], 2);
+    let line = fails(folder, &begun, 2);
     assert!(line.contains("--resume"), "{line}");
-    let other = [
-        "train",
-        "c.yaml",
-        "--out",
-        "cut",
-        "--resume",
-        "--set",
-        "training.seed=7",
-    ];
+    let other = [&begun[..], &["--resume", "--set", "training.seed=7"]].concat();
     assert!(fails(folder, &other, 2).contains("seed: 7"));
-    let resumed = run(folder, &["train", "c.yaml", "--out", "cut", "--resume"]);
+    let resumed = run(folder, &[&begun[..], &["--resume"]].concat());
     assert!(resumed.status.success(), "{}", text(&resumed.stderr));
     assert_eq!(weights(folder, "whole"), weights(folder, "cut"));
     assert_eq!(evaluations(folder, "whole"), evaluations(folder, "cut"));

@@ -149,7 +149,8 @@ impl<'a> Trainer<'a> {
             if evaluates || saves || step.is_multiple_of(LOG_EVERY) {
                 self.look(&mut window, factor, &mut clock)?;
             }
-            if evaluates && !stop {
+            // Also when asked to stop: the saved run would never come back to this step.
+            if evaluates {
                 self.evaluate()?;
             }
             if saves {
