@@ -5,14 +5,47 @@ use std::path::Path;
 fn main() {
     let lib = std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys passes libtorch's folder on");
     let include = Path::new(&lib).with_file_name("include");
-    println!("cargo:rerun-if-changed=src/libtorch/shim.cpp");
-    cc::Build::new()
-        .cpp(true)
-        .std("c++17")
-        .warnings(false)
+    println!("cargo:rerun-if-changed=src/libtorch");
+
+    let x86 = std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64");
+    let base: (&str, &[&str]) = ("base", &[]);
+    let wider: [(&str, &[&str]); 2] = [
+        ("avx2", &["-mavx2", "-mfma"]),
+        (
+            "avx512",
+            &[
+                "-mavx512f",
+                "-mavx512bw",
+                "-mavx512dq",
+                "-mavx512vl",
+                "-mfma",
+            ],
+        ),
+    ];
+    let sets = [base].into_iter().chain(wider.into_iter().filter(|_| x86));
+    for (isa, flags) in sets {
+        let mut build = cpp();
+        build.define("COVALIGN_ISA", isa).opt_level(3);
+        build.flags(["-ffp-contract=fast", "-fno-math-errno"]);
+        build.flag("-Wno-psabi");
+        build.flags(flags).file("src/libtorch/kernels.cpp");
+        build.compile(&format!("covalign_kernels_{isa}"));
+    }
+
+    let mut build = cpp();
+    if x86 {
+        build.define("COVALIGN_X86", None);
+    }
+    build
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .file("src/libtorch/shim.cpp")
+        .files(["dispatch", "fused", "optimizer", "shim"].map(|f| format!("src/libtorch/{f}.cpp")))
         .compile("covalign_shim");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
+}
+
+fn cpp() -> cc::Build {
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").warnings(false);
+    build
 }

@@ -10,7 +10,7 @@ use crate::data::Tokenizer;
 use crate::model::encoder::Encoder;
 use crate::model::{encoder_config, MultiTaskModel};
 use crate::task::Task;
-use crate::train::precision::{self, Arithmetic};
+use crate::train::precision::Arithmetic;
 use crate::train::run_folder::RunFolder;
 use crate::train::{checkpoint, run, tasks};
 use crate::transfer;
@@ -60,13 +60,19 @@ impl SavedTask {
         let tasks = tasks::saved_tasks(&folder, &config)?;
         let index = tasks.iter().position(|task| task.name == name);
         let index = index.unwrap_or_default();
-        let device = precision::device(&config.training.device)?;
+        let arithmetic = Arithmetic::new(&config.training)?;
         let shape = encoder_config::read(&folder.encoder())?;
-        let encoder = Encoder::random(shape, config.engine, device, config.training.seed)?;
-        let model = run::model(&config, encoder, &tasks)?;
+        let encoder = Encoder::random(
+            shape,
+            config.engine,
+            arithmetic.device(),
+            config.training.seed,
+        )?;
+        let mut model = run::model(&config, encoder, &tasks)?;
         checkpoint::read(&saved(&folder, name, weights)?, &model, None)?;
+        model.encoder.set_half(arithmetic.half())?;
         Ok(SavedTask {
-            arithmetic: Arithmetic::new(config.training.precision, device)?,
+            arithmetic,
             tokenizer: Tokenizer::from_folder(&folder.encoder())?,
             task: tasks[index].clone(),
             index,

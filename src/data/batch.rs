@@ -1,59 +1,148 @@
-//! Rows of a task as one rectangle of token ids.
+//! Rows of a task as tensors of token ids: a rectangle with padding, or packed one after the other.
 
 use anyhow::Result;
 use tch::{Device, Kind, Tensor};
 
 use super::TokenizedSplit;
 
-/// What the model takes: rows of one task, padded to the longest.
+/// How rows of different length lie together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// `[batch, longest]`, filled up with the id `pad`.
+    Padded { pad: i64 },
+    /// `[tokens]`: no padding at all.
+    Packed,
+}
+
+/// What the model takes: rows of one task.
 #[derive(Debug)]
 pub struct Batch {
-    /// Token ids `[batch, seq]`, int64.
+    /// Token ids, int64, `[batch, seq]` or `[tokens]`.
     pub ids: Tensor,
-    /// 0 for the first text and its special tokens, 1 for the second: `[batch, seq]`, int64.
+    /// 0 for the first text and its special tokens, 1 for the second; int64, in the same shape.
     pub segments: Tensor,
-    /// True at tokens, false at padding: `[batch, seq]`; none where nothing is padded.
-    pub mask: Option<Tensor>,
+    pub layout: Layout,
     /// Tokens without the padding.
     pub tokens: usize,
 }
 
+/// What says where the rows are.
+#[derive(Debug)]
+pub enum Layout {
+    /// True at tokens, false at padding: `[batch, seq]`; none where nothing is padded.
+    Padded {
+        mask: Option<Tensor>,
+    },
+    Packed(Packed),
+}
+
+/// Where packed rows start, and the words that they are made of.
+#[derive(Debug)]
+pub struct Packed {
+    /// First token of each row, and the number of tokens: int64 `[batch + 1]`.
+    pub starts: Tensor,
+    /// Tokens of the longest row.
+    pub longest: i64,
+    /// Each token's place in its row, int64 `[tokens]`.
+    pub positions: Tensor,
+    /// The different ids, int64, ascending.
+    pub vocabulary: Tensor,
+    /// Each token's place in `vocabulary`, int64 `[tokens]`.
+    pub words: Tensor,
+}
+
+/// One row: its ids, and where in them the second text starts.
+pub type Row<'a> = (&'a [i32], usize);
+
 impl Batch {
-    /// Pads `rows` of `split` to the longest of them and puts them on `device`.
-    pub fn collate(split: &TokenizedSplit, rows: &[u32], pad: i64, device: Device) -> Result<Self> {
-        let lengths: Vec<usize> = rows.iter().map(|&r| split.ids(r as usize).len()).collect();
-        let seq = lengths.iter().copied().max().unwrap_or(0);
-        let tokens = lengths.iter().sum();
-        let mut ids = vec![pad; rows.len() * seq];
-        let mut segments = vec![0i64; rows.len() * seq];
-        for (i, &row) in rows.iter().enumerate() {
+    /// Puts `rows` of `split` together on `device`.
+    pub fn collate(
+        split: &TokenizedSplit,
+        rows: &[u32],
+        shape: Shape,
+        device: Device,
+    ) -> Result<Self> {
+        let row = |&row: &u32| {
             let row = row as usize;
-            let tokens = split.ids(row);
-            let start = i * seq;
-            for (place, &id) in ids[start..].iter_mut().zip(tokens) {
-                *place = i64::from(id);
-            }
-            segments[start + split.second_segment_at(row)..start + tokens.len()].fill(1);
-        }
-        let shape = [rows.len() as i64, seq as i64];
-        let place = |values: &[i64]| -> Result<Tensor> {
-            Ok(Tensor::f_from_slice(values)?
-                .f_view(shape)?
-                .f_to_device(device)?)
+            (split.ids(row), split.second_segment_at(row))
         };
-        let mask = if tokens == rows.len() * seq {
-            None
-        } else {
-            let lengths: Vec<i64> = lengths.iter().map(|&l| l as i64).collect();
-            let lengths = Tensor::f_from_slice(&lengths)?.f_unsqueeze(1)?;
-            let positions = Tensor::f_arange(seq as i64, (Kind::Int64, Device::Cpu))?;
-            Some(positions.f_lt_tensor(&lengths)?.f_to_device(device)?)
-        };
-        Ok(Batch {
-            ids: place(&ids)?,
-            segments: place(&segments)?,
-            mask,
-            tokens,
-        })
+        Batch::new(&rows.iter().map(row).collect::<Vec<_>>(), shape, device)
     }
+
+    /// Puts rows together on `device`.
+    pub fn new(rows: &[Row], shape: Shape, device: Device) -> Result<Self> {
+        match shape {
+            Shape::Padded { pad } => padded(rows, pad, device),
+            Shape::Packed => packed(rows, device),
+        }
+    }
+}
+
+fn padded(rows: &[Row], pad: i64, device: Device) -> Result<Batch> {
+    let seq = rows.iter().map(|(ids, _)| ids.len()).max().unwrap_or(0);
+    let tokens = rows.iter().map(|(ids, _)| ids.len()).sum();
+    let mut all = vec![pad; rows.len() * seq];
+    let mut segments = vec![0i64; rows.len() * seq];
+    for (i, (ids, second)) in rows.iter().enumerate() {
+        let start = i * seq;
+        for (place, &id) in all[start..].iter_mut().zip(*ids) {
+            *place = i64::from(id);
+        }
+        segments[start + second..start + ids.len()].fill(1);
+    }
+    let shape = [rows.len() as i64, seq as i64];
+    let place = |values: &[i64]| -> Result<Tensor> {
+        Ok(Tensor::f_from_slice(values)?
+            .f_view(shape)?
+            .f_to_device(device)?)
+    };
+    let mask = if tokens == rows.len() * seq {
+        None
+    } else {
+        let lengths: Vec<i64> = rows.iter().map(|(ids, _)| ids.len() as i64).collect();
+        let lengths = Tensor::f_from_slice(&lengths)?.f_unsqueeze(1)?;
+        let positions = Tensor::f_arange(seq as i64, (Kind::Int64, Device::Cpu))?;
+        Some(positions.f_lt_tensor(&lengths)?.f_to_device(device)?)
+    };
+    Ok(Batch {
+        ids: place(&all)?,
+        segments: place(&segments)?,
+        layout: Layout::Padded { mask },
+        tokens,
+    })
+}
+
+fn packed(rows: &[Row], device: Device) -> Result<Batch> {
+    let tokens: usize = rows.iter().map(|(ids, _)| ids.len()).sum();
+    let mut all = Vec::with_capacity(tokens);
+    let (mut segments, mut positions) = (Vec::with_capacity(tokens), Vec::with_capacity(tokens));
+    let mut starts = vec![0];
+    for (ids, second) in rows {
+        all.extend(ids.iter().map(|&id| i64::from(id)));
+        segments.extend((0..ids.len()).map(|i| i64::from(i >= *second)));
+        positions.extend(0..ids.len() as i64);
+        starts.push(all.len() as i64);
+    }
+    let mut vocabulary = all.clone();
+    vocabulary.sort_unstable();
+    vocabulary.dedup();
+    let words: Vec<i64> = all
+        .iter()
+        .map(|id| vocabulary.partition_point(|other| other < id) as i64)
+        .collect();
+    let place = |values: &[i64]| -> Result<Tensor> {
+        Ok(Tensor::f_from_slice(values)?.f_to_device(device)?)
+    };
+    Ok(Batch {
+        ids: place(&all)?,
+        segments: place(&segments)?,
+        layout: Layout::Packed(Packed {
+            starts: place(&starts)?,
+            longest: rows.iter().map(|(ids, _)| ids.len()).max().unwrap_or(0) as i64,
+            positions: place(&positions)?,
+            vocabulary: place(&vocabulary)?,
+            words: place(&words)?,
+        }),
+        tokens,
+    })
 }

@@ -3,6 +3,9 @@
 //! Fused AdamW and gradient norms without a host sync, autocast on any device, the CUDA library
 //! loaded when it is there. Everything here is safe to call; errors are libtorch's first line.
 
+pub mod fused;
+pub mod optimizer;
+
 use std::ffi::{c_char, CStr, CString};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -20,25 +23,6 @@ extern "C" {
     fn covalign_cuda_memory(free_bytes: *mut usize, total_bytes: *mut usize) -> *mut c_char;
     fn covalign_autocast(device_type: i32, enabled: bool, scalar_type: i32) -> *mut c_char;
     fn covalign_float32_matmul_precision(precision: *const c_char) -> *mut c_char;
-    fn covalign_fused_adamw(
-        parameters: *const *const C_tensor,
-        exp_avgs: *const *const C_tensor,
-        exp_avg_sqs: *const *const C_tensor,
-        steps: *const *const C_tensor,
-        count: i64,
-        learning_rate: f64,
-        beta1: f64,
-        beta2: f64,
-        weight_decay: f64,
-        eps: f64,
-        grad_scale: *const C_tensor,
-        found_inf: *const C_tensor,
-    ) -> *mut c_char;
-    fn covalign_gradient_norm(
-        parameters: *const *const C_tensor,
-        count: i64,
-        norm: *mut *mut C_tensor,
-    ) -> *mut c_char;
     fn covalign_attention(
         query: *const C_tensor,
         key: *const C_tensor,
@@ -47,12 +31,6 @@ extern "C" {
         dropout: f64,
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
-    fn covalign_foreach_add(
-        tensors: *const *const C_tensor,
-        count: i64,
-        amount: f64,
-    ) -> *mut c_char;
-    fn covalign_clear_gradients(tensors: *const *const C_tensor, count: i64);
 }
 
 /// Turns the shim's message (null for success) into a result.
@@ -158,71 +136,6 @@ pub fn allow_tf32(allow: bool) -> Result<()> {
     check(unsafe { covalign_float32_matmul_precision(precision.as_ptr()) })
 }
 
-/// AdamW's constants.
-#[derive(Debug, Clone, Copy)]
-pub struct AdamW {
-    pub learning_rate: f64,
-    pub beta1: f64,
-    pub beta2: f64,
-    pub weight_decay: f64,
-    pub eps: f64,
-}
-
-/// A parameter with AdamW's state for it: both moments in its shape, and a float32 step counter.
-#[derive(Debug)]
-pub struct Moments {
-    pub parameter: Tensor,
-    pub exp_avg: Tensor,
-    pub exp_avg_sq: Tensor,
-    pub step: Tensor,
-}
-
-/// One AdamW step over `states`, all of whose parameters have gradients, in one kernel.
-///
-/// Gradients are divided by the scalar tensor `grad_scale`; nothing happens where the scalar
-/// tensor `found_inf` is 1. Nothing is read back to the host.
-pub fn fused_adamw(
-    states: &[&Moments],
-    constants: AdamW,
-    grad_scale: Option<&Tensor>,
-    found_inf: Option<&Tensor>,
-) -> Result<()> {
-    if states.is_empty() {
-        return Ok(());
-    }
-    let steps = pointers(states.iter().map(|s| &s.step));
-    let count = states.len() as i64;
-    check(unsafe { covalign_foreach_add(steps.as_ptr(), count, 1.0) })?;
-    let null = std::ptr::null();
-    check(unsafe {
-        covalign_fused_adamw(
-            pointers(states.iter().map(|s| &s.parameter)).as_ptr(),
-            pointers(states.iter().map(|s| &s.exp_avg)).as_ptr(),
-            pointers(states.iter().map(|s| &s.exp_avg_sq)).as_ptr(),
-            steps.as_ptr(),
-            count,
-            constants.learning_rate,
-            constants.beta1,
-            constants.beta2,
-            constants.weight_decay,
-            constants.eps,
-            grad_scale.map_or(null, Tensor::as_ptr),
-            found_inf.map_or(null, Tensor::as_ptr),
-        )
-    })
-}
-
-/// The 2-norm of the gradients of `parameters` together: a scalar on their device. Every
-/// parameter must have a gradient.
-pub fn gradient_norm<'a>(parameters: impl IntoIterator<Item = &'a Tensor>) -> Result<Tensor> {
-    let parameters = pointers(parameters);
-    let mut norm = std::ptr::null_mut();
-    check(unsafe {
-        covalign_gradient_norm(parameters.as_ptr(), parameters.len() as i64, &mut norm)
-    })?;
-    given(norm)
-}
-
 /// Scaled dot-product attention, softmax(QKᵀ/√d) V, over `[batch, heads, seq, d]`; `mask`, true
 /// where a token is attended, broadcasts to `[batch, heads, seq, seq]`. tch 0.17 cannot leave the
 /// mask out.
@@ -253,10 +166,4 @@ fn given(tensor: *mut C_tensor) -> Result<Tensor> {
         bail!("libtorch gave no tensor");
     }
     Ok(unsafe { Tensor::from_ptr(tensor) })
-}
-
-/// Drops the gradients of `parameters`, so that the next backward pass writes instead of adding.
-pub fn clear_gradients<'a>(parameters: impl IntoIterator<Item = &'a Tensor>) {
-    let parameters = pointers(parameters);
-    unsafe { covalign_clear_gradients(parameters.as_ptr(), parameters.len() as i64) }
 }

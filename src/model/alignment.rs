@@ -78,14 +78,17 @@ impl Alignment {
         })
     }
 
-    /// X R for embeddings `[batch, seq, width]`.
+    /// X R for embeddings `[…, width]`, in their precision.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        let like = |t: Tensor| t.f_to_kind(x.kind());
         let change = match self.form {
-            Form::LowRank(_) => x
-                .f_matmul(&self.parameters[0])?
-                .f_matmul(&self.parameters[1].f_transpose(0, 1)?)?,
-            Form::Diagonal => x.f_mul(&self.parameters[0].f_add_scalar(-1.0)?)?,
-            Form::Full | Form::Orthogonal => x.f_matmul(&self.departure()?)?,
+            Form::LowRank(_) => {
+                let (u, v) = (&self.parameters[0], &self.parameters[1]);
+                let narrow = x.f_matmul(&like(u.shallow_clone())?)?;
+                narrow.f_matmul(&like(v.f_transpose(0, 1)?)?)?
+            }
+            Form::Diagonal => x.f_mul(&like(self.parameters[0].f_add_scalar(-1.0)?)?)?,
+            Form::Full | Form::Orthogonal => x.f_matmul(&like(self.departure()?)?)?,
         };
         Ok(x.f_add(&change)?)
     }

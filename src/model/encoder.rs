@@ -3,26 +3,36 @@
 use std::borrow::Borrow;
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use rust_bert::bert::{BertConfig, BertEmbedding, BertEmbeddings, BertModel};
+use anyhow::{bail, Context, Result};
+use rust_bert::bert::{BertConfig, BertEmbedding, BertEmbeddings, BertModel, BertModelOutput};
 use rust_bert::RustBertError;
 use serde::{Deserialize, Serialize};
 use tch::nn::{self, VarStore};
 use tch::{Device, Tensor};
 
-use super::forward::Forward;
+use super::packed::PackedForward;
+use super::padded::PaddedForward;
 use super::weights::{self, LoadReport};
-use super::{encoder_config, named_seed};
-use crate::data::Batch;
+use super::{encoder_config, named_seed, Mode, Parameter};
+use crate::data::batch::{Batch, Layout, Shape};
 
 /// Whose forward pass computes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Engine {
-    /// Ours, made for training.
+    /// Ours, made for training: packed rows and fused operations on a CPU, else `padded`.
     #[default]
     Fast,
+    /// Padded rows in libtorch's operations.
+    Padded,
     /// rust-bert's own.
+    Reference,
+}
+
+/// The engine at work.
+enum Forward {
+    Packed(PackedForward),
+    Padded(PaddedForward),
     Reference,
 }
 
@@ -56,7 +66,6 @@ pub struct Encoder {
     embeddings: BertEmbeddings,
     layers: BertModel<Aligned>,
     forward: Forward,
-    engine: Engine,
 }
 
 impl Encoder {
@@ -78,14 +87,21 @@ impl Encoder {
             }
             Ok(())
         })?;
-        let forward = Forward::new(&variables, &config)?;
+        let forward = match engine {
+            Engine::Fast if device == Device::Cpu => {
+                Forward::Packed(PackedForward::new(&variables, &config)?)
+            }
+            Engine::Fast | Engine::Padded => {
+                Forward::Padded(PaddedForward::new(&variables, &config)?)
+            }
+            Engine::Reference => Forward::Reference,
+        };
         Ok(Encoder {
             config,
             variables,
             embeddings,
             layers,
             forward,
-            engine,
         })
     }
 
@@ -109,50 +125,93 @@ impl Encoder {
         Ok((encoder, report))
     }
 
-    /// The embedding layer's output, `[batch, seq, hidden]`.
-    pub fn embed(&self, batch: &Batch, train: bool) -> Result<Tensor> {
-        match self.engine {
-            Engine::Fast => self.forward.embed(batch, train),
-            Engine::Reference => Ok(self.embeddings.forward_t(
+    /// How the engine wants rows; `pad` fills them up where it does not pack them.
+    pub fn shape(&self, pad: i64) -> Shape {
+        match self.forward {
+            Forward::Packed(_) => Shape::Packed,
+            _ => Shape::Padded { pad },
+        }
+    }
+
+    /// Lets the packed engine compute in bfloat16, from copies of the weights as they are now. The
+    /// others compute in what autocast says.
+    pub fn set_half(&mut self, half: bool) -> Result<()> {
+        match &mut self.forward {
+            Forward::Packed(packed) => packed.set_half(half),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a pass of training takes rows of the word table instead of the whole.
+    pub fn reads_rows(&self) -> bool {
+        matches!(self.forward, Forward::Packed(_))
+    }
+
+    /// What an optimiser steps.
+    pub fn parameters(&self) -> Vec<Parameter> {
+        match &self.forward {
+            Forward::Packed(packed) => packed.parameters(),
+            _ => Parameter::of(&self.variables),
+        }
+    }
+
+    /// The embedding layer's output, `[batch, seq, hidden]`, or `[tokens, hidden]` where rows are
+    /// packed. There, `words` may be the rows of the word table that the batch's vocabulary names:
+    /// gradients then go to them instead of to the whole table.
+    pub fn embed(&self, batch: &Batch, words: Option<&Tensor>, mode: Mode) -> Result<Tensor> {
+        match &self.forward {
+            Forward::Packed(packed) => packed.embed(batch, words, mode),
+            Forward::Padded(padded) => padded.embed(batch, mode.trains()),
+            Forward::Reference => Ok(self.embeddings.forward_t(
                 Some(&batch.ids),
                 Some(&batch.segments),
                 None,
                 None,
-                train,
+                mode.trains(),
             )?),
         }
     }
 
-    /// The last layer's states `[batch, seq, hidden]` and the pooled output `[batch, hidden]`
-    /// from (aligned) embeddings `[batch, seq, hidden]`.
-    pub fn encode(
-        &self,
-        embeddings: &Tensor,
-        batch: &Batch,
-        train: bool,
-    ) -> Result<(Tensor, Tensor)> {
-        match self.engine {
-            Engine::Fast => {
-                let hidden = self.forward.encode(embeddings, batch, train)?;
-                let pooled = self.forward.pool(&hidden)?;
-                Ok((hidden, pooled))
+    /// The last layer's states, in the shape of the (aligned) embeddings.
+    pub fn encode(&self, embeddings: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
+        match &self.forward {
+            Forward::Packed(packed) => packed.encode(embeddings, batch, false, mode),
+            Forward::Padded(padded) => padded.encode(embeddings, batch, mode.trains()),
+            Forward::Reference => Ok(self.reference(embeddings, batch, mode)?.hidden_state),
+        }
+    }
+
+    /// The pooler's output `[batch, hidden]` from (aligned) embeddings.
+    pub fn pooled(&self, embeddings: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
+        match &self.forward {
+            Forward::Packed(packed) => packed.pool(&packed.encode(embeddings, batch, true, mode)?),
+            Forward::Padded(padded) => {
+                padded.pool(&padded.encode(embeddings, batch, mode.trains())?)
             }
-            Engine::Reference => {
-                // rust-bert wants an integer mask: it inverts it by XOR.
-                let mask = batch.mask.as_ref().map(|m| m.to_kind(tch::Kind::Int64));
-                let output = self.layers.forward_t(
-                    None,
-                    mask.as_ref(),
-                    None,
-                    None,
-                    Some(embeddings),
-                    None,
-                    None,
-                    train,
-                )?;
-                let pooled = output.pooled_output.context("the encoder has no pooler")?;
-                Ok((output.hidden_state, pooled))
+            Forward::Reference => {
+                let output = self.reference(embeddings, batch, mode)?;
+                output.pooled_output.context("the encoder has no pooler")
             }
         }
+    }
+
+    fn reference(&self, embeddings: &Tensor, batch: &Batch, mode: Mode) -> Result<BertModelOutput> {
+        let Layout::Padded { mask } = &batch.layout else {
+            bail!("this engine takes padded rows");
+        };
+        // rust-bert wants an integer mask: it inverts it by XOR.
+        let mask = mask.as_ref().map(|m| m.to_kind(tch::Kind::Int64));
+        let train = mode.trains();
+        let embeddings = Some(embeddings);
+        Ok(self.layers.forward_t(
+            None,
+            mask.as_ref(),
+            None,
+            None,
+            embeddings,
+            None,
+            None,
+            train,
+        )?)
     }
 }

@@ -8,21 +8,71 @@ pub mod download;
 pub mod encoder;
 pub mod encoder_config;
 pub mod encoder_dir;
-pub mod forward;
 pub mod head;
 pub mod hub;
+pub mod packed;
+pub mod padded;
 pub mod save;
 pub mod weights;
 
 use anyhow::Result;
+use rust_bert::Activation;
 use sha2::{Digest, Sha256};
 use tch::nn::VarStore;
-use tch::{Kind, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use crate::data::Batch;
 use alignment::{Alignment, Form, Start};
 use encoder::Encoder;
 use head::Head;
+
+/// Whether a pass is one of training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Nothing is dropped.
+    Evaluate,
+    /// Dropout follows from `seed`, or from libtorch's generator where the engine is libtorch's.
+    Train { seed: u64 },
+}
+
+impl Mode {
+    pub fn trains(self) -> bool {
+        self != Mode::Evaluate
+    }
+}
+
+/// What an optimiser steps.
+#[derive(Debug)]
+pub struct Parameter {
+    pub name: String,
+    /// The value, in float32.
+    pub value: Tensor,
+    /// The tensor whose gradient the backward pass writes: the value itself, or the copy of it in
+    /// half precision that the products use.
+    pub leaf: Tensor,
+}
+
+impl Parameter {
+    /// A parameter that is its own leaf.
+    pub fn new(name: &str, value: &Tensor) -> Parameter {
+        Parameter {
+            name: name.to_owned(),
+            value: value.shallow_clone(),
+            leaf: value.shallow_clone(),
+        }
+    }
+
+    /// All of a store's, by name.
+    pub fn of(store: &VarStore) -> Vec<Parameter> {
+        let variables = store.variables();
+        let mut all: Vec<_> = variables
+            .iter()
+            .map(|(name, value)| Parameter::new(name, value))
+            .collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+}
 
 /// What a task brings to the model.
 #[derive(Debug, Clone)]
@@ -88,20 +138,41 @@ impl MultiTaskModel {
     }
 
     /// Logits `[batch, outputs]` of the task at index `task`, in float32 whatever the precision.
-    pub fn forward(&self, task: usize, batch: &Batch, train: bool) -> Result<Tensor> {
+    /// `words` as [`Encoder::embed`] takes them.
+    pub fn forward(
+        &self,
+        task: usize,
+        batch: &Batch,
+        words: Option<&Tensor>,
+        mode: Mode,
+    ) -> Result<Tensor> {
         let module = &self.tasks[task];
-        let embedded = self.encoder.embed(batch, train)?;
+        let embedded = self.encoder.embed(batch, words, mode)?;
         let aligned = match &module.alignment {
             Some(alignment) => alignment.apply(&embedded)?,
             None => embedded,
         };
-        let (_, pooled) = self.encoder.encode(&aligned, batch, train)?;
-        Ok(module.head.apply(&pooled, train)?.f_to_kind(Kind::Float)?)
+        let pooled = self.encoder.pooled(&aligned, batch, mode)?;
+        let logits = module.head.apply(&pooled, mode.trains())?;
+        Ok(logits.f_to_kind(Kind::Float)?)
     }
 
     /// The alignment of the task at index `task`, when trained aligned.
     pub fn alignment(&self, task: usize) -> Option<&Alignment> {
         self.tasks[task].alignment.as_ref()
+    }
+}
+
+/// The function that a config's `hidden_act` names.
+fn activation(kind: &Activation) -> fn(&Tensor) -> Result<Tensor, TchError> {
+    match kind {
+        Activation::gelu => |x| x.f_gelu("none"),
+        Activation::gelu_new => |x| x.f_gelu("tanh"),
+        Activation::relu => |x| x.f_relu(),
+        Activation::swish => |x| x.f_silu(),
+        Activation::mish => |x| x.f_mish(),
+        Activation::tanh => |x| x.f_tanh(),
+        Activation::identity => |x| Ok(x.shallow_clone()),
     }
 }
 

@@ -7,7 +7,7 @@ use tch::Tensor;
 
 use super::precision::Arithmetic;
 use crate::data::{Batch, TokenizedSplit};
-use crate::model::MultiTaskModel;
+use crate::model::{Mode, MultiTaskModel};
 use crate::task::metric::{self, Metric};
 use crate::task::{Labels, Task};
 
@@ -104,12 +104,13 @@ pub fn outputs(
     let mut order: Vec<u32> = (0..split.len() as u32).collect();
     order.sort_by_key(|&row| split.ids(row as usize).len());
     let device = model.encoder.variables.device();
+    let shape = model.encoder.shape(pad);
     let logits = tch::no_grad(|| -> Result<Vec<Tensor>> {
         order
             .chunks(batch_size)
             .map(|rows| {
-                let batch = Batch::collate(split, rows, pad, device)?;
-                arithmetic.run(|| model.forward(task, &batch, false))
+                let batch = Batch::collate(split, rows, shape, device)?;
+                arithmetic.run(|| model.forward(task, &batch, None, Mode::Evaluate))
             })
             .collect()
     })?;

@@ -12,3 +12,4 @@ pub mod schedule;
 pub mod tasks;
 pub mod trainer;
 mod window;
+mod word_rows;

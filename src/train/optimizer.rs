@@ -1,15 +1,17 @@
-//! AdamW over the model's parameters (Loshchilov and Hutter 2019), fused, with its state in hand.
+//! AdamW over the model's parameters (Loshchilov and Hutter 2019), with its state in hand.
 
 use std::collections::BTreeMap;
 
 use anyhow::{anyhow, Result};
-use tch::nn::VarStore;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::schedule::Moving;
+use super::word_rows::WordRows;
 use crate::config::{Config, Training};
-use crate::libtorch::{self, AdamW, Moments};
-use crate::model::MultiTaskModel;
+use crate::data::Batch;
+use crate::libtorch::optimizer::{self as steps, AdamW, Moments};
+use crate::model::packed::WORDS;
+use crate::model::{MultiTaskModel, Parameter};
 
 /// Parameters that share a learning rate and a weight decay.
 struct Group {
@@ -25,6 +27,8 @@ struct Group {
 /// moments and all.
 pub struct Optimizer {
     groups: Vec<Group>,
+    /// The word table, where batches read rows of it.
+    words: Option<WordRows>,
     training: Training,
 }
 
@@ -40,37 +44,35 @@ impl Optimizer {
         let head_rate = training.head_learning_rate.resolve(base);
         let alignment_rate = config.alignment.learning_rate.resolve(base);
         let decay = training.weight_decay;
-        let decays = |name: &str| !name.ends_with("bias") && !name.contains("LayerNorm");
+        let mut encoder = model.encoder.parameters();
+        let words = match encoder.iter().position(|p| p.name == WORDS) {
+            Some(at) if model.encoder.reads_rows() => Some(encoder.remove(at)),
+            _ => None,
+        };
+        let decays = |p: &Parameter| !p.name.ends_with("bias") && !p.name.contains("LayerNorm");
+        let (decayed, bare) = encoder.into_iter().partition(decays);
+        let (head_weights, head_biases) = Parameter::of(&model.heads).into_iter().partition(decays);
+        let alignments = Parameter::of(&model.alignments);
         let groups = [
-            (ENCODER, &model.encoder.variables, base, decay, true),
-            (ENCODER, &model.encoder.variables, base, 0.0, false),
-            (HEADS, &model.heads, head_rate, decay, true),
-            (HEADS, &model.heads, head_rate, 0.0, false),
-            (ALIGNMENTS, &model.alignments, alignment_rate, 0.0, true),
+            (ENCODER, decayed, base, decay),
+            (ENCODER, bare, base, 0.0),
+            (HEADS, head_weights, head_rate, decay),
+            (HEADS, head_biases, head_rate, 0.0),
+            (ALIGNMENTS, alignments, alignment_rate, 0.0),
         ];
         let groups = groups
             .into_iter()
-            .map(|(part, store, rate, decay, decayed)| {
-                let group = Group {
-                    part,
-                    learning_rate: rate,
-                    weight_decay: decay,
-                    names: Vec::new(),
-                    states: Vec::new(),
-                };
-                fill(group, store, |name| {
-                    part == ALIGNMENTS || decays(name) == decayed
-                })
-            })
+            .map(|(part, parameters, rate, decay)| Group::new(part, parameters, rate, decay))
             .collect::<Result<_>>()?;
         Ok(Optimizer {
             groups,
+            words: words.map(|p| WordRows::new(p.value)).transpose()?,
             training: training.clone(),
         })
     }
 
     /// Lets the backward pass reach what `moving` names and nothing else.
-    pub fn set_moving(&self, moving: Moving) {
+    pub fn set_moving(&mut self, moving: Moving) {
         for group in &self.groups {
             let moves = match group.part {
                 ENCODER => moving.encoder,
@@ -80,8 +82,20 @@ impl Optimizer {
             // What has a learning rate of 0 is frozen: it costs no gradient and clips nothing.
             let moves = moves && group.learning_rate > 0.0;
             for state in &group.states {
-                let _ = state.parameter.set_requires_grad(moves);
+                let _ = state.leaf.set_requires_grad(moves);
             }
+        }
+        if let Some(words) = &mut self.words {
+            words.moving = moving.encoder && self.training.learning_rate > 0.0;
+        }
+    }
+
+    /// The rows of the word table that a batch reads, for its forward pass; none where the pass
+    /// takes the whole table.
+    pub fn words(&mut self, batch: &Batch) -> Result<Option<Tensor>> {
+        match &mut self.words {
+            Some(words) => words.read(batch),
+            None => Ok(None),
         }
     }
 
@@ -89,50 +103,79 @@ impl Optimizer {
     /// then drops the gradients. Returns the gradients' norm before clipping, on the device; where
     /// it is not finite, nothing moves.
     pub fn step(&mut self, factor: f64) -> Result<Option<Tensor>> {
+        let rows = match &mut self.words {
+            Some(words) => words.gradient()?,
+            None => None,
+        };
         let with_gradient: Vec<Vec<&Moments>> = self
             .groups
             .iter()
             .map(|group| {
                 let states = group.states.iter();
-                states.filter(|s| s.parameter.grad().defined()).collect()
+                states.filter(|s| s.leaf.grad().defined()).collect()
             })
             .collect();
-        let all = || with_gradient.iter().flatten().map(|s| &s.parameter);
-        if all().next().is_none() {
+        let leaves = || with_gradient.iter().flatten().map(|s| &s.leaf);
+        let mut gradients: Vec<Tensor> = leaves().map(Tensor::grad).collect();
+        gradients.extend(rows.iter().map(|(_, gradient)| gradient.shallow_clone()));
+        if gradients.is_empty() {
             return Ok(None);
         }
-        let t = &self.training;
-        let norm = libtorch::gradient_norm(all())?;
-        let not_finite = norm.f_isfinite()?.f_logical_not()?.f_to_kind(Kind::Float)?;
-        let scale = if t.clip_norm > 0.0 {
-            // torch.nn.utils.clip_grad_norm_ multiplies by clip / (norm + 1e-6) where below 1.
-            let ratio = norm.f_add_scalar(1e-6)?.f_div_scalar(t.clip_norm)?;
-            Some(ratio.f_clamp_min(1.0)?)
-        } else {
-            None
-        };
-        for (group, states) in self.groups.iter().zip(&with_gradient) {
-            let constants = AdamW {
-                learning_rate: group.learning_rate * factor,
-                beta1: t.adam_beta1,
-                beta2: t.adam_beta2,
-                weight_decay: group.weight_decay,
-                eps: t.adam_eps,
+        let norm = steps::gradient_norm(&gradients)?;
+        // What multiplies the gradients: torch.nn.utils.clip_grad_norm_ has clip / (norm + 1e-6),
+        // where that is below 1.
+        let clip = self.training.clip_norm;
+        if norm.device() == Device::Cpu {
+            let length = f64::try_from(&norm)?;
+            let scale = match clip > 0.0 {
+                true => (clip / (length + 1e-6)).min(1.0),
+                false => 1.0,
             };
-            libtorch::fused_adamw(states, constants, scale.as_ref(), Some(&not_finite))?;
+            if length.is_finite() {
+                for (group, states) in self.groups.iter().zip(&with_gradient) {
+                    let constants = constants(&self.training, group.learning_rate, factor)
+                        .with_decay(group.weight_decay);
+                    step_on_cpu(states, constants, scale)?;
+                }
+                if let (Some(words), Some((rows, gradient))) = (&mut self.words, &rows) {
+                    let rate = self.training.learning_rate;
+                    let constants = constants(&self.training, rate, factor)
+                        .with_decay(self.training.weight_decay);
+                    words.step(constants, scale, rows, gradient)?;
+                }
+            }
+        } else {
+            let not_finite = norm.f_isfinite()?.f_logical_not()?.f_to_kind(Kind::Float)?;
+            let divisor = match clip > 0.0 {
+                true => {
+                    let ratio = norm.f_add_scalar(1e-6)?.f_div_scalar(clip)?;
+                    ratio.f_clamp_min(1.0)?
+                }
+                false => norm.f_ones_like()?,
+            };
+            for (group, states) in self.groups.iter().zip(&with_gradient) {
+                let constants = constants(&self.training, group.learning_rate, factor)
+                    .with_decay(group.weight_decay);
+                if !states.is_empty() {
+                    steps::adamw_cuda(states, constants, &divisor, &not_finite)?;
+                }
+            }
         }
-        libtorch::clear_gradients(all());
+        steps::clear_gradients(leaves());
         Ok(Some(norm))
     }
 
-    /// Both moments and the step counter of every parameter, by name.
+    /// Takes what steps are put off: afterwards the model's variables are what AdamW makes them.
+    pub fn settle(&mut self) -> Result<()> {
+        self.words.as_mut().map_or(Ok(()), WordRows::settle)
+    }
+
+    /// Both moments and the step counter of every parameter, by name. [`Optimizer::settle`] first.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let mut all = Vec::new();
-        for group in &self.groups {
-            for (name, state) in group.names.iter().zip(&group.states) {
-                for (kind, tensor) in parts(state) {
-                    all.push((key(group.part, name, kind), tensor.shallow_clone()));
-                }
+        for (part, name, state) in self.all() {
+            for (kind, tensor) in parts(state) {
+                all.push((key(part, name, kind), tensor.shallow_clone()));
             }
         }
         all
@@ -140,37 +183,77 @@ impl Optimizer {
 
     /// Takes back what [`Optimizer::state`] gave.
     pub fn load_state(&mut self, mut saved: BTreeMap<String, Tensor>) -> Result<()> {
-        for group in &mut self.groups {
-            for (name, state) in group.names.iter().zip(&group.states) {
-                for (kind, tensor) in parts(state) {
-                    let key = key(group.part, name, kind);
-                    let value = saved
-                        .remove(&key)
-                        .ok_or_else(|| anyhow!("the optimiser's state lacks `{key}`"))?;
-                    tch::no_grad(|| tensor.shallow_clone().f_copy_(&value))?;
-                }
+        for (part, name, state) in self.all() {
+            for (kind, tensor) in parts(state) {
+                let key = key(part, name, kind);
+                let value = saved
+                    .remove(&key)
+                    .ok_or_else(|| anyhow!("the optimiser's state lacks `{key}`"))?;
+                tch::no_grad(|| tensor.shallow_clone().f_copy_(&value))?;
             }
         }
-        Ok(())
+        self.words.as_mut().map_or(Ok(()), WordRows::loaded)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&'static str, &str, &Moments)> {
+        let words = self.words.iter().map(|w| (ENCODER, WORDS, w.state()));
+        let groups = self.groups.iter().flat_map(|group| {
+            let names = group.names.iter().map(String::as_str);
+            names.zip(&group.states).map(|(n, s)| (group.part, n, s))
+        });
+        groups.chain(words)
     }
 }
 
-fn fill(mut group: Group, store: &VarStore, takes: impl Fn(&str) -> bool) -> Result<Group> {
-    let mut variables: Vec<_> = store.variables().into_iter().collect();
-    variables.sort_by(|a, b| a.0.cmp(&b.0));
-    for (name, parameter) in variables {
-        if !takes(&name) {
-            continue;
-        }
-        group.states.push(Moments {
-            exp_avg: parameter.f_zeros_like()?,
-            exp_avg_sq: parameter.f_zeros_like()?,
-            step: Tensor::f_zeros([1; 0], (Kind::Float, parameter.device()))?,
-            parameter,
-        });
-        group.names.push(name);
+impl Group {
+    fn new(
+        part: &'static str,
+        parameters: Vec<Parameter>,
+        learning_rate: f64,
+        weight_decay: f64,
+    ) -> Result<Group> {
+        let (names, states): (Vec<_>, Vec<_>) = parameters
+            .into_iter()
+            .map(|p| (p.name, fresh(p.value, p.leaf)))
+            .unzip();
+        Ok(Group {
+            part,
+            learning_rate,
+            weight_decay,
+            names,
+            states: states.into_iter().collect::<Result<_>>()?,
+        })
     }
-    Ok(group)
+}
+
+/// AdamW's state before the first step.
+pub(super) fn fresh(parameter: Tensor, leaf: Tensor) -> Result<Moments> {
+    Ok(Moments {
+        exp_avg: parameter.f_zeros_like()?,
+        exp_avg_sq: parameter.f_zeros_like()?,
+        step: Tensor::f_zeros([1; 0], (Kind::Float, parameter.device()))?,
+        leaf,
+        parameter,
+    })
+}
+
+fn constants(training: &Training, learning_rate: f64, factor: f64) -> AdamW {
+    AdamW {
+        learning_rate: learning_rate * factor,
+        beta1: training.adam_beta1,
+        beta2: training.adam_beta2,
+        weight_decay: 0.0,
+        eps: training.adam_eps,
+    }
+}
+
+fn step_on_cpu(states: &[&Moments], constants: AdamW, scale: f64) -> Result<()> {
+    let each = states.iter().map(|state| {
+        let t = f64::try_from(&state.step)? + 1.0;
+        let _ = state.step.shallow_clone().f_fill_(t)?;
+        Ok(constants.step(t, scale))
+    });
+    steps::adamw_cpu(states, &each.collect::<Result<Vec<_>>>()?)
 }
 
 fn parts(state: &Moments) -> [(&'static str, &Tensor); 3] {

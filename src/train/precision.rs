@@ -1,10 +1,10 @@
-//! The arithmetic of forward and backward pass.
+//! Where and in what arithmetic forward and backward pass are computed.
 
 use anyhow::Result;
 use tch::{Device, Kind};
 
 use crate::bail_input;
-use crate::config::Precision;
+use crate::config::{Precision, Training};
 use crate::libtorch;
 
 /// Precision on a device, decided.
@@ -16,8 +16,14 @@ pub struct Arithmetic {
 }
 
 impl Arithmetic {
-    /// Decides what `auto` means on `device` and sets libtorch's TF32 switch.
-    pub fn new(precision: Precision, device: Device) -> Result<Arithmetic> {
+    /// Decides what `auto` means on this machine, and sets libtorch's threads and TF32 switch: a
+    /// run's numbers come again only with the same number of threads.
+    pub fn new(settings: &Training) -> Result<Arithmetic> {
+        let device = device(&settings.device)?;
+        let precision = settings.precision;
+        if let Some(threads) = settings.threads {
+            tch::set_num_threads(threads as i32);
+        }
         let arithmetic = Arithmetic {
             device,
             bf16: match precision {
@@ -31,6 +37,15 @@ impl Arithmetic {
             libtorch::allow_tf32(arithmetic.tf32)?;
         }
         Ok(arithmetic)
+    }
+
+    pub fn device(self) -> Device {
+        self.device
+    }
+
+    /// Whether products are in bfloat16.
+    pub fn half(self) -> bool {
+        self.bf16
     }
 
     /// The name in a config.
@@ -53,7 +68,7 @@ impl Arithmetic {
 }
 
 /// The device that `training.device` names.
-pub fn device(name: &str) -> Result<Device> {
+fn device(name: &str) -> Result<Device> {
     if name == "cpu" {
         return Ok(Device::Cpu);
     }

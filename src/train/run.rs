@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::checkpoint;
 use super::optimizer::Optimizer;
-use super::precision::{self, Arithmetic};
+use super::precision::Arithmetic;
 use super::recorder::Recorder;
 use super::run_folder::{EncoderIdentity, Overall, Results, RunFolder, TaskResult};
 use super::tasks::{self, TaskData};
@@ -47,11 +47,8 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     }
     let encoder_folder = encoder_dir::resolve(&config.encoder)?;
     let weight_file = weights::find(&encoder_folder)?;
-    let device = precision::device(&config.training.device)?;
-    let arithmetic = Arithmetic::new(config.training.precision, device)?;
-    if let Some(threads) = config.training.threads {
-        tch::set_num_threads(threads as i32);
-    }
+    let arithmetic = Arithmetic::new(&config.training)?;
+    let device = arithmetic.device();
     let tokenizer = Tokenizer::from_folder(&encoder_folder)?;
     let (encoder, report) = Encoder::load(
         &encoder_folder,
@@ -63,18 +60,20 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     check_fit(config, &encoder, &tokenizer, &encoder_folder)?;
     let data = tasks::load_data(tasks, config, &tokenizer, &encoder_dir::home())?;
 
-    let model = assemble(config, encoder, &data)?;
+    let mut model = assemble(config, encoder, &data)?;
+    model.encoder.set_half(arithmetic.half())?;
     let total = trainer::length(config, &data);
     let mut optimizer = Optimizer::new(&model, config)?;
     let progress = match folder.saved_steps().last().filter(|_| resume) {
         Some((_, saved)) => checkpoint::read(saved, &model, Some(&mut optimizer))?,
         None => Default::default(),
     };
+    model.encoder.set_half(arithmetic.half())?;
     if !resume {
         lay_out(folder, config, &data, &encoder_folder)?;
     }
     let mut recorder = Recorder::open(folder, config, resume, progress.step, total.total)?;
-    for line in introduction(config, &report, &data, total, arithmetic, device) {
+    for line in introduction(config, &report, &data, total, arithmetic) {
         recorder.note(&line)?;
     }
     let mut trainer = Trainer::new(
@@ -211,8 +210,8 @@ fn introduction(
     data: &[TaskData],
     length: trainer::Length,
     arithmetic: Arithmetic,
-    device: tch::Device,
 ) -> Vec<String> {
+    let device = arithmetic.device();
     let rows: Vec<String> = data
         .iter()
         .map(|d| format!("{} {}", d.task.name, d.rows.len()))

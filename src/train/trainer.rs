@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::data::sampling::{PlannedBatch, Sampler};
 use crate::data::Batch;
 use crate::error::Interrupted;
-use crate::model::{named_seed, MultiTaskModel};
+use crate::model::{named_seed, Mode, MultiTaskModel};
 
 /// Steps between two looks at the losses.
 const LOG_EVERY: u64 = 10;
@@ -127,15 +127,10 @@ impl<'a> Trainer<'a> {
                 moving = Some(plan.moving(step));
                 self.optimizer.set_moving(plan.moving(step));
             }
-            // Dropout depends on the seed and the step alone: a resumed run needs no generator.
-            tch::manual_seed(named_seed(
-                self.config.training.seed,
-                &format!("step {step}"),
-            ));
             for micro in 0..self.config.training.accumulate as u64 {
                 let index = step * self.config.training.accumulate as u64 + micro;
                 let planned = self.batch(index);
-                self.backward(step, planned, plan.moving(step), &mut window)?;
+                self.backward(step, index, planned, plan.moving(step), &mut window)?;
             }
             let factor = plan.factor(step);
             window.set_norm(self.optimizer.step(factor)?);
@@ -182,19 +177,27 @@ impl<'a> Trainer<'a> {
 
     /// Forward and backward over one batch.
     fn backward(
-        &self,
+        &mut self,
         step: u64,
+        index: u64,
         planned: PlannedBatch,
         moving: Moving,
         window: &mut Window,
     ) -> Result<()> {
         let device = self.model.encoder.variables.device();
         let data = &self.data[planned.task];
-        let batch = Batch::collate(&data.train, &planned.rows, self.pad, device)?;
+        let shape = self.model.encoder.shape(self.pad);
+        let batch = Batch::collate(&data.train, &planned.rows, shape, device)?;
         let labels = labels(data, &planned.rows, device)?;
-        let logits = self
-            .arithmetic
-            .run(|| self.model.forward(planned.task, &batch, true))?;
+        let words = self.optimizer.words(&batch)?;
+        // Dropout depends on the seed and the batch alone: a resumed run needs no generator.
+        let seed = named_seed(self.config.training.seed, &format!("batch {index}"));
+        tch::manual_seed(seed);
+        let mode = Mode::Train { seed: seed as u64 };
+        let logits = self.arithmetic.run(|| {
+            self.model
+                .forward(planned.task, &batch, words.as_ref(), mode)
+        })?;
         let loss = if data.task.is_regression() {
             logits
                 .f_squeeze_dim(-1)?
@@ -248,6 +251,7 @@ impl<'a> Trainer<'a> {
     /// Scores every task on its dev split and keeps the best.
     fn evaluate(&mut self) -> Result<()> {
         let clock = Instant::now();
+        self.optimizer.settle()?;
         let mut dev = BTreeMap::new();
         for (index, data) in self.data.iter().enumerate() {
             let outputs = evaluate::outputs(
@@ -328,6 +332,7 @@ impl<'a> Trainer<'a> {
 
     /// Saves what a resumed run needs.
     fn save(&mut self) -> Result<()> {
+        self.optimizer.settle()?;
         let folder = self.folder.checkpoints();
         let folder = folder.join(format!("step-{}", self.progress.step));
         checkpoint::write(&folder, &self.model, Some(&self.optimizer), &self.progress)?;

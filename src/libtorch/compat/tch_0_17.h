@@ -4,7 +4,8 @@
 // lists after 2.4, which breaks the compilation of the whole file although nothing here uses them.
 // The overloads below have the old parameter lists and raise when called.
 #pragma once
-#ifdef __cplusplus
+// The kernels (kernels.cpp) are compiled for several instruction sets and know nothing of libtorch.
+#if defined(__cplusplus) && !defined(COVALIGN_ISA)
 #if !__has_include(<torch/types.h>)
 #error "libtorch is not there: type `make setup`, or set LIBTORCH=/path/to/libtorch"
 #endif

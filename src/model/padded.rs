@@ -1,17 +1,16 @@
-//! BERT's forward pass made for training, over the variables that rust-bert loaded.
+//! BERT's forward pass over padded rows in libtorch's own operations, for any device.
 //!
-//! The arithmetic is BERT's (Devlin et al. 2019); attention goes through libtorch's
-//! `scaled_dot_product_attention`, a batch without padding carries no mask, and dropout at p = 0
-//! costs nothing. A test holds it to rust-bert's own pass.
+//! Attention goes through libtorch's `scaled_dot_product_attention`, a batch without padding
+//! carries no mask, and dropout at p = 0 costs nothing. A test holds it to rust-bert's own pass.
 
-use anyhow::{anyhow, Result};
+use anyhow::{anyhow, bail, Result};
 use rust_bert::bert::BertConfig;
-use rust_bert::Activation;
 use tch::nn::VarStore;
 use tch::{TchError, Tensor};
 
+use super::activation;
 use super::encoder_config::LAYER_NORM_EPS;
-use crate::data::Batch;
+use crate::data::batch::{Batch, Layout};
 use crate::libtorch;
 
 #[derive(Debug)]
@@ -49,7 +48,7 @@ struct Layer {
 }
 
 /// The shared module: embedding layer, encoder layers, pooler.
-pub struct Forward {
+pub struct PaddedForward {
     words: Tensor,
     positions: Tensor,
     segments: Tensor,
@@ -70,21 +69,9 @@ fn dropout(x: Tensor, p: f64, train: bool) -> Result<Tensor> {
     }
 }
 
-fn activation(kind: &Activation) -> fn(&Tensor) -> Result<Tensor, TchError> {
-    match kind {
-        Activation::gelu => |x| x.f_gelu("none"),
-        Activation::gelu_new => |x| x.f_gelu("tanh"),
-        Activation::relu => |x| x.f_relu(),
-        Activation::swish => |x| x.f_silu(),
-        Activation::mish => |x| x.f_mish(),
-        Activation::tanh => |x| x.f_tanh(),
-        Activation::identity => |x| Ok(x.shallow_clone()),
-    }
-}
-
-impl Forward {
+impl PaddedForward {
     /// Takes the variables by their names in `store`.
-    pub fn new(store: &VarStore, config: &BertConfig) -> Result<Forward> {
+    pub fn new(store: &VarStore, config: &BertConfig) -> Result<PaddedForward> {
         let variables = store.variables();
         let get = |name: String| -> Result<Tensor> {
             let variable = variables.get(&name);
@@ -111,7 +98,7 @@ impl Forward {
                 output_norm: part("output.LayerNorm")?,
             })
         });
-        Ok(Forward {
+        Ok(PaddedForward {
             words: get("embeddings.word_embeddings.weight".into())?,
             positions: get("embeddings.position_embeddings.weight".into())?,
             segments: get("embeddings.token_type_embeddings.weight".into())?,
@@ -143,7 +130,10 @@ impl Forward {
     /// From embeddings `[batch, seq, hidden]` to the last layer's states, in the same shape.
     pub fn encode(&self, embeddings: &Tensor, batch: &Batch, train: bool) -> Result<Tensor> {
         let mut hidden = embeddings.shallow_clone();
-        let mask = batch.mask.as_ref();
+        let Layout::Padded { mask } = &batch.layout else {
+            bail!("this engine takes padded rows");
+        };
+        let mask = mask.as_ref();
         let mask = mask.map(|m| m.f_unsqueeze(1)?.f_unsqueeze(1)).transpose()?;
         for layer in &self.layers {
             hidden = self.layer(layer, &hidden, mask.as_ref(), train)?;

@@ -1,0 +1,378 @@
+// The kernels of kernels.h as operations that autograd knows, on the CPU. Every reduction over
+// rows goes through a fixed number of parts that are added in order, so that results do not
+// depend on the number of threads.
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <cstring>
+#include <vector>
+
+#include "guard.h"
+#include "kernels.h"
+
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+namespace covalign {
+namespace {
+
+constexpr int64_t kParts = 16;
+
+template <typename T>
+struct Of;
+template <>
+struct Of<float> {
+  static const Kernels<float>& kernels() { return float_kernels(); }
+};
+template <>
+struct Of<bf16> {
+  static const Kernels<bf16>& kernels() { return bf16_kernels(); }
+};
+
+// Calls `body` with a value of the type that the tensor holds.
+template <typename F>
+void by_type(const Tensor& x, F body) {
+  if (x.scalar_type() == at::kBFloat16) return body(bf16{});
+  TORCH_CHECK(x.scalar_type() == at::kFloat, "the fused operations take fp32 and bf16");
+  body(0.0f);
+}
+
+template <typename T>
+T* data(const Tensor& x) {
+  return static_cast<T*>(x.data_ptr());
+}
+
+// Memory of this thread, kept for the next call.
+float* scratch(int64_t floats) {
+  thread_local std::vector<float> memory;
+  if (static_cast<int64_t>(memory.size()) < floats) memory.resize(floats);
+  return memory.data();
+}
+
+template <typename F>
+void over_rows(int64_t rows, F body) {
+  at::parallel_for(0, rows, 32, body);
+}
+
+// Calls body(begin, end, sums) on a fixed partition of the rows; the sums [width] added up.
+template <typename F>
+Tensor summed(int64_t rows, int64_t width, F body) {
+  auto parts = at::zeros({kParts, width}, at::kFloat);
+  float* sums = data<float>(parts);
+  at::parallel_for(0, kParts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t part = begin; part < end; part++) {
+      body(rows * part / kParts, rows * (part + 1) / kParts, sums + part * width);
+    }
+  });
+  return parts.sum(0);
+}
+
+Dropout dropout_of(AutogradContext* ctx) {
+  return {static_cast<uint64_t>(ctx->saved_data["key"].toInt()),
+          static_cast<float>(ctx->saved_data["p"].toDouble())};
+}
+
+void save_dropout(AutogradContext* ctx, Dropout dropout) {
+  ctx->saved_data["key"] = static_cast<int64_t>(dropout.key);
+  ctx->saved_data["p"] = static_cast<double>(dropout.p);
+}
+
+// LayerNorm(dropout(x + bias) + residual). `x` is the output of a matrix product that nothing
+// else reads: it is overwritten.
+struct AddNormFunction : Function<AddNormFunction> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& bias,
+                        const Tensor& residual, const Tensor& gamma, const Tensor& beta,
+                        double eps, Dropout dropout) {
+    const int64_t width = x.size(-1), rows = x.numel() / width;
+    auto y = at::empty_like(x);
+    auto rstd = at::empty({rows}, at::kFloat);
+    auto source = residual.contiguous();
+    by_type(x, [&](auto type) {
+      using T = decltype(type);
+      AddNorm<T> a{data<T>(x),        data<float>(bias), data<T>(source),
+                   data<float>(gamma), data<float>(beta), data<T>(y),
+                   data<float>(rstd), width,             static_cast<float>(eps),
+                   dropout};
+      over_rows(rows, [&](int64_t begin, int64_t end) {
+        Of<T>::kernels().add_norm(a, scratch(width), begin, end);
+      });
+    });
+    // Not `x` as a variable: what it now holds is no longer the product's output.
+    ctx->saved_data["xhat"] = x.detach();
+    ctx->saved_data["rstd"] = rstd;
+    ctx->saved_data["gamma"] = gamma.detach();
+    save_dropout(ctx, dropout);
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    auto xhat = ctx->saved_data["xhat"].toTensor(), rstd = ctx->saved_data["rstd"].toTensor();
+    auto gamma = ctx->saved_data["gamma"].toTensor();
+    auto dy = grads[0].contiguous();
+    const Dropout dropout = dropout_of(ctx);
+    const int64_t width = xhat.size(-1), rows = xhat.numel() / width;
+    auto dresidual = xhat;  // in its place: the graph is gone through once
+    auto dx = dropout.p > 0 ? at::empty_like(xhat) : dresidual;
+    Tensor sums;
+    by_type(xhat, [&](auto type) {
+      using T = decltype(type);
+      AddNormBackward<T> a{data<T>(dy),    data<T>(xhat),      data<float>(rstd), data<float>(gamma),
+                           data<T>(dx), data<T>(dresidual), width,             dropout};
+      sums = summed(rows, 3 * width, [&](int64_t begin, int64_t end, float* part) {
+        Of<T>::kernels().add_norm_backward(a, part, scratch(width), begin, end);
+      });
+    });
+    ctx->saved_data.clear();  // memory goes back while the pass goes on
+    auto each = sums.view({3, width}).unbind(0);
+    return {dx, each[2], dresidual, each[0], each[1], Tensor(), Tensor()};
+  }
+};
+
+// dropout(LayerNorm(words[i] + positions[j] + segments[k])) for every token.
+struct EmbedFunction : Function<EmbedFunction> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& words, const Tensor& positions,
+                        const Tensor& segments, const Tensor& gamma, const Tensor& beta,
+                        const Tensor& word_at, const Tensor& position_at, const Tensor& segment_at,
+                        double eps, Dropout dropout, bool half) {
+    const int64_t rows = word_at.numel(), width = words.size(1);
+    auto kind = half ? at::kBFloat16 : at::kFloat;
+    auto y = at::empty({rows, width}, kind), xhat = at::empty({rows, width}, kind);
+    auto rstd = at::empty({rows}, at::kFloat);
+    by_type(y, [&](auto type) {
+      using T = decltype(type);
+      auto a = arguments<T>(words, positions, segments, word_at, position_at, segment_at, gamma,
+                            beta, xhat, y, rstd, eps, dropout);
+      over_rows(rows, [&](int64_t begin, int64_t end) {
+        Of<T>::kernels().embed(a, scratch(width), begin, end);
+      });
+    });
+    ctx->saved_data["xhat"] = xhat;
+    ctx->saved_data["rstd"] = rstd;
+    ctx->saved_data["places"] = std::vector<Tensor>{word_at, position_at, segment_at};
+    ctx->saved_data["sizes"] =
+        std::vector<int64_t>{words.size(0), positions.size(0), segments.size(0)};
+    ctx->saved_data["gamma"] = gamma.detach();
+    save_dropout(ctx, dropout);
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    auto xhat = ctx->saved_data["xhat"].toTensor(), rstd = ctx->saved_data["rstd"].toTensor();
+    auto gamma = ctx->saved_data["gamma"].toTensor();
+    auto dy = grads[0].contiguous();
+    const int64_t width = xhat.size(1), rows = xhat.size(0);
+    auto ds = at::empty({rows, width}, at::kFloat);
+    Tensor sums;
+    by_type(xhat, [&](auto type) {
+      using T = decltype(type);
+      Embed<T> a{};
+      a.gamma = data<float>(gamma);
+      a.xhat = data<T>(xhat);
+      a.rstd = data<float>(rstd);
+      a.width = width;
+      a.dropout = dropout_of(ctx);
+      sums = summed(rows, 2 * width, [&](int64_t begin, int64_t end, float* part) {
+        Of<T>::kernels().embed_backward(a, data<T>(dy), data<float>(ds), part, nullptr, begin, end);
+      });
+    });
+    auto each = sums.view({2, width}).unbind(0);
+    auto places = ctx->saved_data["places"].toTensorVector();
+    auto sizes = ctx->saved_data["sizes"].toIntVector();
+    ctx->saved_data.clear();
+    variable_list out;
+    for (int table = 0; table < 3; table++) {
+      out.push_back(scatter(ds, places[table], sizes[table]));
+    }
+    out.insert(out.end(), {each[0], each[1]});
+    out.resize(11);
+    return out;
+  }
+
+ private:
+  template <typename T>
+  static Embed<T> arguments(const Tensor& words, const Tensor& positions, const Tensor& segments,
+                            const Tensor& word_at, const Tensor& position_at,
+                            const Tensor& segment_at, const Tensor& gamma, const Tensor& beta,
+                            const Tensor& xhat, const Tensor& y, const Tensor& rstd, double eps,
+                            Dropout dropout) {
+    return {data<int64_t>(word_at),
+            data<int64_t>(position_at),
+            data<int64_t>(segment_at),
+            data<float>(words),
+            data<float>(positions),
+            data<float>(segments),
+            data<float>(gamma),
+            data<float>(beta),
+            data<T>(xhat),
+            data<T>(y),
+            data<float>(rstd),
+            words.size(1),
+            static_cast<float>(eps),
+            dropout};
+  }
+
+  // Adds the rows of `ds` up by table row, each thread over some of the columns.
+  static Tensor scatter(const Tensor& ds, const Tensor& place, int64_t size) {
+    const int64_t rows = ds.size(0), width = ds.size(1);
+    auto table = at::zeros({size, width}, at::kFloat);
+    const float* from = data<float>(ds);
+    float* to = data<float>(table);
+    const int64_t* at = data<int64_t>(place);
+    at::parallel_for(0, width, 64, [&](int64_t begin, int64_t end) {
+      for (int64_t i = 0; i < rows; i++) {
+        const float* source = from + i * width;
+        float* target = to + at[i] * width;
+        for (int64_t j = begin; j < end; j++) target[j] += source[j];
+      }
+    });
+    return table;
+  }
+};
+
+// gelu(x + bias); `x` is overwritten, as in AddNormFunction.
+struct GeluFunction : Function<GeluFunction> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& bias) {
+    const int64_t width = x.size(-1), rows = x.numel() / width;
+    auto y = at::empty_like(x);
+    by_type(x, [&](auto type) {
+      using T = decltype(type);
+      over_rows(rows, [&](int64_t begin, int64_t end) {
+        Of<T>::kernels().gelu(data<T>(x), data<float>(bias), data<T>(y), width, begin, end);
+      });
+    });
+    ctx->saved_data["slope"] = x.detach();
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    auto slope = ctx->saved_data["slope"].toTensor();
+    auto dy = grads[0].contiguous();
+    const int64_t width = slope.size(-1), rows = slope.numel() / width;
+    Tensor sums;
+    by_type(slope, [&](auto type) {
+      using T = decltype(type);
+      sums = summed(rows, width, [&](int64_t begin, int64_t end, float* part) {
+        Of<T>::kernels().gelu_backward(data<T>(dy), data<T>(slope), part, width, begin, end);
+      });
+    });
+    ctx->saved_data.clear();
+    return {slope, sums};
+  }
+};
+
+// Multi-head attention over packed rows; `qkv` without its bias.
+struct AttentionFunction : Function<AttentionFunction> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& qkv, const Tensor& bias,
+                        const Tensor& starts, int64_t longest, int64_t heads, bool first,
+                        Dropout dropout) {
+    const int64_t rows = starts.numel() - 1, width = qkv.size(1) / 3;
+    const int64_t queries = first ? rows : qkv.size(0);
+    auto context = at::empty({queries, width}, qkv.scalar_type());
+    auto lse = at::empty({queries, heads}, at::kFloat);
+    by_type(qkv, [&](auto type) {
+      using T = decltype(type);
+      Attention<T> a = arguments<T>(qkv, bias, starts, longest, heads, first, lse, dropout);
+      a.context = data<T>(context);
+      run(a, rows, Of<T>::kernels().attention);
+    });
+    ctx->saved_data["tensors"] =
+        std::vector<Tensor>{qkv.detach(), bias.detach(), starts, lse};
+    ctx->saved_data["shape"] = std::vector<int64_t>{longest, heads, first};
+    save_dropout(ctx, dropout);
+    return context;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    auto saved = ctx->saved_data["tensors"].toTensorVector();
+    auto shape = ctx->saved_data["shape"].toIntVector();
+    auto &qkv = saved[0], &bias = saved[1], &starts = saved[2], &lse = saved[3];
+    const int64_t rows = starts.numel() - 1;
+    auto dcontext = grads[0].contiguous();
+    auto dqkv = at::empty_like(qkv);
+    auto dbias = at::empty({rows, qkv.size(1)}, at::kFloat);
+    by_type(qkv, [&](auto type) {
+      using T = decltype(type);
+      Attention<T> a =
+          arguments<T>(qkv, bias, starts, shape[0], shape[1], shape[2], lse, dropout_of(ctx));
+      a.dcontext = data<T>(dcontext);
+      a.dqkv = data<T>(dqkv);
+      a.dbias = data<float>(dbias);
+      run(a, rows, Of<T>::kernels().attention_backward);
+    });
+    ctx->saved_data.clear();
+    return {dqkv, dbias.sum(0), Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
+  }
+
+ private:
+  template <typename T>
+  static Attention<T> arguments(const Tensor& qkv, const Tensor& bias, const Tensor& starts,
+                                int64_t longest, int64_t heads, bool first, const Tensor& lse,
+                                Dropout dropout) {
+    Attention<T> a{};
+    a.qkv = data<T>(qkv);
+    a.bias = data<float>(bias);
+    a.starts = data<int64_t>(starts);
+    a.heads = heads;
+    a.depth = qkv.size(1) / 3 / heads;
+    a.longest = longest;
+    a.first = first;
+    a.lse = data<float>(lse);
+    a.dropout = dropout;
+    return a;
+  }
+
+  template <typename T, typename Kernel>
+  static void run(const Attention<T>& a, int64_t rows, Kernel kernel) {
+    const int64_t floats = Of<T>::kernels().attention_scratch(a.longest, a.depth);
+    at::parallel_for(0, rows * a.heads, 1, [&](int64_t begin, int64_t end) {
+      kernel(a, scratch(floats), begin, end);
+    });
+  }
+};
+
+}  // namespace
+}  // namespace covalign
+
+using namespace covalign;
+
+extern "C" {
+
+char* covalign_add_norm(const Tensor* x, const Tensor* bias, const Tensor* residual,
+                        const Tensor* gamma, const Tensor* beta, double eps, double p,
+                        uint64_t key, Tensor** out) {
+  return guarded([&] {
+    Dropout dropout{key, static_cast<float>(p)};
+    *out = new Tensor(AddNormFunction::apply(*x, *bias, *residual, *gamma, *beta, eps, dropout));
+  });
+}
+
+char* covalign_gelu(const Tensor* x, const Tensor* bias, Tensor** out) {
+  return guarded([&] { *out = new Tensor(GeluFunction::apply(*x, *bias)); });
+}
+
+char* covalign_packed_attention(const Tensor* qkv, const Tensor* bias, const Tensor* starts,
+                                int64_t longest, int64_t heads, bool first, double p, uint64_t key,
+                                Tensor** out) {
+  return guarded([&] {
+    Dropout dropout{key, static_cast<float>(p)};
+    *out = new Tensor(
+        AttentionFunction::apply(*qkv, *bias, *starts, longest, heads, first, dropout));
+  });
+}
+
+// `tables` are words, positions, segments; `places` the row of each for every token.
+char* covalign_embed(const Tensor* const* tables, const Tensor* const* places, const Tensor* gamma,
+                     const Tensor* beta, double eps, double p, uint64_t key, bool half,
+                     Tensor** out) {
+  return guarded([&] {
+    Dropout dropout{key, static_cast<float>(p)};
+    *out = new Tensor(EmbedFunction::apply(*tables[0], *tables[1], *tables[2], *gamma, *beta,
+                                           *places[0], *places[1], *places[2], eps, dropout,
+                                           half));
+  });
+}
+}

@@ -1,0 +1,156 @@
+//! Operations that take a CPU one pass where libtorch takes several, forward and backward. Sums
+//! over rows are taken in a fixed order: results do not depend on the number of threads.
+
+use std::ffi::c_char;
+
+use anyhow::Result;
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+use super::{check, given};
+
+extern "C" {
+    fn covalign_add_norm(
+        x: *const C_tensor,
+        bias: *const C_tensor,
+        residual: *const C_tensor,
+        gamma: *const C_tensor,
+        beta: *const C_tensor,
+        eps: f64,
+        p: f64,
+        key: u64,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    fn covalign_gelu(
+        x: *const C_tensor,
+        bias: *const C_tensor,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    fn covalign_packed_attention(
+        qkv: *const C_tensor,
+        bias: *const C_tensor,
+        starts: *const C_tensor,
+        longest: i64,
+        heads: i64,
+        first: bool,
+        p: f64,
+        key: u64,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    fn covalign_embed(
+        tables: *const *const C_tensor,
+        places: *const *const C_tensor,
+        gamma: *const C_tensor,
+        beta: *const C_tensor,
+        eps: f64,
+        p: f64,
+        key: u64,
+        half: bool,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
+}
+
+/// Dropout with probability `p`. Which elements go is a hash of `key` and the element's place: no
+/// mask is stored, and the same key gives the same mask.
+#[derive(Debug, Clone, Copy)]
+pub struct Dropout {
+    pub p: f64,
+    pub key: u64,
+}
+
+/// Scale and shift of a LayerNorm, float32 `[width]`, and what keeps its divisor from zero.
+#[derive(Debug)]
+pub struct Norm {
+    pub gamma: Tensor,
+    pub beta: Tensor,
+    pub eps: f64,
+}
+
+fn made(call: impl FnOnce(*mut *mut C_tensor) -> *mut c_char) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    check(call(&mut out))?;
+    given(out)
+}
+
+/// LayerNorm(dropout(x + bias) + residual) over rows `[rows, width]` in float32 or bfloat16, bias
+/// in float32. Takes `x`, a matrix product that nobody else has: it is overwritten.
+pub fn add_norm(
+    x: Tensor,
+    bias: &Tensor,
+    residual: &Tensor,
+    norm: &Norm,
+    dropout: Dropout,
+) -> Result<Tensor> {
+    made(|out| unsafe {
+        covalign_add_norm(
+            x.as_ptr(),
+            bias.as_ptr(),
+            residual.as_ptr(),
+            norm.gamma.as_ptr(),
+            norm.beta.as_ptr(),
+            norm.eps,
+            dropout.p,
+            dropout.key,
+            out,
+        )
+    })
+}
+
+/// gelu(x + bias), the exact one, within 2e-7; overwrites `x` as [`add_norm`] does.
+pub fn gelu(x: Tensor, bias: &Tensor) -> Result<Tensor> {
+    made(|out| unsafe { covalign_gelu(x.as_ptr(), bias.as_ptr(), out) })
+}
+
+/// Multi-head attention within packed rows.
+///
+/// `qkv` `[tokens, 3 width]` holds query, key and value without their bias `[3 width]`; row r is
+/// the tokens `starts[r]..starts[r + 1]`, none longer than `longest`. Gives `[tokens, width]`, or
+/// with `first` what the first token of each row sees, `[rows, width]`.
+pub fn packed_attention(
+    qkv: &Tensor,
+    bias: &Tensor,
+    (starts, longest): (&Tensor, i64),
+    heads: i64,
+    first: bool,
+    dropout: Dropout,
+) -> Result<Tensor> {
+    made(|out| unsafe {
+        covalign_packed_attention(
+            qkv.as_ptr(),
+            bias.as_ptr(),
+            starts.as_ptr(),
+            longest,
+            heads,
+            first,
+            dropout.p,
+            dropout.key,
+            out,
+        )
+    })
+}
+
+/// dropout(LayerNorm(sum of a row of each table)), `[tokens, width]`; `places` `[tokens]` are the
+/// rows. In bfloat16 if `half`.
+pub fn embed(
+    tables: [&Tensor; 3],
+    places: [&Tensor; 3],
+    norm: &Norm,
+    dropout: Dropout,
+    half: bool,
+) -> Result<Tensor> {
+    let tables = tables.map(|t| t.as_ptr() as *const C_tensor);
+    let places = places.map(|t| t.as_ptr() as *const C_tensor);
+    made(|out| unsafe {
+        covalign_embed(
+            tables.as_ptr(),
+            places.as_ptr(),
+            norm.gamma.as_ptr(),
+            norm.beta.as_ptr(),
+            norm.eps,
+            dropout.p,
+            dropout.key,
+            half,
+            out,
+        )
+    })
+}

@@ -1,0 +1,634 @@
+// See kernels.h. Compiled with COVALIGN_ISA as the name of the instruction set.
+
+#include "kernels.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace covalign {
+namespace {
+
+constexpr int64_t kLanes = 16;
+
+typedef float vf __attribute__((vector_size(64)));
+typedef int32_t vi __attribute__((vector_size(64)));
+typedef uint32_t vu __attribute__((vector_size(64)));
+typedef uint16_t vh __attribute__((vector_size(32)));
+
+#define INLINE inline __attribute__((always_inline))
+
+INLINE vf splat(float x) { return x - vf{}; }
+INLINE vu bits(vf x) { return (vu)x; }
+
+INLINE vf load(const float* p) {
+  vf x;
+  memcpy(&x, p, sizeof x);
+  return x;
+}
+
+INLINE vf load(const bf16* p) {
+  vh half;
+  memcpy(&half, p, sizeof half);
+  return (vf)(__builtin_convertvector(half, vu) << 16);
+}
+
+INLINE void store(float* p, vf x) { memcpy(p, &x, sizeof x); }
+
+// To nearest, ties to even; NaN stays NaN.
+INLINE void store(bf16* p, vf x) {
+  vu u = bits(x);
+  vu rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+  vu nan = (vu)(x != x);
+  vh half = __builtin_convertvector((rounded & ~nan) | (nan & 0x7fc0u), vh);
+  memcpy(p, &half, sizeof half);
+}
+
+// The first n lanes; the others are zero.
+template <typename T>
+INLINE vf load(const T* p, int64_t n) {
+  if (n >= kLanes) return load(p);
+  T some[kLanes] = {};
+  memcpy(some, p, n * sizeof(T));
+  return load(some);
+}
+
+template <typename T>
+INLINE void store(T* p, vf x, int64_t n) {
+  if (n >= kLanes) return store(p, x);
+  T some[kLanes];
+  store(some, x);
+  memcpy(p, some, n * sizeof(T));
+}
+
+INLINE float sum(vf x) {
+  float total = 0;
+  for (int i = 0; i < kLanes; i++) total += x[i];
+  return total;
+}
+
+INLINE float largest(vf x) {
+  float top = x[0];
+  for (int i = 1; i < kLanes; i++) top = x[i] > top ? x[i] : top;
+  return top;
+}
+
+INLINE vf exp(vf x) {
+  // Cephes' expf: 2^n times a polynomial in the rest.
+  x = x < -87.0f ? splat(-87.0f) : x;
+  x = x > 88.0f ? splat(88.0f) : x;
+  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
+  vf shifted = x * 1.44269504088896341f + magic;
+  vf n = shifted - magic;
+  vf r = x - n * 0.693359375f + n * 2.12194440e-4f;
+  vf y = splat(1.9875691500e-4f);
+  y = y * r + 1.3981999507e-3f;
+  y = y * r + 8.3334519073e-3f;
+  y = y * r + 4.1665795894e-2f;
+  y = y * r + 1.6666665459e-1f;
+  y = y * r + 5.0000001201e-1f;
+  y = y * r * r + r + 1.0f;
+  return (vf)((vi)bits(y) + (((vi)bits(shifted) - 0x4b400000) << 23));
+}
+
+// A mixing function of 32 bits (Wellons' "lowbias32", with the better constants found later).
+INLINE vu mix(vu x) {
+  x ^= x >> 16;
+  x *= 0x21f0aaadu;
+  x ^= x >> 15;
+  x *= 0x735a2d97u;
+  x ^= x >> 15;
+  return x;
+}
+
+INLINE uint64_t mix(uint64_t x) {  // SplitMix64's
+  x += 0x9e3779b97f4a7c15ull;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
+  return x ^ (x >> 31);
+}
+
+// What a row's elements are multiplied by: 0, or 1 / (1 - p).
+class Mask {
+ public:
+  INLINE Mask(const Dropout& dropout, int64_t row) {
+    uint64_t key = mix(dropout.key ^ mix((uint64_t)row));
+    for (uint32_t i = 0; i < kLanes; i++) lanes_[i] = i * 0x9e3779b9u;
+    lanes_ += (uint32_t)key;
+    second_ = (uint32_t)(key >> 32);
+    threshold_ = (uint32_t)std::lrint((double)dropout.p * 4294967295.0);
+    scale_ = splat(1.0f / (1.0f - dropout.p));
+  }
+  INLINE vf at(int64_t column) const {
+    vu hash = mix((lanes_ + (uint32_t)column * 0x9e3779b9u) ^ second_);
+    vu keep = (vu)(hash >= threshold_);
+    return (vf)(bits(scale_) & keep);
+  }
+
+ private:
+  vu lanes_;
+  uint32_t second_, threshold_;
+  vf scale_;
+};
+
+// Mean and 1 / sqrt(variance + eps) of a row.
+INLINE void moments(const float* row, int64_t width, float eps, float* mean, float* rstd) {
+  vf total = {};
+  for (int64_t j = 0; j < width; j += kLanes) total += load(row + j, width - j);
+  *mean = sum(total) / width;
+  vf squares = {};
+  int64_t j = 0;
+  for (; j + kLanes <= width; j += kLanes) {
+    vf d = load(row + j) - *mean;
+    squares += d * d;
+  }
+  float tail = 0;
+  for (; j < width; j++) tail += (row[j] - *mean) * (row[j] - *mean);
+  *rstd = 1.0f / std::sqrt((sum(squares) + tail) / width + eps);
+}
+
+template <typename T>
+void add_norm(const AddNorm<T>& a, float* row, int64_t begin, int64_t end) {
+  const int64_t w = a.width;
+  for (int64_t i = begin; i < end; i++) {
+    T* x = a.x + i * w;
+    const T* residual = a.residual + i * w;
+    const Mask mask(a.dropout, i);
+    const bool drops = a.dropout.p > 0;
+    for (int64_t j = 0; j < w; j += kLanes) {
+      vf v = load(x + j, w - j) + load(a.bias + j, w - j);
+      if (drops) v *= mask.at(j);
+      store(row + j, v + load(residual + j, w - j), w - j);
+    }
+    float mean, rstd;
+    moments(row, w, a.eps, &mean, &rstd);
+    a.rstd[i] = rstd;
+    for (int64_t j = 0; j < w; j += kLanes) {
+      vf hat = (load(row + j, w - j) - mean) * rstd;
+      store(x + j, hat, w - j);
+      store(a.y + i * w + j, hat * load(a.gamma + j, w - j) + load(a.beta + j, w - j), w - j);
+    }
+  }
+}
+
+// The gradient of a LayerNorm's input from that of its output, `dy(j)`, into `row`; adds the
+// gradients of gamma and beta to `sums`.
+template <typename T, typename F>
+INLINE void norm_backward(F dy, const T* xhat, const float* gamma, float rstd, int64_t w,
+                          float* sums, float* row) {
+  vf total = {}, product = {};
+  for (int64_t j = 0; j < w; j += kLanes) {
+    vf g = dy(j), hat = load(xhat + j, w - j);
+    store(sums + j, load(sums + j, w - j) + g * hat, w - j);
+    store(sums + w + j, load(sums + w + j, w - j) + g, w - j);
+    g *= load(gamma + j, w - j);
+    total += g;
+    product += g * hat;
+    store(row + j, g, w - j);
+  }
+  const float mean = sum(total) / w, slope = sum(product) / w;
+  for (int64_t j = 0; j < w; j += kLanes) {
+    vf hat = load(xhat + j, w - j);
+    store(row + j, rstd * (load(row + j, w - j) - mean - hat * slope), w - j);
+  }
+}
+
+template <typename T>
+void add_norm_backward(const AddNormBackward<T>& a, float* sums, float* row, int64_t begin,
+                       int64_t end) {
+  const int64_t w = a.width;
+  for (int64_t i = begin; i < end; i++) {
+    const T* dy = a.dy + i * w;
+    norm_backward([&](int64_t j) { return load(dy + j, w - j); }, a.xhat + i * w, a.gamma,
+                  a.rstd[i], w, sums, row);
+    const Mask mask(a.dropout, i);
+    const bool drops = a.dropout.p > 0;
+    float* dbias = sums + 2 * w;
+    for (int64_t j = 0; j < w; j += kLanes) {
+      vf d = load(row + j, w - j);
+      store(a.dresidual + i * w + j, d, w - j);
+      if (drops) {
+        d *= mask.at(j);
+        store(a.dx + i * w + j, d, w - j);
+      }
+      store(dbias + j, load(dbias + j, w - j) + d, w - j);
+    }
+  }
+}
+
+template <typename T>
+void embed(const Embed<T>& a, float* row, int64_t begin, int64_t end) {
+  const int64_t w = a.width;
+  for (int64_t i = begin; i < end; i++) {
+    const float* word = a.word_table + a.words[i] * w;
+    const float* position = a.position_table + a.positions[i] * w;
+    const float* segment = a.segment_table + a.segments[i] * w;
+    for (int64_t j = 0; j < w; j += kLanes) {
+      vf s = load(word + j, w - j) + load(position + j, w - j) + load(segment + j, w - j);
+      store(row + j, s, w - j);
+    }
+    float mean, rstd;
+    moments(row, w, a.eps, &mean, &rstd);
+    a.rstd[i] = rstd;
+    const Mask mask(a.dropout, i);
+    const bool drops = a.dropout.p > 0;
+    for (int64_t j = 0; j < w; j += kLanes) {
+      vf hat = (load(row + j, w - j) - mean) * rstd;
+      store(a.xhat + i * w + j, hat, w - j);
+      vf y = hat * load(a.gamma + j, w - j) + load(a.beta + j, w - j);
+      if (drops) y *= mask.at(j);
+      store(a.y + i * w + j, y, w - j);
+    }
+  }
+}
+
+template <typename T>
+void embed_backward(const Embed<T>& a, const T* dy, float* ds, float* sums, float*, int64_t begin,
+                    int64_t end) {
+  const int64_t w = a.width;
+  for (int64_t i = begin; i < end; i++) {
+    const Mask mask(a.dropout, i);
+    const bool drops = a.dropout.p > 0;
+    auto gradient = [&](int64_t j) {
+      vf g = load(dy + i * w + j, w - j);
+      return drops ? g * mask.at(j) : g;
+    };
+    norm_backward(gradient, a.xhat + i * w, a.gamma, a.rstd[i], w, sums, ds + i * w);
+  }
+}
+
+template <typename T>
+void gelu(T* x, const float* bias, T* y, int64_t w, int64_t begin, int64_t end) {
+  for (int64_t i = begin; i < end; i++) {
+    for (int64_t j = 0; j < w; j += kLanes) {
+      vf u = load(x + i * w + j, w - j) + load(bias + j, w - j);
+      // erf after Abramowitz and Stegun 7.1.26, within 1.5e-7.
+      vf magnitude = (vf)(bits(u) & 0x7fffffffu) * 0.70710678118654752f;
+      vf t = 1.0f / (magnitude * 0.3275911f + 1.0f);
+      vf bell = exp(u * u * -0.5f);
+      vf tail = ((((t * 1.061405429f - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t +
+                 0.254829592f) *
+                t * bell * 0.5f;
+      vf cdf = u < 0.0f ? tail : 1.0f - tail;
+      store(y + i * w + j, u * cdf, w - j);
+      store(x + i * w + j, cdf + u * bell * 0.398942280401432678f, w - j);
+    }
+  }
+}
+
+template <typename T>
+void gelu_backward(const T* dy, T* d, float* sums, int64_t w, int64_t begin, int64_t end) {
+  for (int64_t i = begin; i < end; i++) {
+    for (int64_t j = 0; j < w; j += kLanes) {
+      vf g = load(dy + i * w + j, w - j) * load(d + i * w + j, w - j);
+      store(d + i * w + j, g, w - j);
+      store(sums + j, load(sums + j, w - j) + g, w - j);
+    }
+  }
+}
+
+// --- Attention: small matrix products in the cache ---
+
+#ifdef __AVX512F__
+constexpr int kRows = 8;
+#else
+constexpr int kRows = 3;
+#endif
+
+// A matrix whose element (i, k) is at p[i * row + k * column].
+struct Strided {
+  const float* p;
+  int64_t row, column;
+};
+
+template <int M, int N, bool Add>
+INLINE void tile(Strided a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t k_count) {
+  vf acc[M][N];
+  for (int i = 0; i < M; i++)
+    for (int j = 0; j < N; j++) acc[i][j] = Add ? load(c + i * ldc + j * kLanes) : vf{};
+  for (int64_t k = 0; k < k_count; k++) {
+    vf row[N];
+    for (int j = 0; j < N; j++) row[j] = load(b + k * ldb + j * kLanes);
+    for (int i = 0; i < M; i++) {
+      const float x = a.p[i * a.row + k * a.column];
+      for (int j = 0; j < N; j++) acc[i][j] += x * row[j];
+    }
+  }
+  for (int i = 0; i < M; i++)
+    for (int j = 0; j < N; j++) store(c + i * ldc + j * kLanes, acc[i][j]);
+}
+
+template <int M, bool Add>
+INLINE void strip(Strided a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t n,
+                  int64_t k) {
+  int64_t j = 0;
+  for (; j + 2 * kLanes <= n; j += 2 * kLanes) tile<M, 2, Add>(a, b + j, ldb, c + j, ldc, k);
+  if (j < n) tile<M, 1, Add>(a, b + j, ldb, c + j, ldc, k);
+}
+
+// C [m, n] = A [m, k] B [k, n], or C + A B; n is a multiple of the lanes.
+template <bool Add>
+void product(Strided a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n,
+             int64_t k) {
+  int64_t i = 0;
+  for (; i + kRows <= m; i += kRows) {
+    strip<kRows, Add>({a.p + i * a.row, a.row, a.column}, b, ldb, c + i * ldc, ldc, n, k);
+  }
+  for (; i < m; i++) {
+    strip<1, Add>({a.p + i * a.row, a.row, a.column}, b, ldb, c + i * ldc, ldc, n, k);
+  }
+}
+
+constexpr int64_t kBlock = 32;  // queries at a time
+
+INLINE int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
+
+// Rows of one head: source + bias, times scale, [rows, padded(depth)].
+template <typename T>
+INLINE void unpack(const T* source, int64_t stride, const float* bias, float scale, int64_t rows,
+                   int64_t depth, float* out) {
+  const int64_t d = padded(depth);
+  for (int64_t i = 0; i < rows; i++) {
+    for (int64_t j = 0; j < depth; j += kLanes) {
+      vf x = load(source + i * stride + j, depth - j);
+      if (bias) x += load(bias + j, depth - j);
+      store(out + i * d + j, x * scale);
+    }
+  }
+}
+
+INLINE void transpose(const float* x, int64_t rows, int64_t depth, float* out, int64_t ld) {
+  const int64_t d = padded(depth);
+  for (int64_t j = 0; j < depth; j++) {
+    for (int64_t i = 0; i < rows; i++) out[j * ld + i] = x[i * d + j];
+    for (int64_t i = rows; i < ld; i++) out[j * ld + i] = 0;
+  }
+}
+
+// Where one pair (row, head) lies.
+struct Job {
+  int64_t start, length, head, queries, width, stride, out;
+  INLINE uint64_t place(int64_t query, int64_t heads) const {
+    return (uint64_t)((start + query) * heads + head);
+  }
+};
+
+template <typename T>
+INLINE Job job_at(const Attention<T>& a, int64_t index) {
+  Job job;
+  const int64_t row = index / a.heads;
+  job.head = index % a.heads;
+  job.start = a.starts[row];
+  job.length = a.starts[row + 1] - job.start;
+  job.queries = a.first ? 1 : job.length;
+  job.width = a.heads * a.depth;
+  job.stride = 3 * job.width;
+  job.out = a.first ? row : job.start;
+  return job;
+}
+
+int64_t attention_scratch(int64_t longest, int64_t depth) {
+  const int64_t l = padded(longest), d = padded(depth);
+  // q, kT, v, k, vT, do, dk, dv; scores and their gradient; dq.
+  return 8 * l * d + 2 * kBlock * l + kBlock * d;
+}
+
+template <typename T>
+void attention(const Attention<T>& a, float* scratch, int64_t begin, int64_t end) {
+  const float scale = 1.0f / std::sqrt((float)a.depth);
+  const int64_t d = padded(a.depth);
+  for (int64_t index = begin; index < end; index++) {
+    const Job job = job_at(a, index);
+    const int64_t length = job.length, l = padded(length);
+    float *q = scratch, *k = q + l * d, *kt = k + l * d, *v = kt + l * d;
+    float *scores = v + l * d, *out = scores + kBlock * l;
+    const T* source = a.qkv + job.start * job.stride + job.head * a.depth;
+    const float* bias = a.bias + job.head * a.depth;
+    unpack(source, job.stride, bias, scale, job.queries, a.depth, q);
+    unpack(source + job.width, job.stride, bias + job.width, 1.0f, length, a.depth, k);
+    transpose(k, length, a.depth, kt, l);
+    unpack(source + 2 * job.width, job.stride, bias + 2 * job.width, 1.0f, length, a.depth, v);
+    for (int64_t first = 0; first < job.queries; first += kBlock) {
+      const int64_t count = std::min(kBlock, job.queries - first);
+      product<false>({q + first * d, d, 1}, kt, l, scores, l, count, l, a.depth);
+      for (int64_t i = 0; i < count; i++) {
+        float* row = scores + i * l;
+        for (int64_t j = length; j < l; j++) row[j] = -INFINITY;
+        vf top = load(row);
+        for (int64_t j = kLanes; j < l; j += kLanes) {
+          vf x = load(row + j);
+          top = x > top ? x : top;
+        }
+        const float most = largest(top);
+        vf total = {};
+        for (int64_t j = 0; j < l; j += kLanes) {
+          vf x = exp(load(row + j) - most);
+          store(row + j, x);
+          total += x;
+        }
+        // The padding's share, exp of the smallest number that exp takes, is below float's grain,
+        // but the values there are no rows.
+        for (int64_t j = length; j < l; j++) row[j] = 0;
+        const float all = sum(total);
+        a.lse[(job.out + first + i) * a.heads + job.head] = most + std::log(all);
+        if (a.dropout.p > 0) {
+          const Mask mask(a.dropout, job.place(first + i, a.heads));
+          for (int64_t j = 0; j < l; j += kLanes) {
+            store(row + j, load(row + j) * mask.at(j) * (1.0f / all));
+          }
+        } else {
+          for (int64_t j = 0; j < l; j += kLanes) store(row + j, load(row + j) * (1.0f / all));
+        }
+      }
+      product<false>({scores, l, 1}, v, d, out, d, count, d, length);
+      for (int64_t i = 0; i < count; i++) {
+        T* row = a.context + (job.out + first + i) * job.width + job.head * a.depth;
+        for (int64_t j = 0; j < a.depth; j += kLanes) {
+          store(row + j, load(out + i * d + j), a.depth - j);
+        }
+      }
+    }
+  }
+}
+
+// Writes [rows, depth] times scale into dqkv and its column sums into dbias.
+template <typename T>
+INLINE void pack(const float* x, float scale, int64_t rows, int64_t depth, T* out, int64_t stride,
+                 float* dbias) {
+  const int64_t d = padded(depth);
+  for (int64_t j = 0; j < depth; j += kLanes) {
+    vf total = {};
+    for (int64_t i = 0; i < rows; i++) {
+      vf g = load(x + i * d + j) * scale;
+      store(out + i * stride + j, g, depth - j);
+      total += g;
+    }
+    store(dbias + j, total, depth - j);
+  }
+}
+
+template <typename T>
+void attention_backward(const Attention<T>& a, float* scratch, int64_t begin, int64_t end) {
+  const float scale = 1.0f / std::sqrt((float)a.depth);
+  const int64_t d = padded(a.depth);
+  for (int64_t index = begin; index < end; index++) {
+    const Job job = job_at(a, index);
+    const int64_t length = job.length, l = padded(length);
+    float *q = scratch, *k = q + l * d, *kt = k + l * d, *v = kt + l * d, *vt = v + l * d;
+    float *dout = vt + l * d, *dk = dout + l * d, *dv = dk + l * d;
+    float *scores = dv + l * d, *ds = scores + kBlock * l, *dq = ds + kBlock * l;
+    const T* source = a.qkv + job.start * job.stride + job.head * a.depth;
+    const float* bias = a.bias + job.head * a.depth;
+    unpack(source, job.stride, bias, scale, job.queries, a.depth, q);
+    unpack(source + job.width, job.stride, bias + job.width, 1.0f, length, a.depth, k);
+    transpose(k, length, a.depth, kt, l);
+    unpack(source + 2 * job.width, job.stride, bias + 2 * job.width, 1.0f, length, a.depth, v);
+    transpose(v, length, a.depth, vt, l);
+    const int64_t at = job.out * job.width + job.head * a.depth;
+    unpack(a.dcontext + at, job.width, nullptr, 1.0f, job.queries, a.depth, dout);
+    memset(dk, 0, sizeof(float) * 2 * l * d);  // and dv
+    T* target = a.dqkv + job.start * job.stride + job.head * a.depth;
+    float* dbias = a.dbias + index / a.heads * job.stride + job.head * a.depth;
+    vf query_sums[kBlock] = {};
+    const int64_t vectors = d / kLanes;
+    for (int64_t first = 0; first < job.queries; first += kBlock) {
+      const int64_t count = std::min(kBlock, job.queries - first);
+      product<false>({q + first * d, d, 1}, kt, l, scores, l, count, l, a.depth);
+      product<false>({dout + first * d, d, 1}, vt, l, ds, l, count, l, a.depth);
+      for (int64_t i = 0; i < count; i++) {
+        float *p = scores + i * l, *g = ds + i * l;
+        const float lse = a.lse[(job.out + first + i) * a.heads + job.head];
+        // delta = dO · O = sum of dP over the (dropped) weights.
+        vf delta = {};
+        if (a.dropout.p > 0) {
+          const Mask mask(a.dropout, job.place(first + i, a.heads));
+          for (int64_t j = 0; j < l; j += kLanes) {
+            vf weight = exp(load(p + j) - lse), kept = mask.at(j);
+            vf gradient = load(g + j) * kept;
+            delta += weight * gradient;
+            store(g + j, gradient);
+            store(p + j, weight);
+          }
+          for (int64_t j = length; j < l; j++) p[j] = 0;
+          const float shift = sum(delta);
+          for (int64_t j = 0; j < l; j += kLanes) {
+            vf weight = load(p + j);
+            store(g + j, weight * (load(g + j) - shift));
+            store(p + j, weight * mask.at(j));
+          }
+        } else {
+          for (int64_t j = 0; j < l; j += kLanes) {
+            vf weight = exp(load(p + j) - lse);
+            delta += weight * load(g + j);
+            store(p + j, weight);
+          }
+          for (int64_t j = length; j < l; j++) p[j] = 0;
+          const float shift = sum(delta);
+          for (int64_t j = 0; j < l; j += kLanes) {
+            store(g + j, load(p + j) * (load(g + j) - shift));
+          }
+        }
+      }
+      product<true>({scores, 1, l}, dout + first * d, d, dv, d, length, d, count);
+      product<true>({ds, 1, l}, q + first * d, d, dk, d, length, d, count);
+      product<false>({ds, l, 1}, k, d, dq, d, count, d, length);
+      for (int64_t i = 0; i < count; i++) {
+        T* row = target + (first + i) * job.stride;
+        for (int64_t n = 0; n < vectors; n++) {
+          const int64_t j = n * kLanes;
+          vf x = load(dq + i * d + j) * scale;
+          store(row + j, x, a.depth - j);
+          query_sums[n] += x;
+        }
+      }
+    }
+    for (int64_t n = 0; n < vectors; n++) {
+      store(dbias + n * kLanes, query_sums[n], a.depth - n * kLanes);
+    }
+    for (int64_t i = job.queries; i < length; i++) {
+      memset(target + i * job.stride, 0, sizeof(T) * a.depth);
+    }
+    // q came scaled, so dk is whole.
+    pack(dk, 1.0f, length, a.depth, target + job.width, job.stride, dbias + job.width);
+    pack(dv, 1.0f, length, a.depth, target + 2 * job.width, job.stride, dbias + 2 * job.width);
+  }
+}
+
+// --- Optimiser ---
+
+template <typename T>
+double sum_of_squares(const T* x, int64_t count) {
+  double total = 0;
+  for (int64_t i = 0; i < count; i += 4096) {
+    vf part = {};
+    const int64_t end = std::min(count, i + 4096);
+    for (int64_t j = i; j < end; j += kLanes) {
+      vf v = load(x + j, end - j);
+      part += v * v;
+    }
+    total += sum(part);
+  }
+  return total;
+}
+
+INLINE vf square_root(vf x) {
+  vf y;
+  for (int i = 0; i < kLanes; i++) y[i] = std::sqrt(x[i]);
+  return y;
+}
+
+INLINE void adamw_vector(const AdamW& a, vf g, vf& p, vf& m, vf& v) {
+  p *= a.decay;
+  m += (g - m) * (1.0f - a.beta1);
+  v = v * a.beta2 + g * g * (1.0f - a.beta2);
+  p -= m * a.step_size / (square_root(v) / a.correction + a.eps);
+}
+
+template <typename T>
+void adamw(const AdamW& a, float* parameter, const T* gradient, float* m, float* v, bf16* copy,
+           int64_t count) {
+  for (int64_t j = 0; j < count; j += kLanes) {
+    const int64_t n = count - j;
+    vf p = load(parameter + j, n), first = load(m + j, n), second = load(v + j, n);
+    adamw_vector(a, load(gradient + j, n) * a.grad_scale, p, first, second);
+    store(parameter + j, p, n);
+    store(m + j, first, n);
+    store(v + j, second, n);
+    if (copy) store(copy + j, p, n);
+  }
+}
+
+void adamw_idle(const AdamW* steps, int64_t steps_count, float* parameter, float* m, float* v,
+                int64_t count) {
+  for (int64_t j = 0; j < count; j += kLanes) {
+    const int64_t n = count - j;
+    vf p = load(parameter + j, n), first = load(m + j, n), second = load(v + j, n);
+    const bool still = sum((vf)(bits(first) & 0x7fffffffu)) == 0 && sum(second) == 0;
+    if (still) {
+      for (int64_t s = 0; s < steps_count; s++) p *= steps[s].decay;
+    } else {
+      for (int64_t s = 0; s < steps_count; s++) adamw_vector(steps[s], vf{}, p, first, second);
+      store(m + j, first, n);
+      store(v + j, second, n);
+    }
+    store(parameter + j, p, n);
+  }
+}
+
+template <typename T>
+Kernels<T> kernels() {
+  return {add_norm<T>,  add_norm_backward<T>,  embed<T>,          embed_backward<T>,
+          gelu<T>,      gelu_backward<T>,      attention<T>,      attention_backward<T>,
+          attention_scratch, sum_of_squares<T>, adamw<T>,         adamw_idle};
+}
+
+}  // namespace
+
+#define JOIN(a, b) a##b
+#define NAME(a, b) JOIN(a, b)
+extern const Kernels<float> NAME(float_kernels_, COVALIGN_ISA);
+extern const Kernels<bf16> NAME(bf16_kernels_, COVALIGN_ISA);
+const Kernels<float> NAME(float_kernels_, COVALIGN_ISA) = kernels<float>();
+const Kernels<bf16> NAME(bf16_kernels_, COVALIGN_ISA) = kernels<bf16>();
+
+}  // namespace covalign
