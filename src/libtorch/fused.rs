@@ -138,8 +138,8 @@ pub fn embed(
     dropout: Dropout,
     half: bool,
 ) -> Result<Tensor> {
-    let tables = tables.map(|t| t.as_ptr() as *const C_tensor);
-    let places = places.map(|t| t.as_ptr() as *const C_tensor);
+    let tables = tables.map(|t| t.as_ptr());
+    let places = places.map(|t| t.as_ptr());
     made(|out| unsafe {
         covalign_embed(
             tables.as_ptr(),
