@@ -104,8 +104,11 @@ fn metrics_equal_those_of_scikit_learn_and_scipy() {
 
 #[test]
 fn a_score_is_the_mean_of_the_metrics_and_counts_an_undefined_one_as_nothing() {
-    assert_eq!(score(&[0.8, 0.6]), 0.7);
-    assert_eq!(score(&[0.8, f64::NAN]), 0.4);
+    assert_eq!(score(&[(Metric::F1, 0.8), (Metric::Accuracy, 0.6)]), 0.7);
+    assert_eq!(
+        score(&[(Metric::Pearson, 0.8), (Metric::Spearman, f64::NAN)]),
+        0.4
+    );
     assert!(score(&[]).is_nan());
 }
 

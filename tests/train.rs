@@ -126,6 +126,31 @@ fn a_run_stopped_by_ctrl_c_resumes_to_the_same_weights() {
 }
 
 #[test]
+fn an_error_as_metric_counts_the_lower_the_better() {
+    let folder = workplace();
+    let folder = folder.path();
+    let builtin = common::root().join("configs/tasks/DemoSimilarity.yaml");
+    let own = std::fs::read_to_string(builtin)
+        .unwrap()
+        .replace("[pearson, spearman]", "[mean_squared_error]");
+    std::fs::write(folder.join("Own.yaml"), own + "folder: DemoSimilarity\n").unwrap();
+    train(
+        folder,
+        "run",
+        &["tasks=[Own.yaml]", "evaluation.every=1 step"],
+    );
+    let errors: Vec<f64> = evaluations(folder, "run")
+        .iter()
+        .map(|line| line["dev"]["Own"]["mean_squared_error"].as_f64().unwrap())
+        .collect();
+    let best = errors.iter().copied().fold(f64::INFINITY, f64::min);
+    let dev = &json(&folder.join("run/results.json"))["tasks"]["Own"]["dev"];
+    assert!(errors.iter().any(|&error| error > best));
+    assert_eq!(dev["mean_squared_error"], best);
+    assert_eq!(dev["score"], -best);
+}
+
+#[test]
 fn evaluate_and_predict_agree_with_the_results_of_training() {
     let folder = workplace();
     let folder = folder.path();

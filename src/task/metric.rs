@@ -106,10 +106,15 @@ impl Metric {
 }
 
 /// A task's score: the mean of its metrics, where a NaN (the correlation of a constant) counts as
-/// 0, so that a collapsed run scores 0 on the task instead of losing it. NaN for no values.
-pub fn score(values: &[f64]) -> f64 {
-    let counted = values.iter().map(|v| if v.is_nan() { 0.0 } else { *v });
-    counted.sum::<f64>() / values.len() as f64
+/// 0, so that a collapsed run scores 0 on the task instead of losing it, and an error has a minus,
+/// so that the higher score is the better one. NaN for no values.
+pub fn score(values: &[(Metric, f64)]) -> f64 {
+    let signed = values.iter().map(|&(metric, value)| match value {
+        v if v.is_nan() => 0.0,
+        v if metric.higher_is_better() => v,
+        v => -v,
+    });
+    signed.sum::<f64>() / values.len() as f64
 }
 
 /// How often each class was the label, was predicted, and was both.

@@ -15,7 +15,7 @@ use crate::task::{Labels, Task};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scores {
     pub metrics: Vec<(String, f64)>,
-    /// The mean of the metrics: GLUE's score of the task, as a fraction.
+    /// The mean of the metrics, GLUE's score of the task, as a fraction; errors count negatively.
     pub score: f64,
 }
 
@@ -135,6 +135,7 @@ pub fn outputs(
 /// mismatched) has each metric per part.
 pub fn scores(task: &Task, outputs: &Outputs, split: &TokenizedSplit) -> Result<Scores> {
     let mut metrics = Vec::new();
+    let mut values = Vec::new();
     for part in split.parts() {
         for &metric in &task.metrics {
             let name = match &part.name {
@@ -142,10 +143,10 @@ pub fn scores(task: &Task, outputs: &Outputs, split: &TokenizedSplit) -> Result<
                 None => metric.name().to_owned(),
             };
             let value = value(task, metric, outputs, split, part.rows.clone())?;
+            values.push((metric, value));
             metrics.push((name, value));
         }
     }
-    let values: Vec<f64> = metrics.iter().map(|(_, value)| *value).collect();
     Ok(Scores {
         score: metric::score(&values),
         metrics,
