@@ -6,7 +6,6 @@ use std::os::unix::fs::PermissionsExt;
 use covalign::error::exit_code;
 use covalign::telemetry::atomic::{write_atomically, write_json};
 use covalign::telemetry::jsonl::JsonLines;
-use covalign::telemetry::progress::Smoothed;
 use serde_json::{json, Value};
 
 #[test]
@@ -81,12 +80,4 @@ fn a_resumed_run_drops_the_lines_after_its_checkpoint() {
     std::fs::write(&path, "{\"step\":1}\nnonsense\n").unwrap();
     let error = JsonLines::resume(&path, until_two).err().unwrap();
     assert!(error.to_string().contains("metrics.jsonl:2: "), "{error}");
-}
-
-#[test]
-fn a_smoothed_value_starts_at_the_first_and_forgets_it() {
-    let mut loss = Smoothed::new(0.9);
-    assert!((loss.push(2.0) - 2.0).abs() < 1e-12);
-    // (0.9 · 0.1 · 2 + 0.1 · 4) / (0.9 · 0.1 + 0.1)
-    assert!((loss.push(4.0) - 0.58 / 0.19).abs() < 1e-12);
 }

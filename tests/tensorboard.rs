@@ -1,14 +1,17 @@
 //! Event files, read back record by record and, where there is one, by TensorBoard itself.
 
+mod common;
+
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
+use common::{event_files, events};
 use covalign::telemetry::tensorboard::{EventWriter, HParam};
 use protobuf::Message;
 use tensorboard_proto::event::{Event, SessionLog_SessionStatus};
 use tensorboard_proto::plugin_hparams::HParamsPluginData;
-use tensorboard_rs::masked_crc32c::{crc32c, masked_crc32c};
+use tensorboard_rs::masked_crc32c::crc32c;
 
 const LOSS: &str = "train/CoLA/loss";
 const MATTHEWS: &str = "dev/CoLA/matthews";
@@ -43,30 +46,6 @@ fn write_run(dir: &Path) {
     second.scalar(MATTHEWS, 0.5, 3).unwrap();
     second.scalar(MATTHEWS, 0.61, 6).unwrap();
     second.hparams_end().unwrap();
-}
-
-fn event_files(dir: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(dir).unwrap();
-    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
-}
-
-/// The events of a file, each record's checksums checked.
-fn events(path: &Path) -> Vec<Event> {
-    let bytes = std::fs::read(path).unwrap();
-    let (mut rest, mut events) = (bytes.as_slice(), Vec::new());
-    let u32_at =
-        |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
-    while !rest.is_empty() {
-        let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
-        assert_eq!(u32_at(rest, 8), masked_crc32c(&rest[..8]));
-        let data = &rest[12..12 + length];
-        assert_eq!(u32_at(rest, 12 + length), masked_crc32c(data));
-        events.push(Event::parse_from_bytes(data).unwrap());
-        rest = &rest[16 + length..];
-    }
-    events
 }
 
 #[test]

@@ -126,6 +126,47 @@ fn a_run_stopped_by_ctrl_c_resumes_to_the_same_weights() {
 }
 
 #[test]
+fn a_run_killed_before_its_first_checkpoint_starts_its_series_afresh() {
+    let folder = workplace();
+    let folder = folder.path();
+    let sets = ["evaluation.every=1 step", "checkpoints.every=6 steps"];
+    train(folder, "whole", &sets);
+    let mut begun = vec!["train", "c.yaml", "--out", "cut"];
+    sets.iter().for_each(|set| begun.extend(["--set", set]));
+    let mut child = covalign(folder, &begun)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let metrics = folder.join("cut/metrics.jsonl");
+    while std::fs::metadata(&metrics).map_or(0, |m| m.len()) == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "ended too early");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    begun.push("--resume");
+    let resumed = run(folder, &begun);
+    assert!(resumed.status.success(), "{}", text(&resumed.stderr));
+    assert_eq!(weights(folder, "whole"), weights(folder, "cut"));
+    assert_eq!(evaluations(folder, "whole"), evaluations(folder, "cut"));
+    let files = common::event_files(&folder.join("cut/tensorboard"));
+    assert_eq!(files.len(), 2);
+    // TensorBoard drops what it had from the step of a session's start on: here, everything.
+    let second = common::events(&files[1]);
+    assert!(second[1].has_session_log());
+    assert_eq!(second[1].step, 0);
+    let tags: Vec<&str> = second
+        .iter()
+        .flat_map(|event| event.get_summary().get_value())
+        .map(|value| value.get_tag())
+        .collect();
+    for tag in ["config", "_hparams_/session_start_info"] {
+        assert!(tags.contains(&tag), "{tag} is missing from {tags:?}");
+    }
+}
+
+#[test]
 fn an_error_as_metric_counts_the_lower_the_better() {
     let folder = workplace();
     let folder = folder.path();

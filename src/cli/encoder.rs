@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use comfy_table::{presets, Cell, CellAlignment, Table};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::data::Tokenizer;
 use crate::model::encoder::{Encoder, Engine};
 use crate::model::encoder_dir::{encoders_dir, list, resolve};
 use crate::model::hub::{Hub, Source, Wanted, Weights};
 use crate::model::{save, weights};
+use crate::telemetry::progress::Progress;
 
 /// What `covalign encoder` can do.
 #[derive(Debug, clap::Subcommand)]
@@ -149,7 +149,7 @@ fn fetch(arguments: FetchArgs) -> Result<()> {
 #[derive(Default)]
 struct Display {
     file: String,
-    bar: Option<ProgressBar>,
+    bar: Option<Progress>,
     last_line: Option<Instant>,
 }
 
@@ -158,16 +158,14 @@ impl Display {
         if self.file != file {
             self.finish();
             self.file = file.to_string();
-            self.bar = std::io::stderr().is_terminal().then(|| bar(file));
+            self.bar = Some(Progress::bytes(total, file).starting_at(done));
             self.last_line = Some(Instant::now());
         }
         if let Some(bar) = &self.bar {
-            bar.set_length(total.unwrap_or(done));
-            bar.set_position(done);
-        } else if self
-            .last_line
-            .is_some_and(|at| at.elapsed() > Duration::from_secs(10))
-        {
+            bar.at(done, "");
+        }
+        let waited = |at: Instant| at.elapsed() > Duration::from_secs(10);
+        if !std::io::stderr().is_terminal() && self.last_line.is_some_and(waited) {
             self.last_line = Some(Instant::now());
             let total = total.map_or(String::new(), |total| format!(" of {}", megabytes(total)));
             eprintln!("{file}: {}{total}", megabytes(done));
@@ -179,16 +177,6 @@ impl Display {
             bar.finish();
         }
     }
-}
-
-fn bar(file: &str) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template(
-        "{msg:21} {bar:30} {percent:>3} %  {bytes}/{total_bytes}  {bytes_per_sec}  {eta}",
-    );
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_message(file.to_string());
-    bar
 }
 
 fn print_list() {

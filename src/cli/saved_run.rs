@@ -68,7 +68,7 @@ impl SavedTask {
             arithmetic.device(),
             config.training.seed,
         )?;
-        let mut model = run::model(&config, encoder, &tasks)?;
+        let mut model = run::model(&config, encoder, tasks.iter())?;
         checkpoint::read(&saved(&folder, name, weights)?, &model, None)?;
         model.encoder.set_half(arithmetic.half())?;
         Ok(SavedTask {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::weights;
 use crate::bail_input;
 
 /// Short names and the Hugging Face repositories they stand for.
@@ -17,9 +18,6 @@ pub const KNOWN: [(&str, &str); 5] = [
     ("bert-large-cased", "google-bert/bert-large-cased"),
     ("bert-large-uncased", "google-bert/bert-large-uncased"),
 ];
-
-/// The names of weight files, in the order in which they are looked for.
-pub const WEIGHT_FILES: [&str; 3] = ["model.safetensors", "pytorch_model.bin", "rust_model.ot"];
 
 /// `$COVALIGN_HOME`, or `~/.cache/covalign`.
 pub fn home() -> PathBuf {
@@ -94,7 +92,7 @@ pub struct Installed {
     pub name: String,
     /// Layers and hidden width from `config.json`, where it says them.
     pub shape: Option<(u64, u64)>,
-    /// The weight file that is there, the first of [`WEIGHT_FILES`].
+    /// The weight file that is there, the first of [`weights::FILE_NAMES`].
     pub weights: Option<&'static str>,
     /// Size on disk.
     pub bytes: u64,
@@ -104,7 +102,9 @@ pub struct Installed {
 pub fn list(folder: &Path) -> Vec<Installed> {
     let describe = |name: String| {
         let folder = folder.join(&name);
-        let weights = WEIGHT_FILES.into_iter().find(|f| folder.join(f).is_file());
+        let weights = weights::FILE_NAMES
+            .into_iter()
+            .find(|f| folder.join(f).is_file());
         let bytes = size_on_disk(&folder);
         Installed {
             name,

@@ -76,29 +76,3 @@ impl Progress {
         self.bar.finish_and_clear();
     }
 }
-
-/// An exponential mean for display, without the pull of its start towards 0 (Adam's correction).
-#[derive(Debug, Clone)]
-pub struct Smoothed {
-    decay: f64,
-    sum: f64,
-    weight: f64,
-}
-
-impl Smoothed {
-    /// Each new value weighs `1 − decay`.
-    pub fn new(decay: f64) -> Smoothed {
-        Smoothed {
-            decay,
-            sum: 0.0,
-            weight: 0.0,
-        }
-    }
-
-    /// Takes a value in and gives the mean.
-    pub fn push(&mut self, value: f64) -> f64 {
-        self.sum = self.decay * self.sum + (1.0 - self.decay) * value;
-        self.weight = self.decay * self.weight + (1.0 - self.decay);
-        self.sum / self.weight
-    }
-}

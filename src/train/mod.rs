@@ -1,5 +1,6 @@
 //! The loop, optimiser, schedule, precision, checkpoints.
 
+pub mod batches;
 pub mod checkpoint;
 pub mod evaluate;
 pub mod interrupt;

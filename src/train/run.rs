@@ -5,13 +5,14 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::batches::{Batches, Length};
 use super::checkpoint;
 use super::optimizer::Optimizer;
 use super::precision::Arithmetic;
 use super::recorder::Recorder;
 use super::run_folder::{EncoderIdentity, Overall, Results, RunFolder, TaskResult};
 use super::tasks::{self, TaskData};
-use super::trainer::{self, Trainer};
+use super::trainer::Trainer;
 use crate::config::{Config, Method};
 use crate::data::tokenizer::Tokenizer;
 use crate::error::io_error;
@@ -60,9 +61,10 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     check_fit(config, &encoder, &tokenizer, &encoder_folder)?;
     let data = tasks::load_data(tasks, config, &tokenizer, &encoder_dir::home())?;
 
-    let mut model = assemble(config, encoder, &data)?;
+    let mut model = model(config, encoder, data.iter().map(|d| &d.task))?;
     model.encoder.set_half(arithmetic.half())?;
-    let total = trainer::length(config, &data);
+    let batches = Batches::new(config, &data);
+    let length = batches.length;
     let mut optimizer = Optimizer::new(&model, config)?;
     let progress = match folder.saved_steps().last().filter(|_| resume) {
         Some((_, saved)) => checkpoint::read(saved, &model, Some(&mut optimizer))?,
@@ -72,21 +74,22 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     if !resume {
         lay_out(folder, config, &data, &encoder_folder)?;
     }
-    let mut recorder = Recorder::open(folder, config, resume, progress.step, total.total)?;
-    for line in introduction(config, &report, &data, total, arithmetic) {
+    let mut recorder = Recorder::open(folder, config, resume, progress.step, length.total)?;
+    for line in introduction(config, &report, &data, length, arithmetic) {
         recorder.note(&line)?;
     }
-    let mut trainer = Trainer::new(
+    let mut trainer = Trainer {
         config,
-        &data,
+        data: &data,
         model,
         optimizer,
         folder,
         recorder,
         arithmetic,
-        i64::from(tokenizer.pad_id()),
-    );
-    trainer.progress = progress;
+        pad: i64::from(tokenizer.pad_id()),
+        progress,
+        batches,
+    };
     trainer.run()?;
 
     let state = &trainer.progress;
@@ -99,7 +102,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
             glue_score: f64::NAN,
         }),
         steps: state.step,
-        epochs: state.step as f64 / total.per_epoch,
+        epochs: state.step as f64 / length.per_epoch,
         seconds: state.seconds,
         tokens_per_second: state.tokens as f64 / state.training_seconds.max(1e-9),
         seed: config.training.seed,
@@ -118,19 +121,17 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     Ok(results)
 }
 
-/// The model of a config over a loaded encoder.
-fn assemble(config: &Config, encoder: Encoder, data: &[TaskData]) -> Result<MultiTaskModel> {
-    let tasks: Vec<Task> = data.iter().map(|d| d.task.clone()).collect();
-    model(config, encoder, &tasks)
-}
-
 /// The encoder with a fresh head, and alignment where the method has one, for each task.
-pub fn model(config: &Config, encoder: Encoder, tasks: &[Task]) -> Result<MultiTaskModel> {
+pub fn model<'a>(
+    config: &Config,
+    encoder: Encoder,
+    tasks: impl Iterator<Item = &'a Task>,
+) -> Result<MultiTaskModel> {
     let alignment = (config.method == Method::Aligned)
         .then(|| (config.alignment.model_form(), config.alignment.init));
     let dropout = config.training.head_dropout;
     let dropout = dropout.unwrap_or(encoder.config.hidden_dropout_prob);
-    let shapes = tasks::shapes(tasks);
+    let shapes: Vec<_> = tasks.map(tasks::shape).collect();
     MultiTaskModel::new(encoder, &shapes, alignment, dropout, config.training.seed)
 }
 
@@ -208,7 +209,7 @@ fn introduction(
     config: &Config,
     report: &weights::LoadReport,
     data: &[TaskData],
-    length: trainer::Length,
+    length: Length,
     arithmetic: Arithmetic,
 ) -> Vec<String> {
     let device = arithmetic.device();

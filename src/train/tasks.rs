@@ -1,6 +1,7 @@
 //! The tasks of a run with their rows in memory.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use anyhow::Result;
 
@@ -13,6 +14,7 @@ use crate::data::tokenizer::Tokenizer;
 use crate::data::TokenizedSplit;
 use crate::model::{named_seed, TaskShape};
 use crate::task::{Split, Task};
+use crate::telemetry::progress::Progress;
 
 /// A task with its tokenised training and dev split.
 pub struct TaskData {
@@ -61,15 +63,12 @@ pub fn saved_tasks(folder: &RunFolder, config: &Config) -> Result<Vec<Task>> {
         .collect()
 }
 
-/// What the model needs to know of each task.
-pub fn shapes(tasks: &[Task]) -> Vec<TaskShape> {
-    tasks
-        .iter()
-        .map(|task| TaskShape {
-            name: task.name.clone(),
-            outputs: task.outputs(),
-        })
-        .collect()
+/// What the model needs to know of a task.
+pub fn shape(task: &Task) -> TaskShape {
+    TaskShape {
+        name: task.name.clone(),
+        outputs: task.outputs(),
+    }
 }
 
 /// Tokenises both splits of every task, or takes them from the cache.
@@ -80,14 +79,24 @@ pub fn load_data(
     cache_dir: &Path,
 ) -> Result<Vec<TaskData>> {
     let load = |task: &Task, split: Split| {
-        cache::load_split(
+        let label = format!("tokenising {} {split}", task.name);
+        let bar = OnceLock::new();
+        let loaded = cache::load_split_with(
             task,
             &config.data,
             split,
             tokenizer,
             config.training.max_length,
             Some(cache_dir),
-        )
+            &|done, total| {
+                bar.get_or_init(|| Progress::counter(total as u64, &label))
+                    .at(done as u64, "");
+            },
+        );
+        if let Some(bar) = bar.into_inner() {
+            bar.finish();
+        }
+        loaded
     };
     tasks
         .into_iter()

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 use tch::{Device, Tensor};
 
+use super::batches::Batches;
 use super::checkpoint::{self, Best, Progress};
 use super::evaluate;
 use super::interrupt;
@@ -17,7 +18,7 @@ use super::schedule::{Moving, Plan};
 use super::tasks::TaskData;
 use super::window::Window;
 use crate::config::Config;
-use crate::data::sampling::{PlannedBatch, Sampler};
+use crate::data::sampling::PlannedBatch;
 use crate::data::Batch;
 use crate::error::Interrupted;
 use crate::model::{named_seed, Mode, MultiTaskModel};
@@ -37,91 +38,22 @@ pub struct Trainer<'a> {
     /// The id that pads a batch.
     pub pad: i64,
     pub progress: Progress,
-    pub length: Length,
-    sampler: Sampler,
-    /// The epoch whose batches are in `epoch_batches`.
-    epoch: Option<u64>,
-    epoch_batches: Vec<PlannedBatch>,
+    pub batches: Batches,
 }
 
-/// How long a run is, in optimiser steps.
-#[derive(Debug, Clone, Copy)]
-pub struct Length {
-    pub total: u64,
-    pub per_epoch: f64,
-    evaluate_every: u64,
-    save_every: u64,
-}
-
-impl Length {
-    fn new(config: &Config, sampler: &Sampler) -> Length {
-        let training = &config.training;
-        let per_epoch = sampler.batches_per_epoch() as f64 / training.accumulate as f64;
-        let total = ((training.epochs * per_epoch).ceil() as u64).max(1);
-        let total = training.max_steps.map_or(total, |most| most.min(total));
-        Length {
-            total,
-            per_epoch,
-            evaluate_every: config.evaluation.every.steps(per_epoch),
-            save_every: config.checkpoints.every.steps(per_epoch),
-        }
-    }
-}
-
-/// The sampler that a config asks for over the tasks' training rows.
-fn sampler(config: &Config, data: &[TaskData]) -> Sampler {
-    let seed = named_seed(config.training.seed, "batches") as u64;
-    let rows = data.iter().map(TaskData::sampled).collect();
-    Sampler::new(rows, &config.sampling, config.training.batch_size, seed)
-}
-
-/// Optimiser steps of the run that a config describes.
-pub fn length(config: &Config, data: &[TaskData]) -> Length {
-    Length::new(config, &sampler(config, data))
-}
-
-impl<'a> Trainer<'a> {
-    #[allow(clippy::too_many_arguments)]
-    pub fn new(
-        config: &'a Config,
-        data: &'a [TaskData],
-        model: MultiTaskModel,
-        optimizer: Optimizer,
-        folder: &'a RunFolder,
-        recorder: Recorder,
-        arithmetic: Arithmetic,
-        pad: i64,
-    ) -> Trainer<'a> {
-        let sampler = sampler(config, data);
-        Trainer {
-            length: Length::new(config, &sampler),
-            config,
-            data,
-            model,
-            optimizer,
-            folder,
-            recorder,
-            arithmetic,
-            pad,
-            progress: Progress::default(),
-            sampler,
-            epoch: None,
-            epoch_batches: Vec::new(),
-        }
-    }
-
+impl Trainer<'_> {
     /// Trains from where `progress` stands to the end, or until somebody asks to stop.
     pub fn run(&mut self) -> Result<()> {
         let plan = Plan::new(
             self.config.method,
             &self.config.alignment,
-            self.length.total,
+            self.batches.length.total,
             self.config.training.warmup,
         );
         let mut window = Window::default();
         let mut moving = None;
         let mut clock = Instant::now();
-        while self.progress.step < self.length.total && !self.out_of_patience() {
+        while self.progress.step < self.batches.length.total && !self.out_of_patience() {
             let step = self.progress.step;
             if moving != Some(plan.moving(step)) {
                 moving = Some(plan.moving(step));
@@ -129,7 +61,7 @@ impl<'a> Trainer<'a> {
             }
             for micro in 0..self.config.training.accumulate as u64 {
                 let index = step * self.config.training.accumulate as u64 + micro;
-                let planned = self.batch(index);
+                let planned = self.batches.at(index);
                 self.backward(step, index, planned, plan.moving(step), &mut window)?;
             }
             let factor = plan.factor(step);
@@ -138,9 +70,9 @@ impl<'a> Trainer<'a> {
 
             let stop = interrupt::asked();
             let step = self.progress.step;
-            let ends = step == self.length.total;
-            let evaluates = ends || step.is_multiple_of(self.length.evaluate_every);
-            let saves = ends || stop || step.is_multiple_of(self.length.save_every);
+            let ends = step == self.batches.length.total;
+            let evaluates = ends || step.is_multiple_of(self.batches.length.evaluate_every);
+            let saves = ends || stop || step.is_multiple_of(self.batches.length.save_every);
             if evaluates || saves || step.is_multiple_of(LOG_EVERY) {
                 self.look(&mut window, factor, &mut clock)?;
             }
@@ -162,17 +94,6 @@ impl<'a> Trainer<'a> {
             }
         }
         Ok(())
-    }
-
-    /// The batch at `index`, counted from the run's start.
-    fn batch(&mut self, index: u64) -> PlannedBatch {
-        let per_epoch = self.sampler.batches_per_epoch() as u64;
-        let epoch = index / per_epoch;
-        if self.epoch != Some(epoch) {
-            self.epoch_batches = self.sampler.epoch(epoch);
-            self.epoch = Some(epoch);
-        }
-        self.epoch_batches[(index % per_epoch) as usize].clone()
     }
 
     /// Forward and backward over one batch.
@@ -269,7 +190,7 @@ impl<'a> Trainer<'a> {
         self.progress.last = dev;
         let better = self.keep_best(mean)?;
         let seconds = self.progress.seconds + clock.elapsed().as_secs_f64();
-        let epoch = self.progress.step as f64 / self.length.per_epoch;
+        let epoch = self.progress.step as f64 / self.batches.length.per_epoch;
         self.recorder
             .evaluation(&self.progress, epoch, seconds, mean, better)?;
         for (index, data) in self.data.iter().enumerate() {

@@ -4,6 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use protobuf::Message;
+use tensorboard_proto::event::Event;
+use tensorboard_rs::masked_crc32c::masked_crc32c;
+
 /// all-MiniLM-L6-v2, which `make setup` installs.
 pub fn minilm() -> PathBuf {
     covalign::model::encoder_dir::resolve("all-MiniLM-L6-v2").expect("`make setup` first")
@@ -69,4 +73,29 @@ pub fn fails(folder: &Path, args: &[&str], code: i32) -> String {
         "{errors}"
     );
     lines[0].to_owned()
+}
+
+/// A TensorBoard folder's event files, in the order in which they were begun.
+pub fn event_files(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// The events of a TensorBoard file, each record's checksums checked.
+pub fn events(path: &Path) -> Vec<Event> {
+    let bytes = std::fs::read(path).unwrap();
+    let (mut rest, mut events) = (bytes.as_slice(), Vec::new());
+    let u32_at =
+        |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    while !rest.is_empty() {
+        let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
+        assert_eq!(u32_at(rest, 8), masked_crc32c(&rest[..8]));
+        let data = &rest[12..12 + length];
+        assert_eq!(u32_at(rest, 12 + length), masked_crc32c(data));
+        events.push(Event::parse_from_bytes(data).unwrap());
+        rest = &rest[16 + length..];
+    }
+    events
 }
