@@ -191,6 +191,99 @@ fn gradients_equal_rust_berts() {
     }
 }
 
+/// MiniLM with much dropout, and rows for it.
+fn dropping() -> (Encoder, Batch) {
+    let (rows, _) = recorded(&fixture("minilm.json"));
+    let dropout = Some(0.3);
+    let encoder = Encoder::load(&common::minilm(), dropout, Engine::Fast, Device::Cpu, 1);
+    let encoder = encoder.unwrap().0;
+    let batch = batch(&encoder, &rows);
+    (encoder, batch)
+}
+
+#[test]
+fn dropout_drops_its_share_and_scales_up_the_rest() {
+    let (encoder, batch) = dropping();
+    let embed = |mode| tch::no_grad(|| encoder.embed(&batch, None, mode).unwrap());
+    let whole = embed(Mode::Evaluate);
+    let first = embed(Mode::Train { seed: 5 });
+    let kept = first.not_equal(0.0);
+    let scaled = &whole * kept.to_kind(Kind::Float) / 0.7;
+    assert!(largest_difference(&first, &scaled) < 1e-5);
+    // A binomial share: five standard deviations.
+    let n = kept.numel() as f64;
+    let share = f64::try_from(kept.mean(Kind::Double)).unwrap();
+    let bound = 5.0 * (0.3 * 0.7 / n).sqrt();
+    assert!((share - 0.7).abs() < bound, "{share} of {n} kept");
+    // Neighbours are independent, and so are seeds.
+    let second = embed(Mode::Train { seed: 6 }).not_equal(0.0);
+    let shifted = kept.roll([1], [1]);
+    for other in [second, shifted] {
+        let both = f64::try_from(kept.logical_and(&other).mean(Kind::Double)).unwrap();
+        assert!((both - 0.49).abs() < 2.0 * bound, "{both} kept in both");
+    }
+    let again = embed(Mode::Train { seed: 5 });
+    assert_eq!(largest_difference(&first, &again), 0.0);
+}
+
+#[test]
+fn gradients_under_dropout_equal_a_finite_difference() {
+    let (encoder, batch) = dropping();
+    let mode = Mode::Train { seed: 9 };
+    let loss = || {
+        let embedded = encoder.embed(&batch, None, mode).unwrap();
+        let pooled = encoder.pooled(&embedded, &batch, mode).unwrap();
+        // Some weights, so that no two outputs count alike.
+        let weights = Tensor::arange(pooled.numel() as i64, (Kind::Float, Device::Cpu)).sin();
+        (pooled * weights.view([-1, encoder.config.hidden_size])).sum(Kind::Double)
+    };
+    loss().backward();
+    let variables = encoder.variables.variables();
+    for name in [
+        "embeddings.position_embeddings.weight",
+        "encoder.layer.0.attention.output.dense.weight",
+        "encoder.layer.2.intermediate.dense.bias",
+        "encoder.layer.4.output.LayerNorm.weight",
+        "encoder.layer.5.output.dense.weight",
+    ] {
+        // Along the gradient itself the slope is its norm.
+        let variable = &variables[name];
+        let gradient = variable.grad();
+        let norm = f64::try_from(gradient.norm().to_kind(Kind::Double)).unwrap();
+        let step = 1e-2 / norm.max(1e-6);
+        let at = |scale: f64| {
+            tch::no_grad(|| {
+                let _ = variable
+                    .shallow_clone()
+                    .f_add_(&(&gradient * scale))
+                    .unwrap();
+                let value = f64::try_from(loss()).unwrap();
+                let _ = variable
+                    .shallow_clone()
+                    .f_sub_(&(&gradient * scale))
+                    .unwrap();
+                value
+            })
+        };
+        let slope = (at(step / norm) - at(-step / norm)) / (2.0 * step);
+        assert!(
+            (slope / norm - 1.0).abs() < 0.02,
+            "{name}: {slope} and {norm}"
+        );
+    }
+}
+
+#[test]
+fn bfloat16_stays_close_to_float32() {
+    let (rows, expected) = recorded(&fixture("minilm.json"));
+    let mut encoder = load(&common::minilm(), Engine::Fast);
+    encoder.set_half(true).unwrap();
+    let error = pooled(&encoder, &rows) - &expected;
+    let relative = f64::try_from(error.norm() / expected.norm()).unwrap();
+    // The dtype has 8 bits of mantissa: 2⁻⁹ a rounding, a few dozen of them.
+    assert!((1e-5..0.03).contains(&relative), "{relative}");
+}
+
 #[test]
 fn the_gradient_of_every_form_of_alignment_equals_a_finite_difference() {
     tch::manual_seed(3);

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use common::{covalign, fails, run, text};
 use serde_json::Value;
+use tch::Tensor;
 
 /// Two short tasks of different shape; a dozen steps.
 const CONFIG: &str = "
@@ -164,6 +165,64 @@ fn a_run_killed_before_its_first_checkpoint_starts_its_series_afresh() {
     for tag in ["config", "_hparams_/session_start_info"] {
         assert!(tags.contains(&tag), "{tag} is missing from {tags:?}");
     }
+}
+
+/// The encoder's weights at the run's last checkpoint.
+fn encoder(folder: &Path, out: &str) -> BTreeMap<String, Tensor> {
+    let path = folder
+        .join(out)
+        .join("checkpoints/step-6/encoder.safetensors");
+    Tensor::read_safetensors(path)
+        .unwrap()
+        .into_iter()
+        .collect()
+}
+
+#[test]
+fn packed_rows_and_steps_of_read_words_alone_train_as_padded_rows_and_dense_steps_do() {
+    let folder = workplace();
+    let folder = folder.path();
+    let undropped = ["training.dropout=0", "training.head_dropout=0"];
+    for engine in ["fast", "padded"] {
+        let engine_key = format!("engine={engine}");
+        train(folder, engine, &[&undropped[..], &[&engine_key]].concat());
+    }
+    let (fast, padded) = (encoder(folder, "fast"), encoder(folder, "padded"));
+    assert_eq!(fast.len(), padded.len());
+    for (name, fast) in &fast {
+        // Six steps at 1e-4 move a weight by up to 6e-4.
+        let difference = f64::try_from((fast - &padded[name]).abs().max()).unwrap();
+        assert!(difference < 1e-5, "{name}: {difference}");
+    }
+    // Most words are in no batch: decay alone moves them, in both the same.
+    let name = "embeddings.word_embeddings.weight";
+    let differs = (&fast[name] - &padded[name]).abs().amax([1], false).gt(0.0);
+    let differing = i64::try_from(differs.sum(tch::Kind::Int64)).unwrap();
+    assert!((1..1000).contains(&differing), "{differing} words differ");
+}
+
+#[test]
+fn bfloat16_trains_close_to_float32_and_the_same_each_time() {
+    let folder = workplace();
+    let folder = folder.path();
+    train(folder, "fp32", &["training.precision=fp32"]);
+    for out in ["bf16", "again"] {
+        train(folder, out, &["training.precision=bf16"]);
+    }
+    assert_eq!(weights(folder, "bf16"), weights(folder, "again"));
+    let (fp32, bf16) = (encoder(folder, "fp32"), encoder(folder, "bf16"));
+    for (name, fp32) in &fp32 {
+        let difference = f64::try_from((fp32 - &bf16[name]).abs().max()).unwrap();
+        assert!(difference < 1.2e-3, "{name}: {difference}");
+    }
+    // Adam's steps have a size of their own; in what direction they go is what must agree.
+    let start = Tensor::read_safetensors(common::minilm().join("model.safetensors")).unwrap();
+    let start: BTreeMap<String, Tensor> = start.into_iter().collect();
+    let name = "encoder.layer.3.intermediate.dense.weight";
+    let moved = |weights: &BTreeMap<String, Tensor>| (&weights[name] - &start[name]).view([-1]);
+    let cosine = Tensor::cosine_similarity(&moved(&fp32), &moved(&bf16), 0, 1e-12);
+    let cosine = f64::try_from(cosine).unwrap();
+    assert!(cosine > 0.9, "{cosine}");
 }
 
 #[test]
