@@ -39,7 +39,10 @@ fn main() {
     build
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .files(["dispatch", "fused", "optimizer", "shim"].map(|f| format!("src/libtorch/{f}.cpp")))
+        .files(
+            ["dispatch", "fused", "optimizer", "profile", "shim"]
+                .map(|f| format!("src/libtorch/{f}.cpp")),
+        )
         .compile("covalign_shim");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
 }

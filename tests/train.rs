@@ -226,6 +226,38 @@ fn bfloat16_trains_close_to_float32_and_the_same_each_time() {
 }
 
 #[test]
+fn bench_counts_what_it_trains_on_and_writes_a_profile() {
+    let folder = workplace();
+    let folder = folder.path();
+    let args = ["bench", "c.yaml", "--json", "--profile", "trace.json"];
+    let output = run(folder, &args);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stderr), "");
+    let costs: Value = serde_json::from_slice(&output.stdout).unwrap();
+    // An epoch: 48 rows of each of two tasks.
+    assert_eq!((&costs["rows"], &costs["steps"]), (&96.into(), &12.into()));
+    let number = |key: &str| costs[key].as_f64().unwrap();
+    assert!(number("tokens") <= number("padded_tokens"));
+    assert_eq!(
+        number("density"),
+        number("tokens") / number("padded_tokens")
+    );
+    assert_eq!(
+        number("tokens_per_second"),
+        number("tokens") / number("seconds")
+    );
+    assert!(number("peak_host_bytes") > 1e8);
+    assert!((0.01..1.5).contains(&number("utilisation")), "{costs}");
+    let stages = costs["stages"].as_array().unwrap();
+    let share: f64 = stages.iter().map(|stage| stage[1].as_f64().unwrap()).sum();
+    assert!((share - 1.0).abs() < 1e-9);
+    let trace = json(&folder.join("trace.json"));
+    let events = trace["traceEvents"].as_array().unwrap();
+    assert!(events.iter().any(|event| event["name"] == "aten::mm"));
+    assert!(!folder.join("runs").exists());
+}
+
+#[test]
 fn an_error_as_metric_counts_the_lower_the_better() {
     let folder = workplace();
     let folder = folder.path();

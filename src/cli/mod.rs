@@ -1,5 +1,6 @@
 //! A file per command; the only room that prints.
 
+pub mod bench;
 pub mod data;
 pub mod doctor;
 pub mod encoder;
@@ -27,6 +28,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::TrainArgs),
+    Bench(bench::BenchArgs),
     Evaluate(evaluate::EvaluateArgs),
     Predict(predict::PredictArgs),
     /// Check data and count what is in it
@@ -44,6 +46,7 @@ enum Command {
 pub fn run(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Command::Train(args) => train::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Data(command) => data::run(command),

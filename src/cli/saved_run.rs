@@ -12,7 +12,7 @@ use crate::model::{encoder_config, MultiTaskModel};
 use crate::task::Task;
 use crate::train::precision::Arithmetic;
 use crate::train::run_folder::RunFolder;
-use crate::train::{checkpoint, run, tasks};
+use crate::train::{checkpoint, prepare, tasks};
 use crate::transfer;
 
 /// Which of a run's saved weights to use.
@@ -68,7 +68,7 @@ impl SavedTask {
             arithmetic.device(),
             config.training.seed,
         )?;
-        let mut model = run::model(&config, encoder, tasks.iter())?;
+        let mut model = prepare::model(&config, encoder, tasks.iter())?;
         checkpoint::read(&saved(&folder, name, weights)?, &model, None)?;
         model.encoder.set_half(arithmetic.half())?;
         Ok(SavedTask {

@@ -5,6 +5,7 @@
 
 pub mod fused;
 pub mod optimizer;
+pub mod profile;
 
 use std::ffi::{c_char, CStr, CString};
 use std::fmt;

@@ -39,8 +39,8 @@ const INIT_STD: f64 = 0.02;
 #[derive(Debug)]
 pub struct Alignment {
     form: Form,
-    width: i64,
     parameters: Vec<Tensor>,
+    identity: Tensor,
 }
 
 impl Alignment {
@@ -71,10 +71,11 @@ impl Alignment {
             }
             Form::Orthogonal => vec![path.f_var("skew", &square, normal(noise))?],
         };
+        let options = (Kind::Float, path.device());
         Ok(Alignment {
             form,
-            width,
             parameters,
+            identity: Tensor::f_eye(width, options)?,
         })
     }
 
@@ -95,7 +96,7 @@ impl Alignment {
 
     /// R itself, `[width, width]`.
     pub fn matrix(&self) -> Result<Tensor> {
-        Ok(self.departure()?.f_add(&self.identity()?)?)
+        Ok(self.departure()?.f_add(&self.identity)?)
     }
 
     /// ‖R − I‖²_F, a scalar that R's decay to the identity differentiates.
@@ -118,22 +119,17 @@ impl Alignment {
         Ok(Vec::try_from(values)?)
     }
 
-    fn identity(&self) -> Result<Tensor> {
-        let like = &self.parameters[0];
-        Ok(Tensor::f_eye(self.width, (like.kind(), like.device()))?)
-    }
-
     /// R − I, `[width, width]`.
     fn departure(&self) -> Result<Tensor> {
         let first = &self.parameters[0];
         Ok(match self.form {
-            Form::Full => first.f_sub(&self.identity()?)?,
+            Form::Full => first.f_sub(&self.identity)?,
             Form::LowRank(_) => first.f_matmul(&self.parameters[1].f_transpose(0, 1)?)?,
             Form::Diagonal => first.f_add_scalar(-1.0)?.f_diag(0)?,
             Form::Orthogonal => {
                 // (I + A)⁻¹ (I − A) − I = −2 (I + A)⁻¹ A; I + A is never singular.
                 let skew = first.f_sub(&first.f_transpose(0, 1)?)?;
-                let plus = self.identity()?.f_add(&skew)?;
+                let plus = self.identity.f_add(&skew)?;
                 Tensor::f_linalg_solve(&plus, &skew, true)?.f_mul_scalar(-2.0)?
             }
         })

@@ -138,22 +138,30 @@ impl MultiTaskModel {
     }
 
     /// Logits `[batch, outputs]` of the task at index `task`, in float32 whatever the precision.
-    /// `words` as [`Encoder::embed`] takes them.
-    pub fn forward(
+    pub fn forward(&self, task: usize, batch: &Batch, mode: Mode) -> Result<Tensor> {
+        let aligned = self.embed(task, batch, None, mode)?;
+        let pooled = self.encoder.pooled(&aligned, batch, mode)?;
+        self.logits(task, &pooled, mode)
+    }
+
+    /// The task's aligned embeddings E(x) R_i; `words` as [`Encoder::embed`] takes them.
+    pub fn embed(
         &self,
         task: usize,
         batch: &Batch,
         words: Option<&Tensor>,
         mode: Mode,
     ) -> Result<Tensor> {
-        let module = &self.tasks[task];
         let embedded = self.encoder.embed(batch, words, mode)?;
-        let aligned = match &module.alignment {
-            Some(alignment) => alignment.apply(&embedded)?,
-            None => embedded,
-        };
-        let pooled = self.encoder.pooled(&aligned, batch, mode)?;
-        let logits = module.head.apply(&pooled, mode.trains())?;
+        match &self.tasks[task].alignment {
+            Some(alignment) => alignment.apply(&embedded),
+            None => Ok(embedded),
+        }
+    }
+
+    /// The task's logits `[batch, outputs]` from the pooler's output.
+    pub fn logits(&self, task: usize, pooled: &Tensor, mode: Mode) -> Result<Tensor> {
+        let logits = self.tasks[task].head.apply(pooled, mode.trains())?;
         Ok(logits.f_to_kind(Kind::Float)?)
     }
 

@@ -110,7 +110,7 @@ pub fn outputs(
             .chunks(batch_size)
             .map(|rows| {
                 let batch = Batch::collate(split, rows, shape, device)?;
-                arithmetic.run(|| model.forward(task, &batch, None, Mode::Evaluate))
+                arithmetic.run(|| model.forward(task, &batch, Mode::Evaluate))
             })
             .collect()
     })?;

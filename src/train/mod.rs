@@ -1,15 +1,19 @@
 //! The loop, optimiser, schedule, precision, checkpoints.
 
 pub mod batches;
+pub mod bench;
 pub mod checkpoint;
 pub mod evaluate;
 pub mod interrupt;
+pub mod learner;
 pub mod optimizer;
 pub mod precision;
+pub mod prepare;
 pub mod recorder;
 pub mod run;
 pub mod run_folder;
 pub mod schedule;
+pub mod stages;
 pub mod tasks;
 pub mod trainer;
 mod window;

@@ -7,18 +7,15 @@ use anyhow::Result;
 
 use super::batches::{Batches, Length};
 use super::checkpoint;
-use super::optimizer::Optimizer;
 use super::precision::Arithmetic;
+use super::prepare::{prepare, Prepared};
 use super::recorder::Recorder;
 use super::run_folder::{EncoderIdentity, Overall, Results, RunFolder, TaskResult};
 use super::tasks::{self, TaskData};
 use super::trainer::Trainer;
-use crate::config::{Config, Method};
-use crate::data::tokenizer::Tokenizer;
+use crate::config::Config;
 use crate::error::io_error;
-use crate::model::encoder::Encoder;
-use crate::model::{encoder_dir, save, weights, MultiTaskModel};
-use crate::task::Task;
+use crate::model::{save, weights};
 use crate::telemetry::atomic;
 use crate::{bail_input, libtorch};
 
@@ -46,49 +43,38 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     if resume {
         check_same(config, folder)?;
     }
-    let encoder_folder = encoder_dir::resolve(&config.encoder)?;
-    let weight_file = weights::find(&encoder_folder)?;
-    let arithmetic = Arithmetic::new(&config.training)?;
-    let device = arithmetic.device();
-    let tokenizer = Tokenizer::from_folder(&encoder_folder)?;
-    let (encoder, report) = Encoder::load(
-        &encoder_folder,
-        config.training.dropout,
-        config.engine,
-        device,
-        config.training.seed,
-    )?;
-    check_fit(config, &encoder, &tokenizer, &encoder_folder)?;
-    let data = tasks::load_data(tasks, config, &tokenizer, &encoder_dir::home())?;
-
-    let mut model = model(config, encoder, data.iter().map(|d| &d.task))?;
-    model.encoder.set_half(arithmetic.half())?;
-    let batches = Batches::new(config, &data);
+    let Prepared {
+        mut learner,
+        report,
+        encoder_folder,
+        weight_file,
+    } = prepare(config, tasks)?;
+    let batches = Batches::new(config, &learner.data);
     let length = batches.length;
-    let mut optimizer = Optimizer::new(&model, config)?;
     let progress = match folder.saved_steps().last().filter(|_| resume) {
-        Some((_, saved)) => checkpoint::read(saved, &model, Some(&mut optimizer))?,
+        Some((_, saved)) => {
+            let optimizer = Some(&mut learner.optimizer);
+            let progress = checkpoint::read(saved, &learner.model, optimizer)?;
+            let half = learner.arithmetic.half();
+            learner.model.encoder.set_half(half)?;
+            progress
+        }
         None => Default::default(),
     };
-    model.encoder.set_half(arithmetic.half())?;
     if !resume {
-        lay_out(folder, config, &data, &encoder_folder)?;
+        lay_out(folder, config, &learner.data, &encoder_folder)?;
     }
+    let arithmetic = learner.arithmetic;
     let mut recorder = Recorder::open(folder, config, resume, progress.step, length.total)?;
-    for line in introduction(config, &report, &data, length, arithmetic) {
+    for line in introduction(config, &report, &learner.data, length, arithmetic) {
         recorder.note(&line)?;
     }
     let mut trainer = Trainer {
-        config,
-        data: &data,
-        model,
-        optimizer,
+        learner,
+        batches,
         folder,
         recorder,
-        arithmetic,
-        pad: i64::from(tokenizer.pad_id()),
         progress,
-        batches,
     };
     trainer.run()?;
 
@@ -111,7 +97,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
             sha256: save::sha256(&weight_file)?,
         },
         libtorch: libtorch::version(),
-        device: device_name(device),
+        device: device_name(arithmetic.device()),
         precision: arithmetic.name().into(),
         threads: tch::get_num_threads(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -119,20 +105,6 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     atomic::write_json(&folder.results(), &results)?;
     trainer.recorder.finish(&results)?;
     Ok(results)
-}
-
-/// The encoder with a fresh head, and alignment where the method has one, for each task.
-pub fn model<'a>(
-    config: &Config,
-    encoder: Encoder,
-    tasks: impl Iterator<Item = &'a Task>,
-) -> Result<MultiTaskModel> {
-    let alignment = (config.method == Method::Aligned)
-        .then(|| (config.alignment.model_form(), config.alignment.init));
-    let dropout = config.training.head_dropout;
-    let dropout = dropout.unwrap_or(encoder.config.hidden_dropout_prob);
-    let shapes: Vec<_> = tasks.map(tasks::shape).collect();
-    MultiTaskModel::new(encoder, &shapes, alignment, dropout, config.training.seed)
 }
 
 /// A resumed run must be the run that was begun.
@@ -155,31 +127,6 @@ fn check_same(config: &Config, folder: &RunFolder) -> Result<()> {
         path.display(),
         differing.join("; ")
     )
-}
-
-/// Whether tokens, positions and segments have their embeddings.
-fn check_fit(config: &Config, encoder: &Encoder, tokenizer: &Tokenizer, at: &Path) -> Result<()> {
-    let at = at.display();
-    let shape = &encoder.config;
-    if tokenizer.vocab_size() as i64 > shape.vocab_size {
-        bail_input!(
-            "{at}: the vocabulary has {} entries, the weights have embeddings for {}; they belong \
-             to different encoders",
-            tokenizer.vocab_size(),
-            shape.vocab_size
-        );
-    }
-    if config.training.max_length as i64 > shape.max_position_embeddings {
-        bail_input!(
-            "key `training.max_length`: {} is more than the {} positions of {at}",
-            config.training.max_length,
-            shape.max_position_embeddings
-        );
-    }
-    if shape.type_vocab_size < 2 {
-        bail_input!("{at}: type_vocab_size is below 2, pairs of texts cannot be told apart");
-    }
-    Ok(())
 }
 
 /// Begins a run folder: all that a run needs to be understood and used later.

@@ -4,51 +4,38 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Result;
-use tch::{Device, Tensor};
 
 use super::batches::Batches;
 use super::checkpoint::{self, Best, Progress};
 use super::evaluate;
 use super::interrupt;
-use super::optimizer::Optimizer;
-use super::precision::Arithmetic;
+use super::learner::Learner;
 use super::recorder::Recorder;
 use super::run_folder::{Overall, RunFolder};
-use super::schedule::{Moving, Plan};
-use super::tasks::TaskData;
+use super::schedule::Plan;
 use super::window::Window;
-use crate::config::Config;
-use crate::data::sampling::PlannedBatch;
-use crate::data::Batch;
 use crate::error::Interrupted;
-use crate::model::{named_seed, Mode, MultiTaskModel};
 
 /// Steps between two looks at the losses.
 const LOG_EVERY: u64 = 10;
 
 /// A run in memory.
 pub struct Trainer<'a> {
-    pub config: &'a Config,
-    pub data: &'a [TaskData],
-    pub model: MultiTaskModel,
-    pub optimizer: Optimizer,
+    pub learner: Learner,
+    pub batches: Batches,
     pub folder: &'a RunFolder,
     pub recorder: Recorder,
-    pub arithmetic: Arithmetic,
-    /// The id that pads a batch.
-    pub pad: i64,
     pub progress: Progress,
-    pub batches: Batches,
 }
 
 impl Trainer<'_> {
     /// Trains from where `progress` stands to the end, or until somebody asks to stop.
     pub fn run(&mut self) -> Result<()> {
         let plan = Plan::new(
-            self.config.method,
-            &self.config.alignment,
+            self.learner.config.method,
+            &self.learner.config.alignment,
             self.batches.length.total,
-            self.config.training.warmup,
+            self.learner.config.training.warmup,
         );
         let mut window = Window::default();
         let mut moving = None;
@@ -57,15 +44,17 @@ impl Trainer<'_> {
             let step = self.progress.step;
             if moving != Some(plan.moving(step)) {
                 moving = Some(plan.moving(step));
-                self.optimizer.set_moving(plan.moving(step));
+                self.learner.optimizer.set_moving(plan.moving(step));
             }
-            for micro in 0..self.config.training.accumulate as u64 {
-                let index = step * self.config.training.accumulate as u64 + micro;
+            for micro in 0..self.learner.config.training.accumulate as u64 {
+                let index = step * self.learner.config.training.accumulate as u64 + micro;
                 let planned = self.batches.at(index);
-                self.backward(step, index, planned, plan.moving(step), &mut window)?;
+                let moving = plan.moving(step);
+                let (loss, tokens) = self.learner.backward(index, &planned, moving)?;
+                window.push(step, planned, &loss, tokens);
             }
             let factor = plan.factor(step);
-            window.set_norm(self.optimizer.step(factor)?);
+            window.set_norm(self.learner.step(factor)?);
             self.progress.step += 1;
 
             let stop = interrupt::asked();
@@ -96,56 +85,11 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    /// Forward and backward over one batch.
-    fn backward(
-        &mut self,
-        step: u64,
-        index: u64,
-        planned: PlannedBatch,
-        moving: Moving,
-        window: &mut Window,
-    ) -> Result<()> {
-        let device = self.model.encoder.variables.device();
-        let data = &self.data[planned.task];
-        let shape = self.model.encoder.shape(self.pad);
-        let batch = Batch::collate(&data.train, &planned.rows, shape, device)?;
-        let labels = labels(data, &planned.rows, device)?;
-        let words = self.optimizer.words(&batch)?;
-        // Dropout depends on the seed and the batch alone: a resumed run needs no generator.
-        let seed = named_seed(self.config.training.seed, &format!("batch {index}"));
-        tch::manual_seed(seed);
-        let mode = Mode::Train { seed: seed as u64 };
-        let logits = self.arithmetic.run(|| {
-            self.model
-                .forward(planned.task, &batch, words.as_ref(), mode)
-        })?;
-        let loss = if data.task.is_regression() {
-            logits
-                .f_squeeze_dim(-1)?
-                .f_mse_loss(&labels, tch::Reduction::Mean)?
-        } else {
-            let none: Option<Tensor> = None;
-            logits.f_cross_entropy_loss(&labels, none, tch::Reduction::Mean, -100, 0.0)?
-        };
-        let mut objective = loss.shallow_clone();
-        let decay = self.config.alignment.decay_to_identity;
-        if let Some(alignment) = self.model.alignment(planned.task) {
-            if decay > 0.0 && moving.alignments {
-                let distance = alignment.squared_distance_from_identity()?;
-                objective = objective.f_add(&distance.f_mul_scalar(decay)?)?;
-            }
-        }
-        let share = 1.0 / self.config.training.accumulate as f64;
-        objective.f_mul_scalar(share)?.f_backward()?;
-        window.push(step, planned, &loss, batch.tokens);
-        Ok(())
-    }
-
     /// Reads the losses back, shows them, and stops at one that is not finite.
     fn look(&mut self, window: &mut Window, factor: f64, clock: &mut Instant) -> Result<()> {
-        let look = window.take(self.data.len())?;
+        let look = window.take(self.learner.data.len())?;
         if let Some((step, batch, loss)) = &look.not_finite {
-            let data = &self.data[batch.task];
+            let data = &self.learner.data[batch.task];
             let lines: Vec<u32> = batch
                 .rows
                 .iter()
@@ -163,8 +107,13 @@ impl Trainer<'_> {
         self.progress.seconds += seconds;
         self.progress.training_seconds += seconds;
         self.progress.tokens += look.tokens;
-        let names: Vec<&str> = self.data.iter().map(|d| d.task.name.as_str()).collect();
-        let rate = self.config.training.learning_rate * factor;
+        let names: Vec<&str> = self
+            .learner
+            .data
+            .iter()
+            .map(|d| d.task.name.as_str())
+            .collect();
+        let rate = self.learner.config.training.learning_rate * factor;
         self.recorder
             .steps(self.progress.step, &names, &look, rate, seconds)
     }
@@ -172,16 +121,16 @@ impl Trainer<'_> {
     /// Scores every task on its dev split and keeps the best.
     fn evaluate(&mut self) -> Result<()> {
         let clock = Instant::now();
-        self.optimizer.settle()?;
+        self.learner.optimizer.settle()?;
         let mut dev = BTreeMap::new();
-        for (index, data) in self.data.iter().enumerate() {
+        for (index, data) in self.learner.data.iter().enumerate() {
             let outputs = evaluate::outputs(
-                &self.model,
+                &self.learner.model,
                 index,
                 &data.dev,
-                self.config.evaluation.batch_size,
-                self.pad,
-                self.arithmetic,
+                self.learner.config.evaluation.batch_size,
+                self.learner.pad,
+                self.learner.arithmetic,
             )?;
             let scores = evaluate::scores(&data.task, &outputs, &data.dev)?;
             dev.insert(data.task.name.clone(), scores);
@@ -193,8 +142,8 @@ impl Trainer<'_> {
         let epoch = self.progress.step as f64 / self.batches.length.per_epoch;
         self.recorder
             .evaluation(&self.progress, epoch, seconds, mean, better)?;
-        for (index, data) in self.data.iter().enumerate() {
-            if let Some(alignment) = self.model.alignment(index) {
+        for (index, data) in self.learner.data.iter().enumerate() {
+            if let Some(alignment) = self.learner.model.alignment(index) {
                 let values = alignment.singular_values()?;
                 let distance = tch::no_grad(|| alignment.squared_distance_from_identity())?;
                 let distance = f64::try_from(distance)?.sqrt();
@@ -232,7 +181,7 @@ impl Trainer<'_> {
         } else {
             self.progress.stale += 1;
         }
-        if !self.config.checkpoints.best_per_task {
+        if !self.learner.config.checkpoints.best_per_task {
             improved.clear();
         }
         let mut places = Vec::new();
@@ -244,7 +193,7 @@ impl Trainer<'_> {
             if let Some(parent) = first.parent() {
                 RunFolder::create(parent)?;
             }
-            checkpoint::write(first, &self.model, None, &self.progress)?;
+            checkpoint::write(first, &self.learner.model, None, &self.progress)?;
             rest.iter()
                 .try_for_each(|place| checkpoint::link(first, place))?;
         }
@@ -253,30 +202,20 @@ impl Trainer<'_> {
 
     /// Saves what a resumed run needs.
     fn save(&mut self) -> Result<()> {
-        self.optimizer.settle()?;
+        self.learner.optimizer.settle()?;
         let folder = self.folder.checkpoints();
         let folder = folder.join(format!("step-{}", self.progress.step));
-        checkpoint::write(&folder, &self.model, Some(&self.optimizer), &self.progress)?;
-        checkpoint::prune(self.folder, self.config.checkpoints.keep)
+        checkpoint::write(
+            &folder,
+            &self.learner.model,
+            Some(&self.learner.optimizer),
+            &self.progress,
+        )?;
+        checkpoint::prune(self.folder, self.learner.config.checkpoints.keep)
     }
 
     fn out_of_patience(&self) -> bool {
-        let patience = self.config.evaluation.patience;
+        let patience = self.learner.config.evaluation.patience;
         patience.is_some_and(|patience| self.progress.stale >= patience)
     }
-}
-
-/// Class indices `[batch]` in int64, or numbers `[batch]` in float32.
-fn labels(data: &TaskData, rows: &[u32], device: Device) -> Result<Tensor> {
-    let values: Vec<f32> = rows
-        .iter()
-        .map(|&row| data.train.label(row as usize).unwrap_or(f32::NAN))
-        .collect();
-    let labels = Tensor::f_from_slice(&values)?;
-    let labels = if data.task.is_regression() {
-        labels
-    } else {
-        labels.f_to_kind(tch::Kind::Int64)?
-    };
-    Ok(labels.f_to_device(device)?)
 }

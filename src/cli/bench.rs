@@ -1,0 +1,112 @@
+//! `covalign bench`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use comfy_table::{presets, CellAlignment, Table};
+use serde_json::json;
+
+use crate::config::Config;
+use crate::train::batches::Batches;
+use crate::train::bench::{measure, Costs};
+use crate::train::prepare::prepare;
+use crate::train::tasks;
+
+/// Measure what training by a config costs on this machine
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  covalign bench configs/demo.yaml
+  covalign bench configs/glue-small.yaml --steps 50 --set training.precision=bf16
+  covalign bench configs/glue-large.yaml --steps 50 --profile trace.json
+
+Open the profile in https://ui.perfetto.dev. Nothing is saved of the training.")]
+pub struct BenchArgs {
+    /// The training config, a YAML file
+    config: PathBuf,
+    /// Change a key of the config; may be repeated
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    overrides: Vec<String>,
+    /// Optimiser steps to measure [default: one epoch]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    steps: Option<u64>,
+    /// Profile five more steps into a Chrome trace
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: BenchArgs) -> Result<()> {
+    let config = Config::load(&args.config, &args.overrides)?;
+    let mut learner = prepare(&config, tasks::load_tasks(&config)?)?.learner;
+    let mut batches = Batches::new(&config, &learner.data);
+    let epoch = batches.length.per_epoch.ceil() as u64;
+    let steps = args.steps.unwrap_or(epoch);
+    let costs = measure(&mut learner, &mut batches, steps, args.profile.as_deref())?;
+    if args.json {
+        let mut all = serde_json::to_value(&costs)?;
+        all["tokens_per_second"] = json!(costs.tokens_per_second());
+        all["density"] = json!(costs.density());
+        all["utilisation"] = json!(costs.utilisation());
+        println!("{all}");
+    } else {
+        println!("{}", table(&costs));
+    }
+    Ok(())
+}
+
+fn table(costs: &Costs) -> Table {
+    let per_second = |count: u64| format!("{:.0}", count as f64 / costs.seconds);
+    let mut rows = vec![
+        ("tokens/s", per_second(costs.tokens)),
+        ("tokens/s, padding counted", per_second(costs.padded_tokens)),
+        ("rows/s", per_second(costs.rows)),
+        (
+            "steps/s",
+            format!("{:.2}", costs.steps as f64 / costs.seconds),
+        ),
+        ("density", format!("{:.1} %", 100.0 * costs.density())),
+    ];
+    let step = 1e3 * costs.seconds / costs.steps as f64;
+    let stages: Vec<(String, String)> = costs
+        .stages
+        .iter()
+        .map(|(stage, share)| {
+            let time = format!("{:.1} ms  {:4.1} %", share * step, 100.0 * share);
+            (format!("  {}", stage.title()), time)
+        })
+        .collect();
+    rows.push(("a step", format!("{step:.1} ms        ")));
+    rows.extend(
+        stages
+            .iter()
+            .map(|(title, time)| (&title[..], time.clone())),
+    );
+    let gigabytes = |bytes: u64| format!("{:.2} GB", bytes as f64 / 1e9);
+    rows.push(("peak memory of the host", gigabytes(costs.peak_host_bytes)));
+    if let Some(bytes) = costs.peak_device_bytes {
+        rows.push(("peak memory of the device", gigabytes(bytes)));
+    }
+    let (model, matmul) = (costs.model_flops / 1e9, costs.matmul_flops / 1e9);
+    let used = 100.0 * costs.utilisation();
+    rows.push(("model FLOP utilisation", format!("{used:.0} %")));
+    rows.push(("  the model's GFLOP/s", format!("{model:.0}")));
+    rows.push(("  a 2048 × 2048 product's", format!("{matmul:.0}")));
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header([
+        format!(
+            "{} steps, {} in {}",
+            costs.steps, costs.device, costs.precision
+        ),
+        format!("{} threads", costs.threads),
+    ]);
+    rows.into_iter().for_each(|(title, value)| {
+        table.add_row([title.to_owned(), value]);
+    });
+    if let Some(column) = table.column_mut(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}

@@ -1,0 +1,222 @@
+//! What training costs on this machine.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Result;
+use serde::Serialize;
+use tch::{Device, Kind, Tensor};
+
+use super::batches::Batches;
+use super::learner::Learner;
+use super::run::device_name;
+use super::schedule::Plan;
+use super::stages::{synchronize, Stage, Stages};
+use crate::config::Method;
+use crate::data::sampling::PlannedBatch;
+use crate::libtorch::profile;
+use crate::model::alignment::Form;
+use crate::telemetry::progress::Progress;
+
+/// Steps that only warm up: libtorch sets itself up in them.
+const WARM_UP: u64 = 3;
+/// Steps whose stages are looked at where that slows them down.
+const LOOKED_AT: u64 = 20;
+/// Steps in a profile; more make a trace that viewers refuse.
+const PROFILED: u64 = 5;
+
+/// What a number of training steps cost.
+#[derive(Debug, Clone, Serialize)]
+pub struct Costs {
+    pub device: String,
+    pub precision: String,
+    pub threads: i32,
+    pub steps: u64,
+    pub rows: u64,
+    /// Tokens of the rows.
+    pub tokens: u64,
+    /// Tokens, were every row filled up to the longest of its batch.
+    pub padded_tokens: u64,
+    /// Wall time of the steps, without loading and warm-up.
+    pub seconds: f64,
+    /// Share of each stage in the time of a step.
+    pub stages: Vec<(Stage, f64)>,
+    /// Most bytes in the host's and the device's memory.
+    pub peak_host_bytes: u64,
+    pub peak_device_bytes: Option<u64>,
+    /// Floating-point operations of the model's products, forward and back, per second.
+    pub model_flops: f64,
+    /// What one large product reaches in the same precision.
+    pub matmul_flops: f64,
+}
+
+impl Costs {
+    pub fn tokens_per_second(&self) -> f64 {
+        self.tokens as f64 / self.seconds
+    }
+
+    /// Tokens that are no padding, were rows padded.
+    pub fn density(&self) -> f64 {
+        self.tokens as f64 / self.padded_tokens as f64
+    }
+
+    /// Model FLOP utilisation, against the measured rate of a product.
+    pub fn utilisation(&self) -> f64 {
+        self.model_flops / self.matmul_flops
+    }
+}
+
+/// Trains for `steps` steps and measures; then writes a profile of a few more to `trace`.
+pub fn measure(
+    learner: &mut Learner,
+    batches: &mut Batches,
+    steps: u64,
+    trace: Option<&Path>,
+) -> Result<Costs> {
+    let device = learner.arithmetic.device();
+    let bar = Progress::new(steps, "measuring");
+    for step in 0..WARM_UP {
+        train(learner, batches, step, 0.0, &mut |_| {})?;
+    }
+    synchronize(device);
+    // A CPU's clock costs nothing to look at; a device would have to be waited for.
+    if device == Device::Cpu {
+        learner.stages = Stages::measured(device);
+    }
+    let plan = plan(learner, batches);
+    let mut seen: Vec<PlannedBatch> = Vec::new();
+    let start = Instant::now();
+    for step in 0..steps {
+        let factor = plan.factor(step.min(batches.length.total - 1));
+        train(learner, batches, step, factor, &mut |batch| {
+            seen.push(batch)
+        })?;
+        bar.at(step + 1, "");
+    }
+    synchronize(device);
+    let seconds = start.elapsed().as_secs_f64();
+    bar.finish();
+    let peak_host_bytes = profile::peak_host_memory();
+    let peak_device_bytes = profile::peak_device_memory(device)?;
+    if device != Device::Cpu {
+        learner.stages = Stages::measured(device);
+        for step in 0..LOOKED_AT.min(steps) {
+            train(learner, batches, step, 0.0, &mut |_| {})?;
+        }
+    }
+    let of_stage = |stage| (stage, learner.stages.seconds(stage));
+    let stages: Vec<(Stage, f64)> = Stage::ALL.into_iter().map(of_stage).collect();
+    let all: f64 = stages.iter().map(|(_, seconds)| seconds).sum();
+    let stages = stages.into_iter().map(|(s, t)| (s, t / all)).collect();
+    if let Some(path) = trace {
+        learner.stages = Stages::unmeasured();
+        profile::profiled(path, device, || {
+            (0..PROFILED).try_for_each(|step| train(learner, batches, step, 0.0, &mut |_| {}))?;
+            synchronize(device);
+            Ok(())
+        })?;
+    }
+
+    let work = work(learner, &seen);
+    Ok(Costs {
+        device: device_name(device),
+        precision: learner.arithmetic.name().into(),
+        threads: tch::get_num_threads(),
+        steps,
+        rows: seen.iter().map(|batch| batch.rows.len() as u64).sum(),
+        tokens: work.tokens,
+        padded_tokens: work.padded_tokens,
+        seconds,
+        stages,
+        peak_host_bytes,
+        peak_device_bytes,
+        model_flops: work.flops / seconds,
+        matmul_flops: matmul_flops(learner)?,
+    })
+}
+
+fn plan(learner: &Learner, batches: &Batches) -> Plan {
+    let config = &learner.config;
+    let total = batches.length.total;
+    let warmup = config.training.warmup;
+    Plan::new(config.method, &config.alignment, total, warmup)
+}
+
+/// One optimiser step, as the trainer takes it.
+fn train(
+    learner: &mut Learner,
+    batches: &mut Batches,
+    step: u64,
+    factor: f64,
+    seen: &mut impl FnMut(PlannedBatch),
+) -> Result<()> {
+    let moving = plan(learner, batches).moving(step.min(batches.length.total - 1));
+    let accumulate = learner.config.training.accumulate as u64;
+    for micro in 0..accumulate {
+        let index = step * accumulate + micro;
+        let planned = batches.at(index);
+        let _ = learner.backward(index, &planned, moving)?;
+        seen(planned);
+    }
+    learner.step(factor)?;
+    Ok(())
+}
+
+struct Work {
+    tokens: u64,
+    padded_tokens: u64,
+    flops: f64,
+}
+
+/// What the batches asked of the model: 2 operations per weight and token forward, 4 back; in
+/// attention, two products of a row with itself (Chowdhery et al. 2022, PaLM, appendix B).
+fn work(learner: &Learner, batches: &[PlannedBatch]) -> Work {
+    let shape = &learner.model.encoder.config;
+    let (width, layers) = (shape.hidden_size as f64, shape.num_hidden_layers as f64);
+    let mut weights = layers * width * (4.0 * width + 2.0 * shape.intermediate_size as f64);
+    let config = &learner.config;
+    if config.method == Method::Aligned {
+        weights += match config.alignment.model_form() {
+            Form::Diagonal => width,
+            Form::LowRank(rank) => 2.0 * width * rank as f64,
+            Form::Full | Form::Orthogonal => width * width,
+        };
+    }
+    let mut work = Work {
+        tokens: 0,
+        padded_tokens: 0,
+        flops: 0.0,
+    };
+    for batch in batches {
+        let train = &learner.data[batch.task].train;
+        let length = |&row: &u32| train.ids(row as usize).len() as u64;
+        let lengths: Vec<u64> = batch.rows.iter().map(length).collect();
+        let tokens: u64 = lengths.iter().sum();
+        let longest = lengths.iter().max().copied().unwrap_or_default();
+        let squares: u64 = lengths.iter().map(|n| n * n).sum();
+        work.tokens += tokens;
+        work.padded_tokens += longest * lengths.len() as u64;
+        work.flops += 6.0 * weights * tokens as f64 + 12.0 * layers * width * squares as f64;
+    }
+    work
+}
+
+/// Operations per second of a product of two 2048 × 2048 matrices, the best of five.
+fn matmul_flops(learner: &Learner) -> Result<f64> {
+    const SIZE: i64 = 2048;
+    let device = learner.arithmetic.device();
+    let kind = match learner.arithmetic.half() {
+        true => Kind::BFloat16,
+        false => Kind::Float,
+    };
+    let matrix = Tensor::f_ones([SIZE, SIZE], (kind, device))?;
+    let mut best = f64::INFINITY;
+    for _ in 0..6 {
+        synchronize(device);
+        let start = Instant::now();
+        let _ = matrix.f_matmul(&matrix)?;
+        synchronize(device);
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    Ok(2.0 * (SIZE as f64).powi(3) / best)
+}
