@@ -191,6 +191,34 @@ fn gradients_equal_rust_berts() {
     }
 }
 
+#[test]
+fn an_encoder_with_random_weights_is_fixed_by_its_seed_and_loads() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = fixture("legacy-bert").join("config.json");
+    let config = config.to_str().unwrap();
+    let vocabulary = fixture("legacy-bert");
+    let vocabulary = vocabulary.to_str().unwrap();
+    let given = ["--config", config, "--vocabulary", vocabulary, "--seed"];
+    for (name, seed) in [("one", "1"), ("again", "1"), ("two", "2")] {
+        let args = [&["encoder", "init", name], &given[..], &[seed]].concat();
+        let output = common::run(folder.path(), &args);
+        let errors = common::text(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+    }
+    let weights = |name: &str| std::fs::read(folder.path().join(name).join("model.safetensors"));
+    assert_eq!(weights("one").unwrap(), weights("again").unwrap());
+    assert_ne!(weights("one").unwrap(), weights("two").unwrap());
+    let path = folder.path().join("one");
+    let (encoder, report) = Encoder::load(&path, None, Engine::Fast, Device::Cpu, 7).unwrap();
+    assert!(report.fresh.is_empty() && report.ignored.is_empty());
+    let table = &encoder.variables.variables()["embeddings.word_embeddings.weight"];
+    let deviation = f64::try_from(table.std(false)).unwrap();
+    assert!((deviation - 0.02).abs() < 0.002, "{deviation}");
+
+    let args = [&["encoder", "init", "one"], &given[..], &["1"]].concat();
+    assert!(common::fails(folder.path(), &args, 2).contains("is there already"));
+}
+
 /// MiniLM with much dropout, and rows for it.
 fn dropping() -> (Encoder, Batch) {
     let (rows, _) = recorded(&fixture("minilm.json"));

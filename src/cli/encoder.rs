@@ -1,6 +1,7 @@
 //! `covalign encoder`: fetch encoders and see which are there.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -9,6 +10,7 @@ use comfy_table::{presets, Cell, CellAlignment, Table};
 use crate::data::Tokenizer;
 use crate::model::encoder::{Encoder, Engine};
 use crate::model::encoder_dir::{encoders_dir, list, resolve};
+use crate::model::encoder_init::init;
 use crate::model::hub::{Hub, Source, Wanted, Weights};
 use crate::model::{save, weights};
 use crate::telemetry::progress::Progress;
@@ -25,6 +27,10 @@ pub enum EncoderCommand {
 HF_TOKEN, HF_HOME (an encoder cached there is not downloaded again) and HF_HUB_OFFLINE=1 are
 honoured. A download that was interrupted goes on where it stopped.")]
     Fetch(FetchArgs),
+    /// Make an encoder with random weights, for benchmarks and baselines
+    #[command(after_help = "Example:
+  covalign encoder init runs/bert-large --config configs/encoders/bert-large-uncased.json")]
+    Init(InitArgs),
     /// List the encoders that are there
     #[command(after_help = "Example:\n  covalign encoder list")]
     List,
@@ -53,9 +59,33 @@ pub struct FetchArgs {
     force: bool,
 }
 
+#[derive(Debug, clap::Args)]
+pub struct InitArgs {
+    /// The folder to make
+    folder: PathBuf,
+    /// The shapes: a BERT's config.json
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The encoder whose vocabulary to take, a name or a folder
+    #[arg(long, value_name = "ENCODER", default_value = "all-MiniLM-L6-v2")]
+    vocabulary: String,
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+}
+
 pub fn run(command: EncoderCommand) -> Result<()> {
     match command {
         EncoderCommand::Fetch(arguments) => fetch(arguments),
+        EncoderCommand::Init(args) => {
+            let vocabulary = resolve(&args.vocabulary)?;
+            let count = init(&args.folder, &args.config, &vocabulary, args.seed)?;
+            let folder = args.folder.display();
+            println!(
+                "{folder}: {:.1} million random parameters",
+                count as f64 / 1e6
+            );
+            Ok(())
+        }
         EncoderCommand::List => {
             print_list();
             Ok(())

@@ -224,6 +224,11 @@ pub struct Training {
     pub learning_rate: f64,
     /// Learning rate of the heads, absolute or a multiple of the encoder's.
     pub head_learning_rate: Rate,
+    /// Factor on the learning rate for each layer further down, the embeddings lowest; 1 for none.
+    pub layer_decay: f64,
+    /// The pooler and this many of the top layers start at random.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reinit_layers: Option<usize>,
     /// Share of the steps over which the learning rate rises; then it falls linearly to 0.
     pub warmup: f64,
     pub weight_decay: f64,
@@ -261,6 +266,8 @@ impl Default for Training {
             accumulate: 1,
             learning_rate: 2e-5,
             head_learning_rate: Rate::Relative(1.0),
+            layer_decay: 1.0,
+            reinit_layers: None,
             warmup: 0.1,
             weight_decay: 0.01,
             adam_beta1: 0.9,
@@ -396,6 +403,11 @@ impl Config {
                 "must lie in [0, 1)",
             ),
             (positive(t.adam_eps), "training.adam_eps", "must be above 0"),
+            (
+                positive(t.layer_decay) && t.layer_decay <= 1.0,
+                "training.layer_decay",
+                "must lie in (0, 1]",
+            ),
             (
                 t.clip_norm >= 0.0,
                 "training.clip_norm",

@@ -75,18 +75,7 @@ impl Encoder {
         let variables = VarStore::new(device);
         let embeddings = BertEmbeddings::new(variables.root() / "embeddings", &config);
         let layers = BertModel::new(variables.root(), &config);
-        tch::no_grad(|| -> Result<()> {
-            let mut all: Vec<_> = variables.variables().into_iter().collect();
-            all.sort_by(|a, b| a.0.cmp(&b.0));
-            for (name, mut variable) in all {
-                let _ = match name.as_str() {
-                    n if n.ends_with("LayerNorm.weight") => variable.f_fill_(1.0)?,
-                    n if n.ends_with("bias") => variable.f_fill_(0.0)?,
-                    _ => variable.f_normal_(0.0, f64::from(config.initializer_range))?,
-                };
-            }
-            Ok(())
-        })?;
+        initialize(&variables, config.initializer_range, |_| true)?;
         let forward = match engine {
             Engine::Fast if device == Device::Cpu => {
                 Forward::Packed(PackedForward::new(&variables, &config)?)
@@ -123,6 +112,20 @@ impl Encoder {
         let encoder = Encoder::random(config, engine, device, seed)?;
         let report = weights::load_into(&encoder.variables, &file)?;
         Ok((encoder, report))
+    }
+
+    /// Starts the pooler and the `layers` top layers at random, fixed by `seed`.
+    pub fn reinitialize(&self, layers: usize, seed: u64) -> Result<()> {
+        tch::manual_seed(named_seed(seed, "reinitialized layers"));
+        let all = self.config.num_hidden_layers;
+        let tops: Vec<String> = (0..all)
+            .rev()
+            .take(layers)
+            .map(|layer| format!("encoder.layer.{layer}."))
+            .collect();
+        initialize(&self.variables, self.config.initializer_range, |name| {
+            name.starts_with("pooler") || tops.iter().any(|top| name.starts_with(top))
+        })
     }
 
     /// How the engine wants rows; `pad` fills them up where it does not pack them.
@@ -214,4 +217,21 @@ impl Encoder {
             train,
         )?)
     }
+}
+
+/// BERT's random start of the variables whose names `chosen` takes: N(0, deviation²), LayerNorms at
+/// one, biases at zero.
+fn initialize(variables: &VarStore, deviation: f32, chosen: impl Fn(&str) -> bool) -> Result<()> {
+    let mut all: Vec<_> = variables.variables().into_iter().collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    tch::no_grad(|| {
+        for (name, mut variable) in all.into_iter().filter(|(name, _)| chosen(name)) {
+            let _ = match name.as_str() {
+                n if n.ends_with("LayerNorm.weight") => variable.f_fill_(1.0)?,
+                n if n.ends_with("bias") => variable.f_fill_(0.0)?,
+                _ => variable.f_normal_(0.0, f64::from(deviation))?,
+            };
+        }
+        Ok(())
+    })
 }

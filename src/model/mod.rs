@@ -8,6 +8,7 @@ pub mod download;
 pub mod encoder;
 pub mod encoder_config;
 pub mod encoder_dir;
+pub mod encoder_init;
 pub mod head;
 pub mod hub;
 pub mod packed;

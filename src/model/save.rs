@@ -13,8 +13,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::error::io_error;
 
-/// A tensor on the CPU, as the safetensors library wants to see it.
-struct Bytes {
+/// A tensor's values, copied off its device: what is saved is what was there at that moment.
+pub struct Bytes {
     dtype: Dtype,
     shape: Vec<usize>,
     data: Vec<u8>,
@@ -70,15 +70,17 @@ pub fn variables(store: &VarStore) -> Vec<(String, Tensor)> {
     all
 }
 
+/// Copies named tensors.
+pub fn copies(tensors: Vec<(String, Tensor)>) -> Result<Vec<(String, Bytes)>> {
+    let copy = |(name, tensor): (String, Tensor)| Ok((name, Bytes::new(&tensor)?));
+    tensors.into_iter().map(copy).collect()
+}
+
 /// Writes named tensors to a safetensors file that transformers reads too. The file is not whole
 /// until this returns: the caller writes into a folder that it renames afterwards.
-pub fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
-    let views = tensors
-        .iter()
-        .map(|(name, tensor)| Ok((name.as_str(), Bytes::new(tensor)?)))
-        .collect::<Result<Vec<_>>>()?;
+pub fn write(path: &Path, tensors: &[(String, Bytes)]) -> Result<()> {
     let metadata = [("format".to_owned(), "pt".to_owned())].into();
-    let views = views.iter().map(|(name, bytes)| (*name, bytes));
+    let views = tensors.iter().map(|(name, bytes)| (name, bytes));
     safetensors::serialize_to_file(views, &Some(metadata), path).map_err(|error| match error {
         safetensors::SafeTensorError::IoError(error) => io_error(path, error),
         other => anyhow::anyhow!("{}: {other:?}", path.display()),

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
-use tch::Tensor;
 
 use super::evaluate::Scores;
 use super::optimizer::Optimizer;
@@ -58,36 +57,52 @@ struct State {
     files: BTreeMap<String, String>,
 }
 
-/// Writes the model, and the optimiser where given, into `folder`, replacing it as a whole.
-pub fn write(
-    folder: &Path,
-    model: &MultiTaskModel,
-    optimizer: Option<&Optimizer>,
-    progress: &Progress,
-) -> Result<()> {
-    let new = beside(folder, "new");
-    remove(&new)?;
-    RunFolder::create(&new)?;
-    let mut files = BTreeMap::new();
-    let mut add = |name: &str, tensors: Vec<(String, Tensor)>| -> Result<()> {
-        let path = new.join(name);
-        save::write(&path, &tensors)?;
-        files.insert(name.to_owned(), save::sha256(&path)?);
-        Ok(())
-    };
-    add(ENCODER, save::variables(&model.encoder.variables))?;
-    add(HEADS, save::variables(&model.heads))?;
-    add(ALIGNMENT, save::variables(&model.alignments))?;
-    if let Some(optimizer) = optimizer {
-        add(OPTIMIZER, optimizer.state())?;
+/// What a checkpoint holds, in memory.
+pub struct Snapshot {
+    files: Vec<(&'static str, Vec<(String, save::Bytes)>)>,
+    progress: Progress,
+}
+
+impl Snapshot {
+    /// Copies the model, the optimiser where given, and where the run stands.
+    pub fn take(
+        model: &MultiTaskModel,
+        optimizer: Option<&Optimizer>,
+        progress: &Progress,
+    ) -> Result<Snapshot> {
+        let mut files = vec![
+            (ENCODER, save::variables(&model.encoder.variables)),
+            (HEADS, save::variables(&model.heads)),
+            (ALIGNMENT, save::variables(&model.alignments)),
+        ];
+        files.extend(optimizer.map(|optimizer| (OPTIMIZER, optimizer.state())));
+        let copy = |(name, tensors)| Ok((name, save::copies(tensors)?));
+        Ok(Snapshot {
+            files: files.into_iter().map(copy).collect::<Result<_>>()?,
+            progress: progress.clone(),
+        })
     }
-    let state = State {
-        progress: progress.clone(),
-        files,
-    };
-    let path = new.join(STATE);
-    std::fs::write(&path, serde_json::to_vec_pretty(&state)?).map_err(|e| io_error(&path, e))?;
-    replace(&new, folder)
+
+    /// Writes it into `folder`, replacing that as a whole.
+    pub fn write(self, folder: &Path) -> Result<()> {
+        let new = beside(folder, "new");
+        remove(&new)?;
+        RunFolder::create(&new)?;
+        let mut files = BTreeMap::new();
+        for (name, tensors) in &self.files {
+            let path = new.join(name);
+            save::write(&path, tensors)?;
+            files.insert((*name).to_owned(), save::sha256(&path)?);
+        }
+        let state = State {
+            progress: self.progress,
+            files,
+        };
+        let path = new.join(STATE);
+        let json = serde_json::to_vec_pretty(&state)?;
+        std::fs::write(&path, json).map_err(|e| io_error(&path, e))?;
+        replace(&new, folder)
+    }
 }
 
 /// Gives `to` the files of `from` without copying them, replacing it as a whole.

@@ -12,6 +12,7 @@ pub mod prepare;
 pub mod recorder;
 pub mod run;
 pub mod run_folder;
+mod saver;
 pub mod schedule;
 pub mod stages;
 pub mod tasks;

@@ -29,6 +29,7 @@ pub struct Optimizer {
     groups: Vec<Group>,
     /// The word table, where batches read rows of it.
     words: Option<WordRows>,
+    words_rate: f64,
     training: Training,
 }
 
@@ -43,30 +44,33 @@ impl Optimizer {
         let base = training.learning_rate;
         let head_rate = training.head_learning_rate.resolve(base);
         let alignment_rate = config.alignment.learning_rate.resolve(base);
-        let decay = training.weight_decay;
+        let layers = model.encoder.config.num_hidden_layers;
+        let rate_of = |name: &str| base * layer_scale(name, layers, training.layer_decay);
         let mut encoder = model.encoder.parameters();
         let words = match encoder.iter().position(|p| p.name == WORDS) {
             Some(at) if model.encoder.reads_rows() => Some(encoder.remove(at)),
             _ => None,
         };
-        let decays = |p: &Parameter| !p.name.ends_with("bias") && !p.name.contains("LayerNorm");
-        let (decayed, bare) = encoder.into_iter().partition(decays);
-        let (head_weights, head_biases) = Parameter::of(&model.heads).into_iter().partition(decays);
-        let alignments = Parameter::of(&model.alignments);
-        let groups = [
-            (ENCODER, decayed, base, decay),
-            (ENCODER, bare, base, 0.0),
-            (HEADS, head_weights, head_rate, decay),
-            (HEADS, head_biases, head_rate, 0.0),
-            (ALIGNMENTS, alignments, alignment_rate, 0.0),
-        ];
-        let groups = groups
-            .into_iter()
-            .map(|(part, parameters, rate, decay)| Group::new(part, parameters, rate, decay))
-            .collect::<Result<_>>()?;
+        let decay_of = |name: &str| match name.ends_with("bias") || name.contains("LayerNorm") {
+            true => 0.0,
+            false => training.weight_decay,
+        };
+        let mut groups = Vec::new();
+        for parameter in encoder {
+            let (rate, decay) = (rate_of(&parameter.name), decay_of(&parameter.name));
+            add(&mut groups, ENCODER, parameter, rate, decay)?;
+        }
+        for parameter in Parameter::of(&model.heads) {
+            let decay = decay_of(&parameter.name);
+            add(&mut groups, HEADS, parameter, head_rate, decay)?;
+        }
+        for parameter in Parameter::of(&model.alignments) {
+            add(&mut groups, ALIGNMENTS, parameter, alignment_rate, 0.0)?;
+        }
         Ok(Optimizer {
             groups,
             words: words.map(|p| WordRows::new(p.value)).transpose()?,
+            words_rate: rate_of(WORDS),
             training: training.clone(),
         })
     }
@@ -86,7 +90,7 @@ impl Optimizer {
             }
         }
         if let Some(words) = &mut self.words {
-            words.moving = moving.encoder && self.training.learning_rate > 0.0;
+            words.moving = moving.encoder && self.words_rate > 0.0;
         }
     }
 
@@ -138,8 +142,7 @@ impl Optimizer {
                     step_on_cpu(states, constants, scale)?;
                 }
                 if let (Some(words), Some((rows, gradient))) = (&mut self.words, &rows) {
-                    let rate = self.training.learning_rate;
-                    let constants = constants(&self.training, rate, factor)
+                    let constants = constants(&self.training, self.words_rate, factor)
                         .with_decay(self.training.weight_decay);
                     words.step(constants, scale, rows, gradient)?;
                 }
@@ -205,25 +208,45 @@ impl Optimizer {
     }
 }
 
-impl Group {
-    fn new(
-        part: &'static str,
-        parameters: Vec<Parameter>,
-        learning_rate: f64,
-        weight_decay: f64,
-    ) -> Result<Group> {
-        let (names, states): (Vec<_>, Vec<_>) = parameters
-            .into_iter()
-            .map(|p| (p.name, fresh(p.value, p.leaf)))
-            .unzip();
-        Ok(Group {
+/// Puts a parameter into the group of its learning rate and weight decay.
+fn add(
+    groups: &mut Vec<Group>,
+    part: &'static str,
+    parameter: Parameter,
+    learning_rate: f64,
+    weight_decay: f64,
+) -> Result<()> {
+    let fits = |g: &Group| {
+        (g.part, g.learning_rate, g.weight_decay) == (part, learning_rate, weight_decay)
+    };
+    let at = groups.iter().position(fits).unwrap_or_else(|| {
+        groups.push(Group {
             part,
             learning_rate,
             weight_decay,
-            names,
-            states: states.into_iter().collect::<Result<_>>()?,
-        })
-    }
+            names: Vec::new(),
+            states: Vec::new(),
+        });
+        groups.len() - 1
+    });
+    groups[at].names.push(parameter.name);
+    groups[at]
+        .states
+        .push(fresh(parameter.value, parameter.leaf)?);
+    Ok(())
+}
+
+/// An encoder's parameter's learning rate in units of the encoder's: times `decay` for each layer
+/// that lies above it (Zhang et al. 2021, Revisiting Few-sample BERT Fine-tuning).
+fn layer_scale(name: &str, layers: i64, decay: f64) -> f64 {
+    let layer = name.strip_prefix("encoder.layer.");
+    let layer = layer.and_then(|rest| rest.split('.').next()?.parse::<i64>().ok());
+    let above = match layer {
+        Some(layer) => layers - 1 - layer,
+        None if name.starts_with("embeddings") => layers,
+        None => 0,
+    };
+    decay.powi(above as i32)
 }
 
 /// AdamW's state before the first step.
@@ -266,4 +289,24 @@ fn parts(state: &Moments) -> [(&'static str, &Tensor); 3] {
 
 fn key(part: &str, name: &str, kind: &str) -> String {
     format!("{part}/{name}/{kind}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::layer_scale;
+
+    #[test]
+    fn the_learning_rate_decays_from_the_top_layer_down() {
+        let scale = |name: &str| layer_scale(name, 24, 0.9);
+        assert_eq!(scale("pooler.dense.weight"), 1.0);
+        assert_eq!(scale("encoder.layer.23.output.dense.bias"), 1.0);
+        assert!(
+            (scale("encoder.layer.21.attention.self.query_key_value.weight") - 0.81).abs() < 1e-12
+        );
+        assert!((scale(super::WORDS) - 0.9f64.powi(24)).abs() < 1e-12);
+        assert_eq!(
+            layer_scale("encoder.layer.3.output.dense.bias", 24, 1.0),
+            1.0
+        );
+    }
 }

@@ -42,6 +42,9 @@ pub fn prepare(config: &Config, tasks: Vec<Task>) -> Result<Prepared> {
         arithmetic.device(),
         config.training.seed,
     )?;
+    if let Some(layers) = config.training.reinit_layers {
+        encoder.reinitialize(layers, config.training.seed)?;
+    }
     check_fit(config, &encoder, &tokenizer, &encoder_folder)?;
     let data = tasks::load_data(tasks, config, &tokenizer, &encoder_dir::home())?;
     let mut model = model(config, encoder, data.iter().map(|d| &d.task))?;

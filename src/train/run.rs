@@ -15,18 +15,10 @@ use super::tasks::{self, TaskData};
 use super::trainer::Trainer;
 use crate::config::Config;
 use crate::error::io_error;
+use crate::model::encoder_init::TOKENIZER_FILES;
 use crate::model::{save, weights};
 use crate::telemetry::atomic;
 use crate::{bail_input, libtorch};
-
-/// Files of an encoder's folder that a run folder keeps, so that it can predict on its own.
-const ENCODER_FILES: [&str; 5] = [
-    "config.json",
-    "vocab.txt",
-    "tokenizer_config.json",
-    "tokenizer.json",
-    "special_tokens_map.json",
-];
 
 /// Trains what `config` says in `folder`; with `resume`, goes on from its last checkpoint.
 ///
@@ -69,13 +61,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     for line in introduction(config, &report, &learner.data, length, arithmetic) {
         recorder.note(&line)?;
     }
-    let mut trainer = Trainer {
-        learner,
-        batches,
-        folder,
-        recorder,
-        progress,
-    };
+    let mut trainer = Trainer::new(learner, batches, folder, recorder, progress);
     trainer.run()?;
 
     let state = &trainer.progress;
@@ -134,7 +120,8 @@ fn lay_out(folder: &RunFolder, config: &Config, data: &[TaskData], encoder: &Pat
     RunFolder::create(folder.root())?;
     RunFolder::create(&folder.checkpoints())?;
     RunFolder::create(&folder.encoder())?;
-    for name in ENCODER_FILES {
+    // With them a run folder predicts on its own.
+    for name in std::iter::once("config.json").chain(TOKENIZER_FILES) {
         let from = encoder.join(name);
         if from.is_file() {
             let to = folder.encoder().join(name);

@@ -10,7 +10,8 @@ pub struct Moving {
     pub alignments: bool,
 }
 
-const EVERYTHING: Moving = Moving {
+/// Nothing stands still.
+pub const EVERYTHING: Moving = Moving {
     encoder: true,
     heads: true,
     alignments: true,

@@ -6,12 +6,13 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::batches::Batches;
-use super::checkpoint::{self, Best, Progress};
+use super::checkpoint::{self, Best, Progress, Snapshot};
 use super::evaluate;
 use super::interrupt;
 use super::learner::Learner;
 use super::recorder::Recorder;
 use super::run_folder::{Overall, RunFolder};
+use super::saver::Saver;
 use super::schedule::Plan;
 use super::window::Window;
 use crate::error::Interrupted;
@@ -26,9 +27,28 @@ pub struct Trainer<'a> {
     pub folder: &'a RunFolder,
     pub recorder: Recorder,
     pub progress: Progress,
+    saver: Saver,
 }
 
-impl Trainer<'_> {
+impl<'a> Trainer<'a> {
+    /// A run that goes on from where `progress` stands.
+    pub fn new(
+        learner: Learner,
+        batches: Batches,
+        folder: &'a RunFolder,
+        recorder: Recorder,
+        progress: Progress,
+    ) -> Trainer<'a> {
+        Trainer {
+            learner,
+            batches,
+            folder,
+            recorder,
+            progress,
+            saver: Saver::start(),
+        }
+    }
+
     /// Trains from where `progress` stands to the end, or until somebody asks to stop.
     pub fn run(&mut self) -> Result<()> {
         let plan = Plan::new(
@@ -73,6 +93,7 @@ impl Trainer<'_> {
                 self.save()?;
             }
             if stop {
+                self.saver.finish()?;
                 let at = self.folder.root().display();
                 let text = format!("stopped after step {step}; go on with --resume --out {at}");
                 return Err(anyhow::Error::new(Interrupted(text)));
@@ -82,7 +103,7 @@ impl Trainer<'_> {
                 clock = Instant::now();
             }
         }
-        Ok(())
+        self.saver.finish()
     }
 
     /// Reads the losses back, shows them, and stops at one that is not finite.
@@ -189,13 +210,17 @@ impl Trainer<'_> {
             places.push(self.folder.best());
         }
         places.extend(improved.iter().map(|task| self.folder.best_of(task)));
-        if let Some((first, rest)) = places.split_first() {
-            if let Some(parent) = first.parent() {
-                RunFolder::create(parent)?;
-            }
-            checkpoint::write(first, &self.learner.model, None, &self.progress)?;
-            rest.iter()
-                .try_for_each(|place| checkpoint::link(first, place))?;
+        if !places.is_empty() {
+            let snapshot = Snapshot::take(&self.learner.model, None, &self.progress)?;
+            self.saver.submit(move || {
+                let (first, rest) = places.split_at(1);
+                if let Some(parent) = first[0].parent() {
+                    RunFolder::create(parent)?;
+                }
+                snapshot.write(&first[0])?;
+                rest.iter()
+                    .try_for_each(|place| checkpoint::link(&first[0], place))
+            })?;
         }
         Ok(better)
     }
@@ -203,15 +228,14 @@ impl Trainer<'_> {
     /// Saves what a resumed run needs.
     fn save(&mut self) -> Result<()> {
         self.learner.optimizer.settle()?;
-        let folder = self.folder.checkpoints();
-        let folder = folder.join(format!("step-{}", self.progress.step));
-        checkpoint::write(
-            &folder,
-            &self.learner.model,
-            Some(&self.learner.optimizer),
-            &self.progress,
-        )?;
-        checkpoint::prune(self.folder, self.learner.config.checkpoints.keep)
+        let learner = &self.learner;
+        let snapshot = Snapshot::take(&learner.model, Some(&learner.optimizer), &self.progress)?;
+        let place = format!("step-{}", self.progress.step);
+        let (folder, keep) = (self.folder.clone(), learner.config.checkpoints.keep);
+        self.saver.submit(move || {
+            snapshot.write(&folder.checkpoints().join(place))?;
+            checkpoint::prune(&folder, keep)
+        })
     }
 
     fn out_of_patience(&self) -> bool {

@@ -1,0 +1,75 @@
+//! Encoders with random weights, for benchmarks and baselines.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use tch::Device;
+
+use super::encoder::{Encoder, Engine};
+use super::{encoder_config, save, weights};
+use crate::bail_input;
+use crate::data::Tokenizer;
+use crate::error::io_error;
+
+/// What an encoder's folder says of its tokeniser; all but the vocabulary may be missing.
+pub const TOKENIZER_FILES: [&str; 4] = [
+    "vocab.txt",
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "special_tokens_map.json",
+];
+
+/// Makes `folder`, an encoder in the shapes of the file `config` with the tokeniser of the encoder
+/// in `vocabulary`, and random weights that `seed` fixes: N(0, initializer_range²), LayerNorms at
+/// one, biases at zero. Returns the number of parameters.
+///
+/// # Errors
+/// Input errors where `folder` exists, a file is missing, or the vocabulary is too large.
+pub fn init(folder: &Path, config: &Path, vocabulary: &Path, seed: u64) -> Result<usize> {
+    if folder.exists() {
+        bail_input!(
+            "{}: is there already; name another folder",
+            folder.display()
+        );
+    }
+    let parent = match folder.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(parent).map_err(|e| io_error(parent, e))?;
+    // As any other new folder: what the umask leaves of it.
+    let making = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o777))
+        .tempdir_in(parent)
+        .map_err(|e| io_error(parent, e))?;
+    let copy = |from: &Path, name: &str| {
+        std::fs::copy(from, making.path().join(name)).map_err(|e| io_error(from, e))
+    };
+    copy(config, "config.json")?;
+    for name in TOKENIZER_FILES {
+        let from = vocabulary.join(name);
+        if name == "vocab.txt" || from.is_file() {
+            copy(&from, name)?;
+        }
+    }
+    let shape = encoder_config::read(making.path())?;
+    let words = Tokenizer::from_folder(making.path())?.vocab_size() as i64;
+    if words > shape.vocab_size {
+        bail_input!(
+            "{}: vocab_size is {}, but {} has {words} entries",
+            config.display(),
+            shape.vocab_size,
+            vocabulary.join("vocab.txt").display()
+        );
+    }
+    let encoder = Encoder::random(shape, Engine::Reference, Device::Cpu, seed)?;
+    let tensors = save::variables(&encoder.variables);
+    let count = tensors.iter().map(|(_, tensor)| tensor.numel()).sum();
+    let path = making.path().join(weights::FILE_NAMES[0]);
+    save::write(&path, &save::copies(tensors)?)?;
+    std::fs::rename(making.keep(), folder)
+        .with_context(|| format!("{}: cannot be made", folder.display()))?;
+    Ok(count)
+}
