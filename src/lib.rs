@@ -10,6 +10,7 @@
 //! - [`model`]: encoder (rust-bert), alignment, heads, weights in and out.
 //! - [`train`]: the loop, optimiser, schedule, precision, checkpoints.
 //! - [`transfer`]: strategies made of runs.
+//! - [`experiment`]: a grid of runs, its results, its report.
 //! - [`telemetry`]: TensorBoard, progress, JSONL.
 //! - [`libtorch`]: the one unsafe room (besides the memory map in [`data::cache`]): a small C++ shim
 //!   for what tch lacks.
@@ -19,6 +20,7 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod error;
+pub mod experiment;
 pub mod libtorch;
 pub mod model;
 pub mod task;
