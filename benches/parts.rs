@@ -125,15 +125,18 @@ fn step(c: &mut Criterion) {
         .unwrap()
         .learner;
     let mut batches = Batches::new(&config, &learner.data);
-    let planned = batches.at(0);
+    let loaded = learner
+        .loader()
+        .at(0, 1, |index| batches.at(index))
+        .unwrap();
     let mut group = c.benchmark_group("step");
     group.sample_size(20);
     group.bench_function("forward and backward", |b| {
-        b.iter(|| learner.backward(0, &planned, EVERYTHING).unwrap())
+        b.iter(|| learner.backward(0, &loaded, EVERYTHING).unwrap())
     });
     group.bench_function("forward, backward and optimiser", |b| {
         b.iter(|| {
-            let _ = learner.backward(0, &planned, EVERYTHING).unwrap();
+            let _ = learner.backward(0, &loaded, EVERYTHING).unwrap();
             let _ = learner.step(1.0).unwrap();
         })
     });

@@ -9,6 +9,7 @@ use comfy_table::{presets, Cell, ColumnConstraint, Table, Width};
 use super::encoder::megabytes;
 use crate::libtorch::{self, CudaStatus};
 use crate::model::encoder_dir::{cache_dir, encoders_dir, home, list, size_on_disk};
+use crate::train::precision::bf16_units;
 
 /// The libtorch that covalign is tested with.
 const TESTED: &str = "2.11.0";
@@ -178,33 +179,16 @@ fn device_lines() -> Vec<String> {
     text.lines().filter_map(describe).collect()
 }
 
-/// Whether the processor multiplies bf16 in hardware, by the flags that Linux gives.
+/// Whether the processor multiplies bf16 in hardware.
 fn bf16_on_cpu() -> Finding {
-    let topic = "bf16 on CPU";
-    let Ok(text) = std::fs::read_to_string("/proc/cpuinfo") else {
-        return fine(topic, "unknown: this system has no /proc/cpuinfo".into());
+    let text = match bf16_units() {
+        None => "unknown: this system has no /proc/cpuinfo".into(),
+        Some(units) if units.is_empty() => {
+            "no AMX, AVX512-BF16 or Arm BF16: fp32 is faster here".into()
+        }
+        Some(units) => units.join(", "),
     };
-    let flags: Vec<&str> = text
-        .lines()
-        .find(|line| line.starts_with("flags") || line.starts_with("Features"))
-        .map_or(Vec::new(), |line| line.split_whitespace().collect());
-    let units = [
-        ("amx_bf16", "AMX"),
-        ("avx512_bf16", "AVX512-BF16"),
-        ("bf16", "Arm BF16"),
-    ];
-    let found: Vec<&str> = units
-        .iter()
-        .filter(|(flag, _)| flags.contains(flag))
-        .map(|u| u.1)
-        .collect();
-    match found.is_empty() {
-        true => fine(
-            topic,
-            "no AMX, AVX512-BF16 or Arm BF16: fp32 is faster here".into(),
-        ),
-        false => fine(topic, found.join(", ")),
-    }
+    fine("bf16 on CPU", text)
 }
 
 fn threads() -> Finding {

@@ -64,13 +64,13 @@ impl SavedTask {
         let shape = encoder_config::read(&folder.encoder())?;
         let encoder = Encoder::random(
             shape,
-            config.engine,
+            arithmetic.engine(config.engine),
             arithmetic.device(),
             config.training.seed,
         )?;
         let mut model = prepare::model(&config, encoder, tasks.iter())?;
         checkpoint::read(&saved(&folder, name, weights)?, &model, None)?;
-        model.encoder.set_half(arithmetic.half())?;
+        model.encoder.set_products(arithmetic.products())?;
         Ok(SavedTask {
             arithmetic,
             tokenizer: Tokenizer::from_folder(&folder.encoder())?,

@@ -22,8 +22,10 @@ extern "C" {
     fn covalign_library_path() -> *const c_char;
     fn covalign_load_library(path: *const c_char) -> *mut c_char;
     fn covalign_cuda_memory(free_bytes: *mut usize, total_bytes: *mut usize) -> *mut c_char;
+    fn covalign_compute_capability(device: i32, major: *mut i32, minor: *mut i32) -> *mut c_char;
     fn covalign_autocast(device_type: i32, enabled: bool, scalar_type: i32) -> *mut c_char;
     fn covalign_float32_matmul_precision(precision: *const c_char) -> *mut c_char;
+    fn covalign_backward(output: *const C_tensor, gradient: *const C_tensor) -> *mut c_char;
     fn covalign_attention(
         query: *const C_tensor,
         key: *const C_tensor,
@@ -116,6 +118,13 @@ pub fn cuda_memory() -> Result<(usize, usize)> {
     Ok((free, total))
 }
 
+/// Major and minor compute capability of a CUDA device.
+pub fn compute_capability(device: usize) -> Result<(i32, i32)> {
+    let (mut major, mut minor) = (0, 0);
+    check(unsafe { covalign_compute_capability(device as i32, &mut major, &mut minor) })?;
+    Ok((major, minor))
+}
+
 /// Runs `body` with matrix products in `kind` on `device`, as PyTorch's `torch.autocast`.
 pub fn autocast<T>(device: Device, kind: Kind, body: impl FnOnce() -> Result<T>) -> Result<T> {
     // c10::DeviceType: CPU 0, CUDA 1; c10::ScalarType: Half 5, BFloat16 15.
@@ -135,6 +144,12 @@ pub fn autocast<T>(device: Device, kind: Kind, body: impl FnOnce() -> Result<T>)
 pub fn allow_tf32(allow: bool) -> Result<()> {
     let precision = if allow { c"high" } else { c"highest" };
     check(unsafe { covalign_float32_matmul_precision(precision.as_ptr()) })
+}
+
+/// The backward pass from a tensor whose gradient, in its shape, is known; tch's starts from a
+/// scalar.
+pub fn backward(output: &Tensor, gradient: &Tensor) -> Result<()> {
+    check(unsafe { covalign_backward(output.as_ptr(), gradient.as_ptr()) })
 }
 
 /// Scaled dot-product attention, softmax(QKᵀ/√d) V, over `[batch, heads, seq, d]`; `mask`, true

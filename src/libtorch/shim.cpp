@@ -44,6 +44,17 @@ char* covalign_cuda_memory(size_t* free_bytes, size_t* total_bytes) {
   return status == 0 ? nullptr : strdup(("CUDA error " + std::to_string(status)).c_str());
 }
 
+// Major and minor compute capability of a CUDA device, through the same runtime.
+char* covalign_compute_capability(int device, int* major, int* minor) {
+  using GetAttribute = int (*)(int*, int, int);
+  auto function = reinterpret_cast<GetAttribute>(dlsym(RTLD_DEFAULT, "cudaDeviceGetAttribute"));
+  if (!function) return strdup("the CUDA runtime is not loaded");
+  // cudaDevAttrComputeCapabilityMajor and -Minor.
+  int status = function(major, 75, device);
+  if (status == 0) status = function(minor, 76, device);
+  return status == 0 ? nullptr : strdup(("CUDA error " + std::to_string(status)).c_str());
+}
+
 char* covalign_autocast(int device_type, bool enabled, int scalar_type) {
   return guarded([&] {
     auto device = static_cast<at::DeviceType>(device_type);
@@ -56,6 +67,11 @@ char* covalign_autocast(int device_type, bool enabled, int scalar_type) {
 
 char* covalign_float32_matmul_precision(const char* precision) {
   return guarded([&] { at::globalContext().setFloat32MatmulPrecision(precision); });
+}
+
+// The backward pass from a tensor whose gradient is known.
+char* covalign_backward(const Tensor* output, const Tensor* gradient) {
+  return guarded([&] { output->backward(*gradient); });
 }
 
 // softmax(QKᵀ/√d) V with dropout on the weights; `mask` is null or true where attended.

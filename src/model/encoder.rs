@@ -8,12 +8,13 @@ use rust_bert::bert::{BertConfig, BertEmbedding, BertEmbeddings, BertModel, Bert
 use rust_bert::RustBertError;
 use serde::{Deserialize, Serialize};
 use tch::nn::{self, VarStore};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::packed::PackedForward;
 use super::padded::PaddedForward;
 use super::weights::{self, LoadReport};
 use super::{encoder_config, named_seed, Mode, Parameter};
+use crate::bail_input;
 use crate::data::batch::{Batch, Layout, Shape};
 
 /// Whose forward pass computes.
@@ -136,11 +137,11 @@ impl Encoder {
         }
     }
 
-    /// Lets the packed engine compute in bfloat16, from copies of the weights as they are now. The
-    /// others compute in what autocast says.
-    pub fn set_half(&mut self, half: bool) -> Result<()> {
+    /// Lets the packed engine compute products in bfloat16, from copies of the weights as they are
+    /// now, or in float32. The others compute in what autocast says.
+    pub fn set_products(&mut self, kind: Kind) -> Result<()> {
         match &mut self.forward {
-            Forward::Packed(packed) => packed.set_half(half),
+            Forward::Packed(packed) => packed.set_half(kind == Kind::BFloat16),
             _ => Ok(()),
         }
     }
@@ -178,24 +179,55 @@ impl Encoder {
     /// The last layer's states, in the shape of the (aligned) embeddings.
     pub fn encode(&self, embeddings: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
         match &self.forward {
-            Forward::Packed(packed) => packed.encode(embeddings, batch, false, mode),
-            Forward::Padded(padded) => padded.encode(embeddings, batch, mode.trains()),
+            Forward::Packed(packed) => {
+                self.through_layers(embeddings, |i, x| packed.layer(i, x, batch, false, mode))
+            }
+            Forward::Padded(padded) => {
+                self.through_layers(embeddings, |i, x| padded.layer(i, x, batch, mode))
+            }
             Forward::Reference => Ok(self.reference(embeddings, batch, mode)?.hidden_state),
         }
     }
 
     /// The pooler's output `[batch, hidden]` from (aligned) embeddings.
     pub fn pooled(&self, embeddings: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
-        match &self.forward {
-            Forward::Packed(packed) => packed.pool(&packed.encode(embeddings, batch, true, mode)?),
-            Forward::Padded(padded) => {
-                padded.pool(&padded.encode(embeddings, batch, mode.trains())?)
-            }
-            Forward::Reference => {
-                let output = self.reference(embeddings, batch, mode)?;
-                output.pooled_output.context("the encoder has no pooler")
-            }
+        if let Forward::Reference = self.forward {
+            let output = self.reference(embeddings, batch, mode)?;
+            return output.pooled_output.context("the encoder has no pooler");
         }
+        self.through_layers(embeddings, |i, x| self.segment(i, x, batch, mode))
+    }
+
+    /// How many parts [`Encoder::segment`] cuts the pass after the embedding layer into.
+    pub fn segments(&self) -> usize {
+        self.config.num_hidden_layers as usize
+    }
+
+    /// One part of what [`Encoder::pooled`] computes: a layer, and after the last one the pooler.
+    /// The same mode gives the same dropout again.
+    pub fn segment(&self, index: usize, x: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
+        let last = index + 1 == self.segments();
+        match &self.forward {
+            Forward::Packed(packed) => match packed.layer(index, x, batch, last, mode)? {
+                hidden if last => packed.pool(&hidden),
+                hidden => Ok(hidden),
+            },
+            Forward::Padded(padded) => match padded.layer(index, x, batch, mode)? {
+                hidden if last => padded.pool(&hidden),
+                hidden => Ok(hidden),
+            },
+            Forward::Reference => bail_input!(
+                "engine `reference` has no gradient checkpointing; take `fast` or `padded`"
+            ),
+        }
+    }
+
+    fn through_layers(
+        &self,
+        embeddings: &Tensor,
+        layer: impl Fn(usize, &Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        (0..self.segments()).try_fold(embeddings.shallow_clone(), |x, i| layer(i, &x))
     }
 
     fn reference(&self, embeddings: &Tensor, batch: &Batch, mode: Mode) -> Result<BertModelOutput> {
@@ -203,7 +235,7 @@ impl Encoder {
             bail!("this engine takes padded rows");
         };
         // rust-bert wants an integer mask: it inverts it by XOR.
-        let mask = mask.as_ref().map(|m| m.to_kind(tch::Kind::Int64));
+        let mask = mask.as_ref().map(|m| m.to_kind(Kind::Int64));
         let train = mode.trains();
         let embeddings = Some(embeddings);
         Ok(self.layers.forward_t(

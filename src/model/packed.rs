@@ -216,24 +216,6 @@ impl PackedForward {
         )
     }
 
-    /// From embeddings `[tokens, width]` to the last layer's states: of all tokens in the same
-    /// shape, or with `first` of each row's first token, `[batch, width]`.
-    pub fn encode(
-        &self,
-        embeddings: &Tensor,
-        batch: &Batch,
-        first: bool,
-        mode: Mode,
-    ) -> Result<Tensor> {
-        let rows = packed(batch)?;
-        let last = self.layers.len() - 1;
-        let mut hidden = embeddings.shallow_clone();
-        for (i, layer) in self.layers.iter().enumerate() {
-            hidden = self.layer(layer, &hidden, rows, (i as u64, first && i == last), mode)?;
-        }
-        Ok(hidden)
-    }
-
     /// tanh of the pooler's layer on states of first tokens, `[batch, width]` in float32.
     pub fn pool(&self, first: &Tensor) -> Result<Tensor> {
         let (weight, bias) = &self.pooler;
@@ -241,14 +223,17 @@ impl PackedForward {
         Ok(first.f_linear(weight, Some(bias))?.f_tanh()?)
     }
 
-    fn layer(
+    /// The layer at `index`: of all tokens, `[tokens, width]` as it takes them, or with `first` of
+    /// each row's first token, `[batch, width]`.
+    pub fn layer(
         &self,
-        layer: &Layer,
+        index: usize,
         x: &Tensor,
-        rows: &Packed,
-        (index, first): (u64, bool),
+        batch: &Batch,
+        first: bool,
         mode: Mode,
     ) -> Result<Tensor> {
+        let (layer, rows, index) = (&self.layers[index], packed(batch)?, index as u64);
         let hidden = |site: u64| self.dropout(mode, 3 * index + site, self.hidden_dropout);
         let qkv = layer.qkv.weight.product(x)?;
         let context = fused::packed_attention(

@@ -8,8 +8,8 @@ use rust_bert::bert::BertConfig;
 use tch::nn::VarStore;
 use tch::{TchError, Tensor};
 
-use super::activation;
 use super::encoder_config::LAYER_NORM_EPS;
+use super::{activation, Mode};
 use crate::data::batch::{Batch, Layout};
 use crate::libtorch;
 
@@ -127,18 +127,18 @@ impl PaddedForward {
         )
     }
 
-    /// From embeddings `[batch, seq, hidden]` to the last layer's states, in the same shape.
-    pub fn encode(&self, embeddings: &Tensor, batch: &Batch, train: bool) -> Result<Tensor> {
-        let mut hidden = embeddings.shallow_clone();
+    /// The layer at `index`, on states `[batch, seq, hidden]`.
+    pub fn layer(&self, index: usize, x: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
         let Layout::Padded { mask } = &batch.layout else {
             bail!("this engine takes padded rows");
         };
         let mask = mask.as_ref();
         let mask = mask.map(|m| m.f_unsqueeze(1)?.f_unsqueeze(1)).transpose()?;
-        for layer in &self.layers {
-            hidden = self.layer(layer, &hidden, mask.as_ref(), train)?;
+        if let Mode::Train { seed } = mode {
+            // A layer's own draws: the same again when it is computed again.
+            tch::manual_seed(seed.wrapping_add(1 + index as u64) as i64);
         }
-        Ok(hidden)
+        self.apply(&self.layers[index], x, mask.as_ref(), mode.trains())
     }
 
     /// tanh of the pooler's layer on the first token: `[batch, hidden]`.
@@ -146,7 +146,7 @@ impl PaddedForward {
         Ok(self.pooler.apply(&hidden.f_select(1, 0)?)?.f_tanh()?)
     }
 
-    fn layer(
+    fn apply(
         &self,
         layer: &Layer,
         x: &Tensor,

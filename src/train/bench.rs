@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use anyhow::Result;
 use serde::Serialize;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use super::batches::Batches;
 use super::learner::Learner;
+use super::loader::Loader;
 use super::run::device_name;
 use super::schedule::Plan;
 use super::stages::{synchronize, Stage, Stages};
@@ -75,8 +76,9 @@ pub fn measure(
 ) -> Result<Costs> {
     let device = learner.arithmetic.device();
     let bar = Progress::new(steps, "measuring");
+    let mut loader = learner.loader();
     for step in 0..WARM_UP {
-        train(learner, batches, step, 0.0, &mut |_| {})?;
+        train(learner, (batches, &mut loader), step, 0.0, &mut |_| {})?;
     }
     synchronize(device);
     // A CPU's clock costs nothing to look at; a device would have to be waited for.
@@ -85,12 +87,12 @@ pub fn measure(
     }
     let plan = plan(learner, batches);
     let mut seen: Vec<PlannedBatch> = Vec::new();
+    let mut loader = learner.loader();
     let start = Instant::now();
     for step in 0..steps {
         let factor = plan.factor(step.min(batches.length.total - 1));
-        train(learner, batches, step, factor, &mut |batch| {
-            seen.push(batch)
-        })?;
+        let sources = (&mut *batches, &mut loader);
+        train(learner, sources, step, factor, &mut |b| seen.push(b))?;
         bar.at(step + 1, "");
     }
     synchronize(device);
@@ -100,8 +102,9 @@ pub fn measure(
     let peak_device_bytes = profile::peak_device_memory(device)?;
     if device != Device::Cpu {
         learner.stages = Stages::measured(device);
+        let mut loader = learner.loader();
         for step in 0..LOOKED_AT.min(steps) {
-            train(learner, batches, step, 0.0, &mut |_| {})?;
+            train(learner, (batches, &mut loader), step, 0.0, &mut |_| {})?;
         }
     }
     let of_stage = |stage| (stage, learner.stages.seconds(stage));
@@ -111,7 +114,10 @@ pub fn measure(
     if let Some(path) = trace {
         learner.stages = Stages::unmeasured();
         profile::profiled(path, device, || {
-            (0..PROFILED).try_for_each(|step| train(learner, batches, step, 0.0, &mut |_| {}))?;
+            let mut loader = learner.loader();
+            for step in 0..PROFILED {
+                train(learner, (batches, &mut loader), step, 0.0, &mut |_| {})?;
+            }
             synchronize(device);
             Ok(())
         })?;
@@ -145,18 +151,18 @@ fn plan(learner: &Learner, batches: &Batches) -> Plan {
 /// One optimiser step, as the trainer takes it.
 fn train(
     learner: &mut Learner,
-    batches: &mut Batches,
+    (batches, loader): (&mut Batches, &mut Loader),
     step: u64,
     factor: f64,
     seen: &mut impl FnMut(PlannedBatch),
 ) -> Result<()> {
     let moving = plan(learner, batches).moving(step.min(batches.length.total - 1));
     let accumulate = learner.config.training.accumulate as u64;
-    for micro in 0..accumulate {
-        let index = step * accumulate + micro;
-        let planned = batches.at(index);
-        let _ = learner.backward(index, &planned, moving)?;
-        seen(planned);
+    for index in step * accumulate..(step + 1) * accumulate {
+        let loaded = loader.at(index, u64::MAX, |index| batches.at(index))?;
+        learner.stages.end(Stage::Data);
+        let _ = learner.backward(index, &loaded, moving)?;
+        seen(loaded.planned);
     }
     learner.step(factor)?;
     Ok(())
@@ -205,10 +211,7 @@ fn work(learner: &Learner, batches: &[PlannedBatch]) -> Work {
 fn matmul_flops(learner: &Learner) -> Result<f64> {
     const SIZE: i64 = 2048;
     let device = learner.arithmetic.device();
-    let kind = match learner.arithmetic.half() {
-        true => Kind::BFloat16,
-        false => Kind::Float,
-    };
+    let kind = learner.arithmetic.products();
     let matrix = Tensor::f_ones([SIZE, SIZE], (kind, device))?;
     let mut best = f64::INFINITY;
     for _ in 0..6 {

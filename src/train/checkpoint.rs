@@ -75,7 +75,9 @@ impl Snapshot {
             (HEADS, save::variables(&model.heads)),
             (ALIGNMENT, save::variables(&model.alignments)),
         ];
-        files.extend(optimizer.map(|optimizer| (OPTIMIZER, optimizer.state())));
+        if let Some(optimizer) = optimizer {
+            files.push((OPTIMIZER, optimizer.state()?));
+        }
         let copy = |(name, tensors)| Ok((name, save::copies(tensors)?));
         Ok(Snapshot {
             files: files.into_iter().map(copy).collect::<Result<_>>()?,

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::{anyhow, Result};
 use tch::{Device, Kind, Tensor};
 
+use super::loss_scale::LossScale;
+use super::precision::Arithmetic;
 use super::schedule::Moving;
 use super::word_rows::WordRows;
 use crate::config::{Config, Training};
@@ -30,16 +32,23 @@ pub struct Optimizer {
     /// The word table, where batches read rows of it.
     words: Option<WordRows>,
     words_rate: f64,
+    /// Where gradients are those of a loss that was scaled up.
+    loss_scale: Option<LossScale>,
     training: Training,
 }
 
 const ENCODER: &str = "encoder";
 const HEADS: &str = "heads";
 const ALIGNMENTS: &str = "alignments";
+const LOSS_SCALE: &str = "loss_scale";
 
 impl Optimizer {
     /// Fresh state for every parameter of `model`.
-    pub fn new(model: &MultiTaskModel, config: &Config) -> Result<Optimizer> {
+    pub fn new(
+        model: &MultiTaskModel,
+        config: &Config,
+        arithmetic: Arithmetic,
+    ) -> Result<Optimizer> {
         let training = &config.training;
         let base = training.learning_rate;
         let head_rate = training.head_learning_rate.resolve(base);
@@ -71,6 +80,10 @@ impl Optimizer {
             groups,
             words: words.map(|p| WordRows::new(p.value)).transpose()?,
             words_rate: rate_of(WORDS),
+            loss_scale: match arithmetic.scales_loss() {
+                true => Some(LossScale::new(arithmetic.device())?),
+                false => None,
+            },
             training: training.clone(),
         })
     }
@@ -103,6 +116,14 @@ impl Optimizer {
         }
     }
 
+    /// What the backward pass starts from: the objective, a scalar, scaled up in fp16.
+    pub fn scaled(&self, objective: Tensor) -> Result<Tensor> {
+        match &self.loss_scale {
+            Some(loss_scale) => Ok(objective.f_mul(loss_scale.scale())?),
+            None => Ok(objective),
+        }
+    }
+
     /// Clips the gradients to `clip_norm` and takes one step, every learning rate times `factor`;
     /// then drops the gradients. Returns the gradients' norm before clipping, on the device; where
     /// it is not finite, nothing moves.
@@ -111,60 +132,62 @@ impl Optimizer {
             Some(words) => words.gradient()?,
             None => None,
         };
-        let with_gradient: Vec<Vec<&Moments>> = self
+        let training = &self.training;
+        let moving: Vec<(AdamW, Vec<&Moments>)> = self
             .groups
             .iter()
             .map(|group| {
+                let constants = constants(training, group.learning_rate, factor);
                 let states = group.states.iter();
-                states.filter(|s| s.leaf.grad().defined()).collect()
+                let moving = states.filter(|s| s.leaf.grad().defined()).collect();
+                (constants.with_decay(group.weight_decay), moving)
             })
             .collect();
-        let leaves = || with_gradient.iter().flatten().map(|s| &s.leaf);
+        let leaves = || moving.iter().flat_map(|(_, s)| s).map(|s| &s.leaf);
         let mut gradients: Vec<Tensor> = leaves().map(Tensor::grad).collect();
         gradients.extend(rows.iter().map(|(_, gradient)| gradient.shallow_clone()));
         if gradients.is_empty() {
             return Ok(None);
         }
-        let norm = steps::gradient_norm(&gradients)?;
-        // What multiplies the gradients: torch.nn.utils.clip_grad_norm_ has clip / (norm + 1e-6),
-        // where that is below 1.
-        let clip = self.training.clip_norm;
+        let mut norm = steps::gradient_norm(&gradients)?;
+        let loss_scale = self.loss_scale.as_ref().map(LossScale::scale);
+        if let Some(scale) = loss_scale {
+            norm = norm.f_div(scale)?;
+        }
+        let not_finite = norm.f_isfinite()?.f_logical_not()?.f_to_kind(Kind::Float)?;
         if norm.device() == Device::Cpu {
             let length = f64::try_from(&norm)?;
-            let scale = match clip > 0.0 {
-                true => (clip / (length + 1e-6)).min(1.0),
-                false => 1.0,
-            };
+            let up = loss_scale.map_or(Ok(1.0), f64::try_from)?;
+            let scale = clipping(training.clip_norm, length) / up;
             if length.is_finite() {
-                for (group, states) in self.groups.iter().zip(&with_gradient) {
-                    let constants = constants(&self.training, group.learning_rate, factor)
-                        .with_decay(group.weight_decay);
-                    step_on_cpu(states, constants, scale)?;
+                for (constants, states) in &moving {
+                    step_on_cpu(states, *constants, scale)?;
                 }
                 if let (Some(words), Some((rows, gradient))) = (&mut self.words, &rows) {
-                    let constants = constants(&self.training, self.words_rate, factor)
-                        .with_decay(self.training.weight_decay);
+                    let constants = constants(training, self.words_rate, factor)
+                        .with_decay(training.weight_decay);
                     words.step(constants, scale, rows, gradient)?;
                 }
             }
         } else {
-            let not_finite = norm.f_isfinite()?.f_logical_not()?.f_to_kind(Kind::Float)?;
-            let divisor = match clip > 0.0 {
+            let mut divisor = match training.clip_norm > 0.0 {
                 true => {
-                    let ratio = norm.f_add_scalar(1e-6)?.f_div_scalar(clip)?;
+                    let ratio = norm.f_add_scalar(1e-6)?.f_div_scalar(training.clip_norm)?;
                     ratio.f_clamp_min(1.0)?
                 }
                 false => norm.f_ones_like()?,
             };
-            for (group, states) in self.groups.iter().zip(&with_gradient) {
-                let constants = constants(&self.training, group.learning_rate, factor)
-                    .with_decay(group.weight_decay);
-                if !states.is_empty() {
-                    steps::adamw_cuda(states, constants, &divisor, &not_finite)?;
-                }
+            if let Some(scale) = loss_scale {
+                divisor = divisor.f_mul(scale)?;
+            }
+            for (constants, states) in moving.iter().filter(|(_, s)| !s.is_empty()) {
+                steps::adamw_cuda(states, *constants, &divisor, &not_finite)?;
             }
         }
         steps::clear_gradients(leaves());
+        if let Some(loss_scale) = &mut self.loss_scale {
+            loss_scale.update(&not_finite)?;
+        }
         Ok(Some(norm))
     }
 
@@ -173,26 +196,39 @@ impl Optimizer {
         self.words.as_mut().map_or(Ok(()), WordRows::settle)
     }
 
-    /// Both moments and the step counter of every parameter, by name. [`Optimizer::settle`] first.
-    pub fn state(&self) -> Vec<(String, Tensor)> {
+    /// Both moments and the step counter of every parameter, by name, and the loss scale where
+    /// there is one. [`Optimizer::settle`] first.
+    pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
         let mut all = Vec::new();
         for (part, name, state) in self.all() {
             for (kind, tensor) in parts(state) {
                 all.push((key(part, name, kind), tensor.shallow_clone()));
             }
         }
-        all
+        if let Some(loss_scale) = &self.loss_scale {
+            let named = loss_scale.state()?.into_iter();
+            all.extend(named.map(|(name, tensor)| (format!("{LOSS_SCALE}/{name}"), tensor)));
+        }
+        Ok(all)
     }
 
     /// Takes back what [`Optimizer::state`] gave.
     pub fn load_state(&mut self, mut saved: BTreeMap<String, Tensor>) -> Result<()> {
+        let mut fill = |key: String, tensor: &Tensor| -> Result<()> {
+            let value = saved
+                .remove(&key)
+                .ok_or_else(|| anyhow!("the optimiser's state lacks `{key}`"))?;
+            tch::no_grad(|| tensor.shallow_clone().f_copy_(&value))?;
+            Ok(())
+        };
         for (part, name, state) in self.all() {
             for (kind, tensor) in parts(state) {
-                let key = key(part, name, kind);
-                let value = saved
-                    .remove(&key)
-                    .ok_or_else(|| anyhow!("the optimiser's state lacks `{key}`"))?;
-                tch::no_grad(|| tensor.shallow_clone().f_copy_(&value))?;
+                fill(key(part, name, kind), tensor)?;
+            }
+        }
+        if let Some(loss_scale) = &self.loss_scale {
+            for (name, tensor) in loss_scale.parts() {
+                fill(format!("{LOSS_SCALE}/{name}"), tensor)?;
             }
         }
         self.words.as_mut().map_or(Ok(()), WordRows::loaded)
@@ -267,6 +303,15 @@ fn constants(training: &Training, learning_rate: f64, factor: f64) -> AdamW {
         beta2: training.adam_beta2,
         weight_decay: 0.0,
         eps: training.adam_eps,
+    }
+}
+
+/// What clipping multiplies gradients of norm `length` by: torch.nn.utils.clip_grad_norm_ has
+/// clip / (norm + 1e-6) where that is below 1; 0 clips nothing.
+fn clipping(clip_norm: f64, length: f64) -> f64 {
+    match clip_norm > 0.0 {
+        true => (clip_norm / (length + 1e-6)).min(1.0),
+        false => 1.0,
     }
 }
 

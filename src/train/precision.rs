@@ -6,12 +6,14 @@ use tch::{Device, Kind};
 use crate::bail_input;
 use crate::config::{Precision, Training};
 use crate::libtorch;
+use crate::model::encoder::Engine;
 
 /// Precision on a device, decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arithmetic {
     device: Device,
-    bf16: bool,
+    /// What matrix products are computed in.
+    products: Kind,
     tf32: bool,
 }
 
@@ -20,18 +22,18 @@ impl Arithmetic {
     /// run's numbers come again only with the same number of threads.
     pub fn new(settings: &Training) -> Result<Arithmetic> {
         let device = device(&settings.device)?;
-        let precision = settings.precision;
         if let Some(threads) = settings.threads {
             tch::set_num_threads(threads as i32);
         }
         let arithmetic = Arithmetic {
             device,
-            bf16: match precision {
-                Precision::Auto => device.is_cuda(),
-                Precision::Bf16 => true,
-                _ => false,
+            products: match settings.precision {
+                Precision::Auto => fastest(device)?,
+                Precision::Bf16 => Kind::BFloat16,
+                Precision::Fp16 => Kind::Half,
+                Precision::Fp32 | Precision::Tf32 => Kind::Float,
             },
-            tf32: precision == Precision::Tf32,
+            tf32: settings.precision == Precision::Tf32,
         };
         if device.is_cuda() {
             libtorch::allow_tf32(arithmetic.tf32)?;
@@ -43,28 +45,69 @@ impl Arithmetic {
         self.device
     }
 
-    /// Whether products are in bfloat16.
-    pub fn half(self) -> bool {
-        self.bf16
+    /// What matrix products are computed in.
+    pub fn products(self) -> Kind {
+        self.products
+    }
+
+    /// The engine that `wanted` comes to: packed rows are not computed in fp16.
+    pub fn engine(self, wanted: Engine) -> Engine {
+        match wanted {
+            Engine::Fast if self.products == Kind::Half => Engine::Padded,
+            other => other,
+        }
+    }
+
+    /// Whether small gradients would vanish, so that the loss must be scaled up.
+    pub fn scales_loss(self) -> bool {
+        self.products == Kind::Half
     }
 
     /// The name in a config.
     pub fn name(self) -> &'static str {
-        match (self.bf16, self.tf32) {
-            (true, _) => "bf16",
-            (_, true) => "tf32",
+        match self.products {
+            Kind::BFloat16 => "bf16",
+            Kind::Half => "fp16",
+            _ if self.tf32 => "tf32",
             _ => "fp32",
         }
     }
 
     /// Runs a forward pass in this arithmetic.
     pub fn run<T>(self, forward: impl FnOnce() -> Result<T>) -> Result<T> {
-        if self.bf16 {
-            libtorch::autocast(self.device, Kind::BFloat16, forward)
-        } else {
-            forward()
+        match self.products {
+            Kind::Float => forward(),
+            kind => libtorch::autocast(self.device, kind, forward),
         }
     }
+}
+
+/// What `auto` picks: bf16 where the device multiplies it in hardware, fp16 on GPUs before it.
+fn fastest(device: Device) -> Result<Kind> {
+    Ok(match device {
+        // Tensor cores take bf16 since compute capability 8.0.
+        Device::Cuda(index) if libtorch::compute_capability(index)?.0 < 8 => Kind::Half,
+        Device::Cuda(_) => Kind::BFloat16,
+        _ if bf16_units().is_some_and(|units| !units.is_empty()) => Kind::BFloat16,
+        _ => Kind::Float,
+    })
+}
+
+/// The processor's units that multiply bf16, by the flags that Linux gives; none where it gives no
+/// flags.
+pub fn bf16_units() -> Option<Vec<&'static str>> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let flags: Vec<&str> = text
+        .lines()
+        .find(|line| line.starts_with("flags") || line.starts_with("Features"))
+        .map_or(Vec::new(), |line| line.split_whitespace().collect());
+    let units = [
+        ("amx_bf16", "AMX"),
+        ("avx512_bf16", "AVX512-BF16"),
+        ("bf16", "Arm BF16"),
+    ];
+    let found = units.iter().filter(|(flag, _)| flags.contains(flag));
+    Some(found.map(|(_, name)| *name).collect())
 }
 
 /// The device that `training.device` names.

@@ -1,6 +1,7 @@
 //! What a config describes, brought into memory.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 
@@ -38,7 +39,7 @@ pub fn prepare(config: &Config, tasks: Vec<Task>) -> Result<Prepared> {
     let (encoder, report) = Encoder::load(
         &encoder_folder,
         config.training.dropout,
-        config.engine,
+        arithmetic.engine(config.engine),
         arithmetic.device(),
         config.training.seed,
     )?;
@@ -48,11 +49,11 @@ pub fn prepare(config: &Config, tasks: Vec<Task>) -> Result<Prepared> {
     check_fit(config, &encoder, &tokenizer, &encoder_folder)?;
     let data = tasks::load_data(tasks, config, &tokenizer, &encoder_dir::home())?;
     let mut model = model(config, encoder, data.iter().map(|d| &d.task))?;
-    model.encoder.set_half(arithmetic.half())?;
+    model.encoder.set_products(arithmetic.products())?;
     let learner = Learner {
-        optimizer: Optimizer::new(&model, config)?,
+        optimizer: Optimizer::new(&model, config, arithmetic)?,
         config: config.clone(),
-        data,
+        data: Arc::new(data),
         model,
         arithmetic,
         pad: i64::from(tokenizer.pad_id()),

@@ -47,8 +47,8 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         Some((_, saved)) => {
             let optimizer = Some(&mut learner.optimizer);
             let progress = checkpoint::read(saved, &learner.model, optimizer)?;
-            let half = learner.arithmetic.half();
-            learner.model.encoder.set_half(half)?;
+            let products = learner.arithmetic.products();
+            learner.model.encoder.set_products(products)?;
             progress
         }
         None => Default::default(),

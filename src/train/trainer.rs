@@ -14,6 +14,7 @@ use super::recorder::Recorder;
 use super::run_folder::{Overall, RunFolder};
 use super::saver::Saver;
 use super::schedule::Plan;
+use super::stages::Stage;
 use super::window::Window;
 use crate::error::Interrupted;
 
@@ -57,6 +58,9 @@ impl<'a> Trainer<'a> {
             self.batches.length.total,
             self.learner.config.training.warmup,
         );
+        let mut loader = self.learner.loader();
+        let accumulate = self.learner.config.training.accumulate as u64;
+        let end = self.batches.length.total * accumulate;
         let mut window = Window::default();
         let mut moving = None;
         let mut clock = Instant::now();
@@ -66,12 +70,11 @@ impl<'a> Trainer<'a> {
                 moving = Some(plan.moving(step));
                 self.learner.optimizer.set_moving(plan.moving(step));
             }
-            for micro in 0..self.learner.config.training.accumulate as u64 {
-                let index = step * self.learner.config.training.accumulate as u64 + micro;
-                let planned = self.batches.at(index);
-                let moving = plan.moving(step);
-                let (loss, tokens) = self.learner.backward(index, &planned, moving)?;
-                window.push(step, planned, &loss, tokens);
+            for index in step * accumulate..(step + 1) * accumulate {
+                let loaded = loader.at(index, end, |index| self.batches.at(index))?;
+                self.learner.stages.end(Stage::Data);
+                let loss = self.learner.backward(index, &loaded, plan.moving(step))?;
+                window.push(step, loaded.planned, &loss, loaded.batch.tokens);
             }
             let factor = plan.factor(step);
             window.set_norm(self.learner.step(factor)?);
