@@ -9,7 +9,6 @@ use comfy_table::{presets, Cell, ColumnConstraint, Table, Width};
 use super::encoder::megabytes;
 use crate::libtorch::{self, CudaStatus};
 use crate::model::encoder_dir::{cache_dir, encoders_dir, home, list, size_on_disk};
-use crate::train::precision::bf16_units;
 
 /// The libtorch that covalign is tested with.
 const TESTED: &str = "2.11.0";
@@ -181,7 +180,7 @@ fn device_lines() -> Vec<String> {
 
 /// Whether the processor multiplies bf16 in hardware.
 fn bf16_on_cpu() -> Finding {
-    let text = match bf16_units() {
+    let text = match libtorch::bf16_units() {
         None => "unknown: this system has no /proc/cpuinfo".into(),
         Some(units) if units.is_empty() => {
             "no AMX, AVX512-BF16 or Arm BF16: fp32 is faster here".into()

@@ -9,12 +9,20 @@
 namespace covalign {
 namespace {
 
+// Floats in a register of the instruction set: of wider vectors, compilers take comparisons and
+// selections apart into single elements.
+#if defined(__AVX512F__)
 constexpr int64_t kLanes = 16;
+#elif defined(__AVX2__)
+constexpr int64_t kLanes = 8;
+#else
+constexpr int64_t kLanes = 4;
+#endif
 
-typedef float vf __attribute__((vector_size(64)));
-typedef int32_t vi __attribute__((vector_size(64)));
-typedef uint32_t vu __attribute__((vector_size(64)));
-typedef uint16_t vh __attribute__((vector_size(32)));
+typedef float vf __attribute__((vector_size(4 * kLanes)));
+typedef int32_t vi __attribute__((vector_size(4 * kLanes)));
+typedef uint32_t vu __attribute__((vector_size(4 * kLanes)));
+typedef uint16_t vh __attribute__((vector_size(2 * kLanes)));
 
 #define INLINE inline __attribute__((always_inline))
 
@@ -289,10 +297,11 @@ void gelu_backward(const T* dy, T* d, float* sums, int64_t w, int64_t begin, int
 
 // --- Attention: small matrix products in the cache ---
 
+// Rows and vectors of a block of the result that stays in registers: 16 of 32, or 12 of 16.
 #ifdef __AVX512F__
 constexpr int kRows = 8;
 #else
-constexpr int kRows = 3;
+constexpr int kRows = 6;
 #endif
 
 // A matrix whose element (i, k) is at p[i * row + k * column].

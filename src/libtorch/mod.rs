@@ -125,6 +125,23 @@ pub fn compute_capability(device: usize) -> Result<(i32, i32)> {
     Ok((major, minor))
 }
 
+/// The processor's units that multiply bf16, by the flags that Linux gives; none where it gives no
+/// flags.
+pub fn bf16_units() -> Option<Vec<&'static str>> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let flags: Vec<&str> = text
+        .lines()
+        .find(|line| line.starts_with("flags") || line.starts_with("Features"))
+        .map_or(Vec::new(), |line| line.split_whitespace().collect());
+    let units = [
+        ("amx_bf16", "AMX"),
+        ("avx512_bf16", "AVX512-BF16"),
+        ("bf16", "Arm BF16"),
+    ];
+    let found = units.iter().filter(|(flag, _)| flags.contains(flag));
+    Some(found.map(|(_, name)| *name).collect())
+}
+
 /// Runs `body` with matrix products in `kind` on `device`, as PyTorch's `torch.autocast`.
 pub fn autocast<T>(device: Device, kind: Kind, body: impl FnOnce() -> Result<T>) -> Result<T> {
     // c10::DeviceType: CPU 0, CUDA 1; c10::ScalarType: Half 5, BFloat16 15.

@@ -13,18 +13,27 @@ use tch::{Kind, Tensor};
 use super::encoder_config::LAYER_NORM_EPS;
 use super::{activation, Mode, Parameter};
 use crate::data::batch::{Batch, Layout, Packed};
+use crate::libtorch;
 use crate::libtorch::fused::{self, Dropout, Norm};
 
 /// A matrix with what the products use: itself, or a copy of it in bfloat16.
 struct Weight {
     master: Tensor,
     leaf: Tensor,
+    /// Whether the processor has no unit for bfloat16, and libtorch's product would take a hundred
+    /// times as long: then factors are widened, and the product rounded as such a unit does.
+    widens: bool,
 }
 
 impl Weight {
     fn product(&self, x: &Tensor) -> Result<Tensor> {
         let none: Option<Tensor> = None;
-        Ok(x.f_linear(&self.leaf, none)?)
+        if !self.widens {
+            return Ok(x.f_linear(&self.leaf, none)?);
+        }
+        let wide = |t: &Tensor| t.f_to_kind(Kind::Float);
+        let product = wide(x)?.f_linear(&wide(&self.leaf)?, none)?;
+        Ok(product.f_to_kind(Kind::BFloat16)?)
     }
 }
 
@@ -81,6 +90,7 @@ impl PackedForward {
                 weight: Weight {
                     leaf: master.shallow_clone(),
                     master,
+                    widens: false,
                 },
                 name,
             })
@@ -107,6 +117,7 @@ impl PackedForward {
                     weight: Weight {
                         leaf: master.shallow_clone(),
                         master,
+                        widens: false,
                     },
                     name: format!("{attention}.query_key_value"),
                 },
@@ -137,6 +148,7 @@ impl PackedForward {
 
     /// Computes in bfloat16 from copies of the matrices as they are now, or in float32 again.
     pub fn set_half(&mut self, half: bool) -> Result<()> {
+        let emulated = libtorch::bf16_units().is_some_and(|units| units.is_empty());
         for layer in &mut self.layers {
             let Layer {
                 qkv,
@@ -146,7 +158,12 @@ impl PackedForward {
                 ..
             } = layer;
             for linear in [qkv, attention_output, intermediate, output] {
-                let Weight { master, leaf } = &mut linear.weight;
+                let Weight {
+                    master,
+                    leaf,
+                    widens,
+                } = &mut linear.weight;
+                *widens = half && emulated;
                 if half && self.half {
                     tch::no_grad(|| leaf.f_copy_(master))?;
                 } else if half {

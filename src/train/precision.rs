@@ -88,26 +88,9 @@ fn fastest(device: Device) -> Result<Kind> {
         // Tensor cores take bf16 since compute capability 8.0.
         Device::Cuda(index) if libtorch::compute_capability(index)?.0 < 8 => Kind::Half,
         Device::Cuda(_) => Kind::BFloat16,
-        _ if bf16_units().is_some_and(|units| !units.is_empty()) => Kind::BFloat16,
+        _ if libtorch::bf16_units().is_some_and(|units| !units.is_empty()) => Kind::BFloat16,
         _ => Kind::Float,
     })
-}
-
-/// The processor's units that multiply bf16, by the flags that Linux gives; none where it gives no
-/// flags.
-pub fn bf16_units() -> Option<Vec<&'static str>> {
-    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
-    let flags: Vec<&str> = text
-        .lines()
-        .find(|line| line.starts_with("flags") || line.starts_with("Features"))
-        .map_or(Vec::new(), |line| line.split_whitespace().collect());
-    let units = [
-        ("amx_bf16", "AMX"),
-        ("avx512_bf16", "AVX512-BF16"),
-        ("bf16", "Arm BF16"),
-    ];
-    let found = units.iter().filter(|(flag, _)| flags.contains(flag));
-    Some(found.map(|(_, name)| *name).collect())
 }
 
 /// The device that `training.device` names.
