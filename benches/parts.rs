@@ -5,7 +5,7 @@
 use covalign::config::Config;
 use covalign::data::batch::Shape;
 use covalign::data::read::Example;
-use covalign::data::sampling::{Sampler, TaskRows};
+use covalign::data::sampling::{BatchSize, Sampler, TaskRows};
 use covalign::data::{Batch, TokenizedSplit, Tokenizer};
 use covalign::model::alignment::{Alignment, Form, Start};
 use covalign::model::encoder_dir;
@@ -66,9 +66,10 @@ fn data(c: &mut Criterion) {
         rows: (0..ROWS as u32).collect(),
         lengths,
     };
-    let sampler = Sampler::new(vec![rows], &Default::default(), 32, 1);
-    group.bench_function("plan an epoch", |b| b.iter(|| sampler.epoch(3)));
-    let batches = sampler.epoch(0);
+    let sampler = Sampler::new(vec![rows], &Default::default(), BatchSize::Rows(32), 1);
+    let shares = sampler.shares(0, 1, None);
+    group.bench_function("plan an epoch", |b| b.iter(|| sampler.epoch(3, &shares)));
+    let batches = sampler.epoch(0, &shares).concat();
     for (name, shape) in [
         ("packed", Shape::Packed),
         ("padded", Shape::Padded { pad: 0 }),
@@ -124,11 +125,10 @@ fn step(c: &mut Criterion) {
     let mut learner = prepare(&config, load_tasks(&config).unwrap())
         .unwrap()
         .learner;
-    let mut batches = Batches::new(&config, &learner.data);
-    let loaded = learner
-        .loader()
-        .at(0, 1, |index| batches.at(index))
-        .unwrap();
+    let mut batches = Batches::new(&config, &learner.data).unwrap();
+    let mut loader = learner.loader();
+    let _ = loader.begin(&mut batches, 0).unwrap();
+    let loaded = loader.receive().unwrap();
     let mut group = c.benchmark_group("step");
     group.sample_size(20);
     group.bench_function("forward and backward", |b| {

@@ -5,8 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use covalign::cli::data::DataCommand;
-use covalign::data::{load_split, read_input, read_split, Rows, Split, Tokenizer};
+use covalign::data::sampling::{BatchSize, Sampler, TaskRows};
+use covalign::data::{load_split, read_input, read_split, Rows, Split, TokenizedSplit, Tokenizer};
 use covalign::error::exit_code;
+use covalign::model::encoder_dir;
 use covalign::task::{Labels, Task};
 use tempfile::TempDir;
 
@@ -95,6 +97,38 @@ fn every_real_file_has_its_published_rows() {
                     let pairs = rows.examples.iter().all(|e| e.text_b.is_some());
                     assert_eq!(pairs, task(name).inputs() == 2, "{name} {split}");
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn batches_of_like_length_hardly_pad() {
+    let Some(data) = data() else { return };
+    let encoder = encoder_dir::resolve("all-MiniLM-L6-v2").expect("`make setup` first");
+    let tokenizer = Tokenizer::from_folder(&encoder).expect("a vocabulary");
+    let glue = ["CoLA", "SST-2", "MRPC", "STS-B", "RTE", "WNLI", "QNLI"];
+    let sentiment = ["MR", "CR", "SUBJ", "MPQA", "SST", "TREC"];
+    for (dir, names) in [("glue", &glue[..]), ("sentiment", &sentiment[..])] {
+        for name in names {
+            let rows = read(name, &data.join(dir), Split::Train);
+            let split = TokenizedSplit::from_examples(&rows.examples, &tokenizer, 128);
+            let lengths: Vec<u32> = split.lengths().iter().map(|&n| n as u32).collect();
+            let all: usize = split.lengths().iter().sum();
+            for size in [BatchSize::Rows(32), BatchSize::Tokens(2048)] {
+                let task = TaskRows {
+                    rows: (0..lengths.len() as u32).collect(),
+                    lengths: lengths.clone(),
+                };
+                let sampler = Sampler::new(vec![task], &Default::default(), size, 1);
+                let plan = sampler.epoch(0, &sampler.shares(0, 1, None));
+                let longest = |rows: &[u32]| rows.iter().map(|&r| lengths[r as usize]).max();
+                let cells = plan.iter().flatten();
+                let cells: usize = cells
+                    .map(|b| b.rows.len() * longest(&b.rows).unwrap() as usize)
+                    .sum();
+                let density = all as f64 / cells as f64;
+                assert!(density >= 0.95, "{name}, {size:?}: {density:.3}");
             }
         }
     }

@@ -305,7 +305,7 @@ fn gradients_under_dropout_equal_a_finite_difference() {
 fn bfloat16_stays_close_to_float32() {
     let (rows, expected) = recorded(&fixture("minilm.json"));
     let mut encoder = load(&common::minilm(), Engine::Fast);
-    encoder.set_half(true).unwrap();
+    encoder.set_products(Kind::BFloat16).unwrap();
     let error = pooled(&encoder, &rows) - &expected;
     let relative = f64::try_from(error.norm() / expected.norm()).unwrap();
     // The dtype has 8 bits of mantissa: 2⁻⁹ a rounding, a few dozen of them.

@@ -5,55 +5,14 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::{covalign, fails, run, text};
+use common::{covalign, evaluations, fails, json, run, text, train, workplace, CONFIG};
 use serde_json::Value;
 use tch::Tensor;
-
-/// Two short tasks of different shape; a dozen steps.
-const CONFIG: &str = "
-encoder: all-MiniLM-L6-v2
-data: demo
-tasks: [DemoSentiment, DemoSimilarity]
-training:
-  {max_steps: 6, batch_size: 8, learning_rate: 1e-4, max_length: 32, max_train_rows: 48, threads: 1}
-evaluation: {every: 3 steps}
-checkpoints: {every: 3 steps}
-";
-
-fn workplace() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    common::write_demo(&folder.path().join("demo"));
-    std::fs::write(folder.path().join("c.yaml"), CONFIG).unwrap();
-    folder
-}
-
-fn train(folder: &Path, out: &str, sets: &[&str]) -> String {
-    let mut args = vec!["train", "c.yaml", "--out", out];
-    sets.iter().for_each(|set| args.extend(["--set", set]));
-    let output = run(folder, &args);
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    text(&output.stdout)
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
 
 /// The checksums of the weights at the run's last checkpoint.
 fn weights(folder: &Path, out: &str) -> BTreeMap<String, Value> {
     let state = json(&folder.join(out).join("checkpoints/step-6/state.json"));
     serde_json::from_value(state["files"].clone()).unwrap()
-}
-
-/// The lines of metrics.jsonl without their times.
-fn evaluations(folder: &Path, out: &str) -> Vec<Value> {
-    let lines = std::fs::read_to_string(folder.join(out).join("metrics.jsonl")).unwrap();
-    let untimed = |line: &str| {
-        let mut value: Value = serde_json::from_str(line).unwrap();
-        value.as_object_mut().unwrap().remove("seconds");
-        value
-    };
-    lines.lines().map(untimed).collect()
 }
 
 #[test]
@@ -226,6 +185,65 @@ fn bfloat16_trains_close_to_float32_and_the_same_each_time() {
 }
 
 #[test]
+fn gradient_checkpointing_changes_no_weight() {
+    let folder = workplace();
+    let folder = folder.path();
+    for engine in ["engine=fast", "engine=padded"] {
+        train(folder, "kept", &[engine]);
+        let again = [engine, "training.gradient_checkpointing=true"];
+        train(folder, "computed", &again);
+        // Under dropout: a layer that is computed again drops the same.
+        assert_eq!(weights(folder, "kept"), weights(folder, "computed"));
+        for out in ["kept", "computed"] {
+            std::fs::remove_dir_all(folder.join(out)).unwrap();
+        }
+    }
+    let sets = ["--set", "training.gradient_checkpointing=true"];
+    let sets = [&sets[..], &["--set", "engine=reference"]].concat();
+    let line = fails(folder, &[&["train", "c.yaml"], &sets[..]].concat(), 2);
+    assert!(line.contains("engine `reference`"), "{line}");
+}
+
+#[test]
+fn fp16_leaves_steps_that_overflow_out_and_resumes_with_its_loss_scale() {
+    let folder = workplace();
+    let folder = folder.path();
+    let tiny = common::root().join("tests/fixtures/legacy-bert");
+    let tiny = format!("encoder={}", tiny.display());
+    let fp16 = [&tiny, "training.max_length=16", "training.precision=fp16"];
+    train(folder, "whole", &fp16);
+    let state = |step: u64| {
+        let name = format!("whole/checkpoints/step-{step}/optimizer.safetensors");
+        let tensors = Tensor::read_safetensors(folder.join(name)).unwrap();
+        let tensors: BTreeMap<String, Tensor> = tensors.into_iter().collect();
+        let number = |key: &str| f64::try_from(&tensors[key]).unwrap();
+        let steps =
+            number("heads/DemoSentiment.bias/step") + number("heads/DemoSimilarity.bias/step");
+        (
+            steps,
+            number("loss_scale/scale"),
+            number("loss_scale/good_steps"),
+        )
+    };
+    // A step counts where its gradients were finite; each of the others halved 2^16.
+    let (steps, scale, good) = state(6);
+    let halved = (65536.0 / scale).log2();
+    assert_eq!(steps + halved, 6.0, "{scale}");
+    assert!(steps >= 1.0 && good <= steps, "{steps} {good}");
+    // A run that was cut off after its third step.
+    let config = folder.join("cut");
+    let cut = [&fp16[..], &["checkpoints.keep=9"]].concat();
+    train(folder, "cut", &cut);
+    std::fs::remove_dir_all(config.join("checkpoints/step-6")).unwrap();
+    std::fs::remove_file(config.join("results.json")).unwrap();
+    let mut args = vec!["train", "c.yaml", "--out", "cut", "--resume"];
+    cut.iter().for_each(|set| args.extend(["--set", set]));
+    let output = run(folder, &args);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(weights(folder, "cut"), weights(folder, "whole"));
+}
+
+#[test]
 fn bench_counts_what_it_trains_on_and_writes_a_profile() {
     let folder = workplace();
     let folder = folder.path();
@@ -368,6 +386,11 @@ fn every_schedule_form_and_method_trains() {
         ),
         ("reference", &["engine=reference", short]),
         ("bf16", &["training.precision=bf16", short]),
+        (
+            "autocast",
+            &["training.precision=bf16", "engine=padded", short],
+        ),
+        ("tokens", &["training.batch_tokens=64", short]),
         ("single", &["method=single", short]),
     ];
     for (out, sets) in variants {

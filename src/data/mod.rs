@@ -1,11 +1,14 @@
 //! Reading, tokenising, caching, batching, sampling over tasks.
 
 pub mod batch;
+pub mod budget;
 pub mod cache;
 pub mod lines;
+pub mod mixed;
 pub mod normalize;
 pub mod read;
 pub mod sampling;
+pub mod shares;
 pub mod sources;
 pub mod tokenized;
 pub mod tokenizer;

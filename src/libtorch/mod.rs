@@ -142,6 +142,12 @@ pub fn bf16_units() -> Option<Vec<&'static str>> {
     Some(found.map(|(_, name)| *name).collect())
 }
 
+/// Whether products in bfloat16 are better taken in float32 and rounded: the device has no unit for
+/// them, and libtorch's own take a hundred times as long.
+pub fn widens_bf16(device: Device) -> bool {
+    !device.is_cuda() && bf16_units().is_some_and(|units| units.is_empty())
+}
+
 /// Runs `body` with matrix products in `kind` on `device`, as PyTorch's `torch.autocast`.
 pub fn autocast<T>(device: Device, kind: Kind, body: impl FnOnce() -> Result<T>) -> Result<T> {
     // c10::DeviceType: CPU 0, CUDA 1; c10::ScalarType: Half 5, BFloat16 15.

@@ -14,7 +14,6 @@ use super::packed::PackedForward;
 use super::padded::PaddedForward;
 use super::weights::{self, LoadReport};
 use super::{encoder_config, named_seed, Mode, Parameter};
-use crate::bail_input;
 use crate::data::batch::{Batch, Layout, Shape};
 
 /// Whose forward pass computes.
@@ -216,9 +215,7 @@ impl Encoder {
                 hidden if last => padded.pool(&hidden),
                 hidden => Ok(hidden),
             },
-            Forward::Reference => bail_input!(
-                "engine `reference` has no gradient checkpointing; take `fast` or `padded`"
-            ),
+            Forward::Reference => bail!("rust-bert's pass cannot be cut into segments"),
         }
     }
 

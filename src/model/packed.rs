@@ -8,7 +8,7 @@ use anyhow::{anyhow, bail, Result};
 use rust_bert::bert::BertConfig;
 use rust_bert::Activation;
 use tch::nn::VarStore;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::encoder_config::LAYER_NORM_EPS;
 use super::{activation, Mode, Parameter};
@@ -20,8 +20,7 @@ use crate::libtorch::fused::{self, Dropout, Norm};
 struct Weight {
     master: Tensor,
     leaf: Tensor,
-    /// Whether the processor has no unit for bfloat16, and libtorch's product would take a hundred
-    /// times as long: then factors are widened, and the product rounded as such a unit does.
+    /// Whether factors in bfloat16 are widened, and the product is rounded.
     widens: bool,
 }
 
@@ -148,7 +147,7 @@ impl PackedForward {
 
     /// Computes in bfloat16 from copies of the matrices as they are now, or in float32 again.
     pub fn set_half(&mut self, half: bool) -> Result<()> {
-        let emulated = libtorch::bf16_units().is_some_and(|units| units.is_empty());
+        let emulated = libtorch::widens_bf16(Device::Cpu);
         for layer in &mut self.layers {
             let Layer {
                 qkv,

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use serde::Serialize;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::batches::Batches;
 use super::learner::Learner;
@@ -15,7 +15,7 @@ use super::schedule::Plan;
 use super::stages::{synchronize, Stage, Stages};
 use crate::config::Method;
 use crate::data::sampling::PlannedBatch;
-use crate::libtorch::profile;
+use crate::libtorch::{self, profile};
 use crate::model::alignment::Form;
 use crate::telemetry::progress::Progress;
 
@@ -157,9 +157,8 @@ fn train(
     seen: &mut impl FnMut(PlannedBatch),
 ) -> Result<()> {
     let moving = plan(learner, batches).moving(step.min(batches.length.total - 1));
-    let accumulate = learner.config.training.accumulate as u64;
-    for index in step * accumulate..(step + 1) * accumulate {
-        let loaded = loader.at(index, u64::MAX, |index| batches.at(index))?;
+    for index in loader.begin(batches, step)? {
+        let loaded = loader.receive()?;
         learner.stages.end(Stage::Data);
         let _ = learner.backward(index, &loaded, moving)?;
         seen(loaded.planned);
@@ -211,7 +210,10 @@ fn work(learner: &Learner, batches: &[PlannedBatch]) -> Work {
 fn matmul_flops(learner: &Learner) -> Result<f64> {
     const SIZE: i64 = 2048;
     let device = learner.arithmetic.device();
-    let kind = learner.arithmetic.products();
+    let kind = match learner.arithmetic.products() {
+        Kind::BFloat16 if libtorch::widens_bf16(device) => Kind::Float,
+        kind => kind,
+    };
     let matrix = Tensor::f_ones([SIZE, SIZE], (kind, device))?;
     let mut best = f64::INFINITY;
     for _ in 0..6 {

@@ -5,16 +5,17 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 
-use anyhow::{anyhow, Result};
+use anyhow::{anyhow, bail, Result};
 use tch::{Device, Kind, Tensor};
 
+use super::batches::Batches;
 use super::tasks::TaskData;
 use crate::data::batch::Shape;
 use crate::data::sampling::PlannedBatch;
 use crate::data::Batch;
 
-/// Batches that wait, at most: one in work, one ready, one to spare.
-pub const AHEAD: usize = 3;
+/// Passes that are put together ahead, at least, where they are known.
+const AHEAD: usize = 3;
 
 /// A batch with its labels, on the run's device.
 pub struct Loaded {
@@ -24,13 +25,14 @@ pub struct Loaded {
     pub labels: Tensor,
 }
 
-/// Gives batches back in the order in which they were asked for.
+/// Gives the batches of a run's steps in their order.
 pub struct Loader {
     device: Device,
     /// Dropped to end the thread.
     orders: Sender<PlannedBatch>,
     loaded: Receiver<Result<Loaded>>,
-    waiting: VecDeque<u64>,
+    /// The steps that are on their way, with the numbers of their passes.
+    steps: VecDeque<(u64, Vec<u64>)>,
 }
 
 impl Loader {
@@ -50,25 +52,36 @@ impl Loader {
             device,
             orders,
             loaded,
-            waiting: VecDeque::new(),
+            steps: VecDeque::new(),
         }
     }
 
-    /// The batch at `index` of the run, which `plan` gives; asks for those after it, up to `end`.
-    pub fn at(
-        &mut self,
-        index: u64,
-        end: u64,
-        mut plan: impl FnMut(u64) -> PlannedBatch,
-    ) -> Result<Loaded> {
-        let mut next = self.waiting.back().map_or(index, |last| last + 1);
-        while self.waiting.len() < AHEAD && next < end.max(index + 1) {
-            self.orders.send(plan(next)).map_err(|_| gone())?;
-            self.waiting.push_back(next);
+    /// The numbers of the passes of an optimiser step, for each of which [`Loader::receive`] gives the
+    /// batch; has the steps after it begun too. Steps come one after the other.
+    pub fn begin(&mut self, batches: &mut Batches, step: u64) -> Result<Vec<u64>> {
+        let mut next = self.steps.back().map_or(step, |(last, _)| last + 1);
+        let total = batches.length.total;
+        let waiting = |steps: &VecDeque<(u64, Vec<u64>)>| -> usize {
+            steps.iter().map(|(_, passes)| passes.len()).sum()
+        };
+        while next == step || (waiting(&self.steps) <= AHEAD && next < total && batches.knows(next))
+        {
+            let mut passes = Vec::new();
+            for (index, planned) in batches.step(next) {
+                self.orders.send(planned).map_err(|_| gone())?;
+                passes.push(index);
+            }
+            self.steps.push_back((next, passes));
             next += 1;
         }
-        let first = self.waiting.pop_front();
-        anyhow::ensure!(first == Some(index), "batch {index} was not the next");
+        match self.steps.pop_front() {
+            Some((first, passes)) if first == step => Ok(passes),
+            _ => bail!("step {step} was not the next"),
+        }
+    }
+
+    /// The next batch, on the device.
+    pub fn receive(&mut self) -> Result<Loaded> {
         let Loaded {
             planned,
             batch,

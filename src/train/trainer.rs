@@ -16,6 +16,7 @@ use super::saver::Saver;
 use super::schedule::Plan;
 use super::stages::Stage;
 use super::window::Window;
+use crate::config::After;
 use crate::error::Interrupted;
 
 /// Steps between two looks at the losses.
@@ -59,8 +60,7 @@ impl<'a> Trainer<'a> {
             self.learner.config.training.warmup,
         );
         let mut loader = self.learner.loader();
-        let accumulate = self.learner.config.training.accumulate as u64;
-        let end = self.batches.length.total * accumulate;
+        let keeps_checkpoints = self.learner.config.checkpoints.after == After::All;
         let mut window = Window::default();
         let mut moving = None;
         let mut clock = Instant::now();
@@ -70,8 +70,8 @@ impl<'a> Trainer<'a> {
                 moving = Some(plan.moving(step));
                 self.learner.optimizer.set_moving(plan.moving(step));
             }
-            for index in step * accumulate..(step + 1) * accumulate {
-                let loaded = loader.at(index, end, |index| self.batches.at(index))?;
+            for index in loader.begin(&mut self.batches, step)? {
+                let loaded = loader.receive()?;
                 self.learner.stages.end(Stage::Data);
                 let loss = self.learner.backward(index, &loaded, plan.moving(step))?;
                 window.push(step, loaded.planned, &loss, loaded.batch.tokens);
@@ -84,7 +84,9 @@ impl<'a> Trainer<'a> {
             let step = self.progress.step;
             let ends = step == self.batches.length.total;
             let evaluates = ends || step.is_multiple_of(self.batches.length.evaluate_every);
-            let saves = ends || stop || step.is_multiple_of(self.batches.length.save_every);
+            let saves = (ends && keeps_checkpoints)
+                || stop
+                || step.is_multiple_of(self.batches.length.save_every);
             if evaluates || saves || step.is_multiple_of(LOG_EVERY) {
                 self.look(&mut window, factor, &mut clock)?;
             }
@@ -160,6 +162,7 @@ impl<'a> Trainer<'a> {
             dev.insert(data.task.name.clone(), scores);
         }
         let mean = 100.0 * dev.values().map(|s| s.score).sum::<f64>() / dev.len() as f64;
+        self.batches.observe(&dev);
         self.progress.last = dev;
         let better = self.keep_best(mean)?;
         let seconds = self.progress.seconds + clock.elapsed().as_secs_f64();
@@ -231,6 +234,7 @@ impl<'a> Trainer<'a> {
     /// Saves what a resumed run needs.
     fn save(&mut self) -> Result<()> {
         self.learner.optimizer.settle()?;
+        self.progress.shares = self.batches.shares().cloned();
         let learner = &self.learner;
         let snapshot = Snapshot::take(&learner.model, Some(&learner.optimizer), &self.progress)?;
         let place = format!("step-{}", self.progress.step);
