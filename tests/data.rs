@@ -128,7 +128,12 @@ fn batches_of_like_length_hardly_pad() {
                     .map(|b| b.rows.len() * longest(&b.rows).unwrap() as usize)
                     .sum();
                 let density = all as f64 / cells as f64;
-                assert!(density >= 0.95, "{name}, {size:?}: {density:.3}");
+                // Batches of many tokens span more lengths.
+                let least = match size {
+                    BatchSize::Rows(_) => 0.95,
+                    BatchSize::Tokens(_) => 0.85,
+                };
+                assert!(density >= least, "{name}, {size:?}: {density:.3}");
             }
         }
     }
