@@ -95,6 +95,7 @@ fn a_heterogeneous_steps_gradient_is_that_of_its_parts_summed_losses() {
         &format!("data={}", folder.join("demo").display()),
         &tiny(),
         "training.max_length=16",
+        "training.precision=fp32",
     ]
     .map(str::to_owned);
     let config = Config::load(&folder.join("c.yaml"), &sets).unwrap();
@@ -137,6 +138,7 @@ fn heterogeneous_batches_train_packed_as_padded() {
     let undropped = [
         "training.dropout=0",
         "training.head_dropout=0",
+        "training.precision=fp32",
         HETEROGENEOUS,
     ];
     for engine in ["fast", "padded"] {
@@ -225,7 +227,7 @@ fn dynamic_shares_follow_the_last_scores_before_the_epoch() {
     let folder = folder.path();
     let sets = [
         "sampling.strategy=dynamic",
-        "sampling.reference={DemoSentiment: 0.9, DemoSimilarity: -0.6, CoLA: 0.6}",
+        "sampling.reference={DemoSentiment: 1.0, DemoSimilarity: -2.0, CoLA: 0.6}",
         "sampling.batches=heterogeneous",
         "checkpoints.keep=9",
     ];
@@ -260,7 +262,7 @@ fn a_run_starts_from_the_best_weights_of_another() {
     train(folder, "stl", &["method=single"]);
     let source = "stl/DemoSentiment";
     // Steps too small to show: what a run starts from is what it saves.
-    let still = ["training.learning_rate=1e-30", "training.weight_decay=0"];
+    let still = ["training.learning_rate=1e-60", "training.weight_decay=0"];
     let from = format!("start.run={source}");
     let start = |out: &str, sets: &[&str]| {
         train(folder, out, &[&still[..], &[&from], sets].concat());

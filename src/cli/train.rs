@@ -19,7 +19,7 @@ use crate::transfer;
   covalign train configs/glue-small.yaml --set method=multitask --set training.seed=7
   covalign train configs/glue-large.yaml --out runs/large
   covalign train configs/glue-large.yaml --out runs/large --resume
-  covalign train configs/sentiment-small.yaml --set tasks=[MR] --set start.run=runs/sst")]
+  covalign train mr.yaml --set start.run=runs/sst --set start.heads=keep")]
 pub struct TrainArgs {
     /// The training config, a YAML file
     config: PathBuf,

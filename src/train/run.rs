@@ -131,12 +131,15 @@ fn check_same(config: &Config, folder: &RunFolder) -> Result<()> {
         return Ok(());
     }
     let (new, old) = (config.to_yaml()?, saved.to_yaml()?);
-    let differing: Vec<&str> = new
-        .lines()
-        .zip(old.lines())
-        .filter(|(new, old)| new != old)
-        .map(|(new, _)| new.trim())
-        .collect();
+    let only = |a: &str, b: &str, mark: &str| -> Vec<String> {
+        let differs = |line: &&str| !b.lines().any(|other| other == *line);
+        let lines = a.lines().filter(differs);
+        lines.map(|line| format!("{mark}{}", line.trim())).collect()
+    };
+    let mut differing = only(&new, &old, "");
+    if differing.is_empty() {
+        differing = only(&old, &new, "without ");
+    }
     bail_input!(
         "{}: --resume goes on with the run's own config, but this one differs ({}); start a new \
          run with another --out",

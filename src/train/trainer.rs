@@ -84,9 +84,8 @@ impl<'a> Trainer<'a> {
             let step = self.progress.step;
             let ends = step == self.batches.length.total;
             let evaluates = ends || step.is_multiple_of(self.batches.length.evaluate_every);
-            let saves = (ends && keeps_checkpoints)
-                || stop
-                || step.is_multiple_of(self.batches.length.save_every);
+            let due = step.is_multiple_of(self.batches.length.save_every);
+            let saves = stop || if ends { keeps_checkpoints } else { due };
             if evaluates || saves || step.is_multiple_of(LOG_EVERY) {
                 self.look(&mut window, factor, &mut clock)?;
             }
