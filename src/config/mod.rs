@@ -52,6 +52,8 @@ pub struct Config {
     /// Names of built-in tasks, or paths of task files.
     pub tasks: Vec<String>,
     pub method: Method,
+    /// Leave out training rows whose text is in another task's dev or test split.
+    pub deduplicate: bool,
     pub alignment: Alignment,
     pub sampling: Sampling,
     pub training: Training,
@@ -71,6 +73,7 @@ impl Default for Config {
             data: "data/glue".into(),
             tasks: Vec::new(),
             method: Method::default(),
+            deduplicate: false,
             alignment: Alignment::default(),
             sampling: Sampling::default(),
             training: Training::default(),

@@ -4,6 +4,7 @@ pub mod batch;
 pub mod cache;
 pub mod lines;
 pub mod normalize;
+pub mod overlap;
 pub mod read;
 pub mod sampling;
 pub mod sources;

@@ -61,6 +61,15 @@ pub struct PaddedForward {
     attention_dropout: f64,
 }
 
+/// A batch's mask `[batch, 1, 1, seq]`, where there is padding.
+fn attention_mask(batch: &Batch) -> Result<Option<Tensor>> {
+    let Layout::Padded { mask } = &batch.layout else {
+        bail!("this engine takes padded rows");
+    };
+    let mask = mask.as_ref();
+    Ok(mask.map(|m| m.f_unsqueeze(1)?.f_unsqueeze(1)).transpose()?)
+}
+
 fn dropout(x: Tensor, p: f64, train: bool) -> Result<Tensor> {
     if train && p > 0.0 {
         Ok(x.f_dropout(p, true)?)
@@ -130,15 +139,22 @@ impl PaddedForward {
     /// From embeddings `[batch, seq, hidden]` to the last layer's states, in the same shape.
     pub fn encode(&self, embeddings: &Tensor, batch: &Batch, train: bool) -> Result<Tensor> {
         let mut hidden = embeddings.shallow_clone();
-        let Layout::Padded { mask } = &batch.layout else {
-            bail!("this engine takes padded rows");
-        };
-        let mask = mask.as_ref();
-        let mask = mask.map(|m| m.f_unsqueeze(1)?.f_unsqueeze(1)).transpose()?;
+        let mask = attention_mask(batch)?;
         for layer in &self.layers {
             hidden = self.layer(layer, &hidden, mask.as_ref(), train)?;
         }
         Ok(hidden)
+    }
+
+    /// The states behind each layer, without dropout; each in the shape of the embeddings.
+    pub fn layer_states(&self, embeddings: &Tensor, batch: &Batch) -> Result<Vec<Tensor>> {
+        let mut states: Vec<Tensor> = Vec::with_capacity(self.layers.len());
+        let mask = attention_mask(batch)?;
+        for layer in &self.layers {
+            let input = states.last().unwrap_or(embeddings);
+            states.push(self.layer(layer, input, mask.as_ref(), false)?);
+        }
+        Ok(states)
     }
 
     /// tanh of the pooler's layer on the first token: `[batch, hidden]`.

@@ -14,6 +14,7 @@ use super::run_folder::{EncoderIdentity, Overall, Results, RunFolder, TaskResult
 use super::tasks::{self, TaskData};
 use super::trainer::Trainer;
 use crate::config::Config;
+use crate::data::overlap::Overlap;
 use crate::error::io_error;
 use crate::model::encoder_init::TOKENIZER_FILES;
 use crate::model::{save, weights};
@@ -194,6 +195,27 @@ fn introduction(
                 skipped.reason
             ));
         }
+    }
+    lines.extend(overlaps(data));
+    lines
+}
+
+/// What of the dev and test rows is trained on, and what was left out so that it is not.
+fn overlaps(data: &[TaskData]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for data in data.iter().filter(|data| data.left_out > 0) {
+        lines.push(format!(
+            "deduplicate: {} of {}'s {} training rows left out, whose text is in another task's dev \
+             or test split",
+            data.left_out,
+            data.task.name,
+            data.train.len()
+        ));
+    }
+    let found = || data.iter().flat_map(|data| &data.overlaps);
+    lines.extend(found().map(|overlap| format!("overlap: {overlap}")));
+    if found().any(Overlap::between_tasks) {
+        lines.push("`deduplicate: true` leaves out such training rows of another task".into());
     }
     lines
 }

@@ -1,0 +1,5 @@
+//! Covariance similarity between tasks, and advice on which to train together.
+
+pub mod features;
+pub mod heat_map;
+pub mod similarity;
