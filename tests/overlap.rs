@@ -7,6 +7,7 @@ use std::path::Path;
 use common::{fails, real_data, run, text};
 use covalign::data::overlap;
 use covalign::task::Task;
+use covalign::train::run_folder::CutSplit;
 
 /// Counted with Python alone: unicodedata.normalize('NFKC', t).lower() without punctuation and
 /// spaces (one space between two digits), dev of MR, CR, SUBJ, MPQA and TREC cut by SplitMix64.
@@ -123,9 +124,7 @@ fn introduction(folder: &Path, out: &str, sets: &[&str]) -> String {
 fn a_run_says_what_it_is_scored_on_and_trains_on() {
     let folder = workplace();
     let folder = folder.path();
-    let own =
-        "1 of 4 rows of A's dev split have the text of its own training rows, as a.dev:1 and \
-               a.train:21";
+    let own = "A dev: 1 of 4 rows have the text of its own training rows (a.dev:1, a.train:21)";
     // Twice, the second time from the token cache.
     for out in ["first", "second"] {
         let log = introduction(folder, out, &[]);
@@ -196,4 +195,27 @@ fn data_check_lists_overlaps() {
         shown.lines().all(|line| line.chars().count() <= 100),
         "{shown}"
     );
+}
+
+#[test]
+fn a_run_keeps_the_rows_of_a_split_that_it_cut() {
+    let folder = workplace();
+    let folder = folder.path();
+    let yaml = "labels: ['0', '1']\nmetrics: [accuracy]\nlayout: {format: label_text}\n\
+                files: {train: b.train}\nsplit: {dev: 0.25, seed: 3}\n";
+    std::fs::write(folder.join("C.yaml"), yaml).unwrap();
+    introduction(folder, "cut", &["tasks=[A.yaml, C.yaml]"]);
+    let json = std::fs::read_to_string(folder.join("cut/tasks/C.split.json")).unwrap();
+    let split: CutSplit = serde_json::from_str(&json).unwrap();
+    assert_eq!((split.dev, split.seed, split.files.len()), (0.25, 3, 1));
+    assert_eq!(split.files[0].rows, 24);
+    // The six of the lines 1 to 24 with the smallest hashes, by a few lines of Python:
+    //   sorted(range(24), key=lambda row: sm((sm(3) + row) % 2**64))[:6], sm being SplitMix64
+    assert_eq!(split.files[0].dev_lines, [3, 4, 7, 13, 15, 21]);
+    let sum = std::process::Command::new("sha256sum")
+        .arg(folder.join("b.train"))
+        .output();
+    assert!(text(&sum.unwrap().stdout).starts_with(&split.files[0].sha256));
+    // A task with an official split has none to keep.
+    assert!(!folder.join("cut/tasks/A.split.json").exists());
 }

@@ -97,14 +97,19 @@ pub fn run(args: SubmitArgs) -> Result<()> {
             Some(found) => found.root.display().to_string(),
             None => format!("nothing: `{}` in every row", file.commonest),
         };
-        rows.push([format!("{}.tsv", file.name), file.rows.to_string(), from]);
+        rows.push(vec![
+            format!("{}.tsv", file.name),
+            file.rows.to_string(),
+            from,
+        ]);
         texts.push(match found {
             Some(found) => file.text(&answers[file.task][rows_of(file, found)?])?,
             None => file.filled()?,
         });
     }
     atomic::write(&args.out, &submission::zip(&texts)?)?;
-    println!("{}", table::plain(&["File", "Rows", "Answered by"], &rows));
+    let header = ["File", "Rows", "Answered by"].map(String::from);
+    println!("{}", table::plain(&header, &rows));
     println!("submission   {}", args.out.display());
     Ok(())
 }

@@ -261,6 +261,12 @@ pub fn shared_with_others(overlaps: &[Overlap]) -> BTreeMap<&str, BTreeSet<u32>>
 /// # Errors
 /// Input errors where a file is missing or cannot be read.
 pub fn of_files(tasks: &[Task], data_dir: &Path) -> Result<Vec<Overlap>> {
+    let (training, scored) = texts_of_files(tasks, data_dir)?;
+    Ok(find(&training, &scored))
+}
+
+/// The texts of the tasks' training splits, and those of their dev and test splits.
+pub fn texts_of_files(tasks: &[Task], data_dir: &Path) -> Result<(Vec<Texts>, Vec<Texts>)> {
     let splits: Vec<(&Task, Split)> = tasks
         .iter()
         .flat_map(|task| Split::ALL.map(|split| (task, split)))
@@ -272,9 +278,8 @@ pub fn of_files(tasks: &[Task], data_dir: &Path) -> Result<Vec<Overlap>> {
         Ok(Texts::of_rows(&task.name, split, &rows))
     };
     let texts = splits.par_iter().map(read).collect::<Result<Vec<_>>>()?;
-    let (training, scored): (Vec<_>, Vec<_>) =
-        texts.into_iter().partition(|t| t.split == Split::Train);
-    Ok(find(&training, &scored))
+    let texts = texts.into_iter();
+    Ok(texts.partition(|texts| texts.split == Split::Train))
 }
 
 #[cfg(test)]

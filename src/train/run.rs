@@ -10,7 +10,7 @@ use super::checkpoint;
 use super::precision::Arithmetic;
 use super::prepare::{prepare, Prepared};
 use super::recorder::Recorder;
-use super::run_folder::{EncoderIdentity, Overall, Results, RunFolder, TaskResult};
+use super::run_folder::{CutSplit, EncoderIdentity, Overall, Results, RunFolder, TaskResult};
 use super::tasks::{self, TaskData};
 use super::trainer::Trainer;
 use crate::config::Config;
@@ -135,6 +135,10 @@ fn lay_out(folder: &RunFolder, config: &Config, data: &[TaskData], encoder: &Pat
             RunFolder::create(parent)?;
         }
         atomic::write(&path, data.task.source().as_bytes())?;
+        if let Some(cut) = data.task.cut() {
+            let split = CutSplit::new(cut, &data.train, &data.dev)?;
+            atomic::write_json(&folder.split(&data.task.name), &split)?;
+        }
     }
     atomic::write(&folder.config(), config.to_yaml()?.as_bytes())
 }
@@ -212,9 +216,10 @@ fn overlaps(data: &[TaskData]) -> Vec<String> {
             data.train.len()
         ));
     }
-    let found = || data.iter().flat_map(|data| &data.overlaps);
-    lines.extend(found().map(|overlap| format!("overlap: {overlap}")));
-    if found().any(Overlap::between_tasks) {
+    let mut found: Vec<&Overlap> = data.iter().flat_map(|data| &data.overlaps).collect();
+    found.sort_by_key(|overlap| std::cmp::Reverse(overlap.rows));
+    lines.extend(found.iter().map(|overlap| format!("overlap: {overlap}")));
+    if found.iter().any(|overlap| overlap.between_tasks()) {
         lines.push("`deduplicate: true` leaves out such training rows of another task".into());
     }
     lines
