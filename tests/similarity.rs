@@ -52,17 +52,20 @@ fn similarity_equals_numpys() {
     }
 }
 
+fn rotation(width: i64) -> Tensor {
+    let random = Tensor::randn([width, width], (Kind::Double, Device::Cpu));
+    Tensor::linalg_qr(&random, "reduced").0
+}
+
 #[test]
 fn similarity_does_not_change_when_rows_are_rotated() {
     let (x, y) = (features(40, 0.7, 0.31), features(25, 1.3, 0.11));
     tch::manual_seed(1);
-    let (rotation, _) = Tensor::randn([40, 40], (Kind::Double, Device::Cpu)).linalg_qr("reduced");
-    let turned = rotation.matmul(&x);
+    let turned = rotation(40).matmul(&x);
     let of = |x: &Tensor| factor(x).similarity(&factor(&y)).unwrap();
     assert!((of(&x) - of(&turned)).abs() < 1e-12);
     // Turned in the features' own space, it is another task's.
-    let (rotation, _) = Tensor::randn([12, 12], (Kind::Double, Device::Cpu)).linalg_qr("reduced");
-    assert!((of(&x) - of(&x.matmul(&rotation))).abs() > 1e-3);
+    assert!((of(&x) - of(&x.matmul(&rotation(12)))).abs() > 1e-3);
 }
 
 #[test]

@@ -136,9 +136,8 @@ impl Known<'_> {
         let of = |name: &str| self.tasks.iter().find(|task| task.name == name);
         match (&of(target)?.labels, &of(support)?.labels) {
             (Labels::Classes(a), Labels::Classes(b)) if a.len() == b.len() => Some(format!(
-                "labels: {} classes in both{}; STILTs could keep the head",
-                a.len(),
-                if a == b { ", of the same names" } else { "" }
+                "labels: {} classes in both; STILTs could keep the head",
+                a.len()
             )),
             (Labels::Range { .. }, Labels::Range { .. }) => {
                 Some("labels: numbers in both; STILTs could keep the head".to_owned())
