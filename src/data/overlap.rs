@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -66,6 +67,28 @@ pub fn text_key(text_a: &str, text_b: Option<&str>) -> u64 {
     bytes.copy_from_slice(&digest[..8]);
     u64::from_le_bytes(bytes).max(NO_TEXT + 1)
 }
+
+/// A key is a hash already: hashed once more, it would cost most of [`find`]'s time.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}
+
+type ByKey = BuildHasherDefault<AsItIs>;
 
 /// A row's file and its line there, from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,14 +229,14 @@ impl fmt::Display for Overlap {
 
 /// Every overlap between splits that are scored and splits that are trained on, the largest first.
 pub fn find(training: &[Texts], scored: &[Texts]) -> Vec<Overlap> {
-    let known: HashSet<u64> = scored
+    let known: HashSet<u64, ByKey> = scored
         .iter()
         .flat_map(|texts| texts.rows.iter().map(|row| row.key))
         .filter(|&key| key != NO_TEXT)
         .collect();
     let mut overlaps = Vec::new();
     for trained in training {
-        let mut hits: HashMap<u64, Vec<u32>> = HashMap::new();
+        let mut hits: HashMap<u64, Vec<u32>, ByKey> = HashMap::default();
         for (row, text) in trained.rows.iter().enumerate() {
             if known.contains(&text.key) {
                 hits.entry(text.key).or_default().push(row as u32);
@@ -228,19 +251,28 @@ pub fn find(training: &[Texts], scored: &[Texts]) -> Vec<Overlap> {
 }
 
 /// What of `scored` is among `hits`, rows of `trained` by their key.
-fn overlap(trained: &Texts, hits: &HashMap<u64, Vec<u32>>, scored: &Texts) -> Option<Overlap> {
-    let of_row = |row: &Row| hits.get(&row.key);
-    let first = scored.rows.iter().position(|row| of_row(row).is_some())?;
-    let twin = of_row(&scored.rows[first])?[0];
-    let found: Vec<&Vec<u32>> = scored.rows.iter().filter_map(of_row).collect();
+fn overlap(
+    trained: &Texts,
+    hits: &HashMap<u64, Vec<u32>, ByKey>,
+    scored: &Texts,
+) -> Option<Overlap> {
+    let rows = scored.rows.iter().enumerate();
+    let found: Vec<(usize, &Vec<u32>)> = rows
+        .filter_map(|(number, row)| Some((number, hits.get(&row.key)?)))
+        .collect();
+    let &(first, twins) = found.first()?;
     Some(Overlap {
         task: scored.task.clone(),
         split: scored.split,
         rows: found.len(),
         of: scored.len(),
         training: trained.task.clone(),
-        training_rows: found.into_iter().flatten().copied().collect(),
-        example: (scored.place(first), trained.place(twin as usize)),
+        example: (scored.place(first), trained.place(twins[0] as usize)),
+        training_rows: found
+            .into_iter()
+            .flat_map(|(_, rows)| rows)
+            .copied()
+            .collect(),
     })
 }
 
