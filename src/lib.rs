@@ -10,12 +10,14 @@
 //! - [`model`]: encoder (rust-bert), alignment, heads, weights in and out.
 //! - [`train`]: the loop, optimiser, schedule, precision, checkpoints.
 //! - [`transfer`]: strategies made of runs.
+//! - [`analysis`]: covariance similarity, advice.
 //! - [`experiment`]: a grid of runs, its results, its report.
 //! - [`telemetry`]: TensorBoard, progress, JSONL.
 //! - [`libtorch`]: the one unsafe room (besides the memory map in [`data::cache`]): a small C++ shim
 //!   for what tch lacks.
 //! - [`error`]: which failures are the user's to mend, and exit codes.
 
+pub mod analysis;
 pub mod cli;
 pub mod config;
 pub mod data;

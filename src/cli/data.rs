@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use comfy_table::{presets, CellAlignment, Table, TableComponent};
 
+use crate::data::overlap::{self, Texts};
 use crate::data::sources::{sources, Source};
 use crate::data::{read_split, Skipped, Split, TokenizedSplit, Tokenizer};
 use crate::error::{io_error, one_line};
@@ -19,8 +20,10 @@ const WIDTH: u16 = 100;
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
     /// Read every file of every task in a folder, and say what is in it and what is wrong
-    #[command(after_help = "Example:\n  covalign data check data/glue --task CoLA --task RTE")]
-    Check(DataArgs),
+    #[command(after_help = "Examples:
+  covalign data check data/glue --task CoLA --task RTE
+  covalign data check data/sentiment --overlaps")]
+    Check(CheckArgs),
     /// One line per task: sizes, token lengths, label balance
     #[command(after_help = "Example:\n  covalign data stats data/glue")]
     Stats(DataArgs),
@@ -41,10 +44,19 @@ pub struct DataArgs {
     max_length: u32,
 }
 
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    /// Name dev and test rows whose text is among training rows, the task's own or another's
+    #[arg(long)]
+    overlaps: bool,
+}
+
 pub fn run(command: DataCommand) -> Result<()> {
-    let (args, check) = match command {
-        DataCommand::Check(args) => (args, true),
-        DataCommand::Stats(args) => (args, false),
+    let (args, check, overlaps) = match command {
+        DataCommand::Check(args) => (args.data, true, args.overlaps),
+        DataCommand::Stats(args) => (args, false, false),
     };
     if !args.dir.is_dir() {
         return Err(io_error(&args.dir, std::io::ErrorKind::NotFound.into()));
@@ -58,6 +70,9 @@ pub fn run(command: DataCommand) -> Result<()> {
     match check {
         true => found.iter().for_each(TaskReport::print),
         false => print_stats(&found),
+    }
+    if overlaps {
+        print_overlaps(&found);
     }
     let wrong: Vec<&String> = found.iter().flat_map(|t| &t.wrong).collect();
     for message in &wrong {
@@ -125,6 +140,7 @@ struct TaskReport {
     wrong: Vec<String>,
     /// Splits whose files are not there.
     absent: Vec<String>,
+    texts: Vec<Texts>,
 }
 
 impl TaskReport {
@@ -135,6 +151,7 @@ impl TaskReport {
             files: Vec::new(),
             wrong: Vec::new(),
             absent: Vec::new(),
+            texts: Vec::new(),
         };
         for split in Split::ALL
             .into_iter()
@@ -167,6 +184,8 @@ impl TaskReport {
                         );
                         report.files.push(file);
                     }
+                    let texts = Texts::of_tokens(&task.name, split, &tokens);
+                    report.texts.push(texts);
                 }
                 Err(e) if report.wrong.contains(&one_line(&e)) => {}
                 Err(e) => report.wrong.push(one_line(&e)),
@@ -351,6 +370,39 @@ impl FileReport {
     }
 }
 
+fn print_overlaps(found: &[TaskReport]) {
+    let texts = found.iter().flat_map(|report| report.texts.clone());
+    let (training, scored): (Vec<_>, Vec<_>) = texts.partition(|t| t.split == Split::Train);
+    let overlaps = overlap::find(&training, &scored);
+    if overlaps.is_empty() {
+        println!("no dev or test row has the text of a training row");
+        return;
+    }
+    println!("dev and test rows with the text of a training row");
+    let mut table = new_table(&[
+        "task",
+        "split",
+        "rows",
+        "share",
+        "trained in",
+        "training rows",
+    ]);
+    for found in &overlaps {
+        table.add_row([
+            found.task.clone(),
+            found.split.to_string(),
+            found.rows.to_string(),
+            format!("{:.1}%", 100.0 * found.rows as f64 / found.of as f64),
+            found.training.clone(),
+            found.training_rows.len().to_string(),
+        ]);
+    }
+    println!("{table}");
+    for found in &overlaps {
+        println!("  {found}");
+    }
+}
+
 fn print_stats(found: &[TaskReport]) {
     let mut table = new_table(&[
         "task",
@@ -409,6 +461,7 @@ fn new_table(header: &[&str]) -> Table {
             "task",
             "labels in train",
             "official",
+            "trained in",
         ]
         .contains(name)
         {

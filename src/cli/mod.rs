@@ -1,5 +1,6 @@
 //! A file per command; the only room that prints.
 
+pub mod advise;
 pub mod bench;
 pub mod data;
 pub mod doctor;
@@ -7,6 +8,8 @@ pub mod encoder;
 pub mod evaluate;
 pub mod predict;
 pub mod saved_run;
+pub mod similarity;
+pub mod submit;
 pub mod table;
 pub mod train;
 
@@ -31,6 +34,9 @@ enum Command {
     Bench(bench::BenchArgs),
     Evaluate(evaluate::EvaluateArgs),
     Predict(predict::PredictArgs),
+    Submit(submit::SubmitArgs),
+    Similarity(similarity::SimilarityArgs),
+    Advise(advise::AdviseArgs),
     /// Check data and count what is in it
     #[command(subcommand)]
     Data(data::DataCommand),
@@ -49,6 +55,9 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Bench(args) => bench::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Submit(args) => submit::run(args),
+        Command::Similarity(args) => similarity::run(args),
+        Command::Advise(args) => advise::run(args),
         Command::Data(command) => data::run(command),
         Command::Encoder(command) => encoder::run(command),
         Command::Doctor => doctor::run(),

@@ -112,17 +112,10 @@ fn tsv(examples: &[Example], outputs: &Outputs, labels: &Labels, probabilities: 
     text.push('\n');
     for row in 0..examples.len() {
         text.push_str(&index(examples, row));
-        match labels {
-            Labels::Classes(names) => {
-                let _ = write!(text, "\t{}", names[outputs.class(row)]);
-                if probabilities {
-                    for p in outputs.probabilities(row) {
-                        let _ = write!(text, "\t{p:.6}");
-                    }
-                }
-            }
-            Labels::Range { min, max } => {
-                let _ = write!(text, "\t{:.3}", outputs.number(row, *min, *max));
+        let _ = write!(text, "\t{}", outputs.text(row, labels));
+        if let (Labels::Classes(_), true) = (labels, probabilities) {
+            for p in outputs.probabilities(row) {
+                let _ = write!(text, "\t{p:.6}");
             }
         }
         text.push('\n');

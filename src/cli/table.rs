@@ -44,3 +44,21 @@ pub fn score_table(results: &Results) -> String {
         results.precision
     )
 }
+
+/// A table of texts, 100 columns at most; columns of numbers are set to the right.
+pub fn plain(header: &[String], rows: &[Vec<String>]) -> String {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(100)
+        .set_header(header)
+        .add_rows(rows.iter().cloned());
+    for (number, column) in table.column_iter_mut().enumerate() {
+        let numbers = |row: &Vec<String>| row[number].parse::<f64>().is_ok();
+        if !rows.is_empty() && rows.iter().all(numbers) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.to_string()
+}

@@ -59,6 +59,8 @@ pub struct Config {
     /// The run to start from; by default the pretrained encoder with fresh heads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<StartFrom>,
+    /// Leave out training rows whose text is in another task's dev or test split.
+    pub deduplicate: bool,
     pub alignment: Alignment,
     pub sampling: Sampling,
     pub training: Training,
@@ -79,6 +81,7 @@ impl Default for Config {
             tasks: Vec::new(),
             method: Method::default(),
             start: None,
+            deduplicate: false,
             alignment: Alignment::default(),
             sampling: Sampling::default(),
             training: Training::default(),

@@ -22,7 +22,7 @@ use crate::error::io_error;
 use crate::task::{Split, Task};
 
 /// Opens every cache file; the number is the format's.
-const MAGIC: &[u8; 16] = b"covalign tokens1";
+const MAGIC: &[u8; 16] = b"covalign tokens2";
 /// Magic, SHA-256 of what follows, number of rows (u64), bytes of the rest's JSON (u64).
 const HEAD: usize = 16 + 32 + 8 + 8;
 
@@ -128,8 +128,8 @@ struct Rest {
 }
 
 /// Bytes of a row, little-endian: end (u64); second segment, full length, line (u32); label (f32, NaN
-/// where there is none); file (u32).
-const ROW: usize = 28;
+/// where there is none); file (u32); the text's key (u64).
+const ROW: usize = 36;
 
 fn store(split: &TokenizedSplit, path: &Path) -> Result<()> {
     let indices = match split.rows.iter().any(|row| row.index.is_some()) {
@@ -158,6 +158,7 @@ fn store(split: &TokenizedSplit, path: &Path) -> Result<()> {
         body.extend(row.line.to_le_bytes());
         body.extend(row.label.unwrap_or(f32::NAN).to_le_bytes());
         body.extend(u32::from(row.file).to_le_bytes());
+        body.extend(row.text.to_le_bytes());
     }
     body.extend(rest);
     // As they lie in memory: the cache is this machine's.
@@ -225,13 +226,15 @@ fn open(path: &Path) -> Result<TokenizedSplit> {
 
 fn parse(row: &[u8], index: Option<String>) -> Row {
     let label = f32::from_bits(word(row, 20));
+    let long = |at: usize| u64::from(word(row, at)) | u64::from(word(row, at + 4)) << 32;
     Row {
-        end: u64::from(word(row, 0)) | u64::from(word(row, 4)) << 32,
+        end: long(0),
         second_segment_at: word(row, 8),
         full_length: word(row, 12),
         line: word(row, 16),
         label: (!label.is_nan()).then_some(label),
         file: word(row, 24) as u16,
+        text: long(28),
         index,
     }
 }

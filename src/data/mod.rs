@@ -6,6 +6,7 @@ pub mod cache;
 pub mod lines;
 pub mod mixed;
 pub mod normalize;
+pub mod overlap;
 pub mod read;
 pub mod sampling;
 pub mod shares;

@@ -80,7 +80,7 @@ fn is_ascii_space(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r')
 }
 
-fn is_punctuation(c: char) -> bool {
+pub(super) fn is_punctuation(c: char) -> bool {
     c.is_ascii_punctuation() || (!c.is_ascii() && c.is_punctuation())
 }
 

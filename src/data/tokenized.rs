@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use memmap2::Mmap;
 use rayon::prelude::*;
 
+use super::overlap::text_key;
 use super::read::{Example, Part, Rows, Skipped};
 use super::tokenizer::{Tokenizer, Words};
 
@@ -26,6 +27,8 @@ pub(super) struct Row {
     pub file: u16,
     pub line: u32,
     pub index: Option<String>,
+    /// See [`text_key`].
+    pub text: u64,
 }
 
 /// The ids of all rows, one after the other: in memory, or in a cache file.
@@ -114,6 +117,11 @@ impl TokenizedSplit {
         self.rows[row].index.as_deref()
     }
 
+    /// What a row's text is compared by; see [`super::overlap`].
+    pub fn text_key(&self, row: usize) -> u64 {
+        self.rows[row].text
+    }
+
     /// Tokens of a row before it was cut to the maximum length.
     pub fn full_length(&self, row: usize) -> usize {
         self.rows[row].full_length as usize
@@ -166,6 +174,7 @@ fn tokenize(
                     file: e.file,
                     line: e.line,
                     index: e.index.clone(),
+                    text: text_key(&e.text_a, e.text_b.as_deref()),
                 });
             }
             let before = done.fetch_add(chunk.len(), std::sync::atomic::Ordering::Relaxed);

@@ -61,6 +61,15 @@ pub struct PaddedForward {
     attention_dropout: f64,
 }
 
+/// A batch's mask `[batch, 1, 1, seq]`, where there is padding.
+fn attention_mask(batch: &Batch) -> Result<Option<Tensor>> {
+    let Layout::Padded { mask } = &batch.layout else {
+        bail!("this engine takes padded rows");
+    };
+    let mask = mask.as_ref();
+    Ok(mask.map(|m| m.f_unsqueeze(1)?.f_unsqueeze(1)).transpose()?)
+}
+
 fn dropout(x: Tensor, p: f64, train: bool) -> Result<Tensor> {
     if train && p > 0.0 {
         Ok(x.f_dropout(p, true)?)
@@ -129,11 +138,7 @@ impl PaddedForward {
 
     /// The layer at `index`, on states `[batch, seq, hidden]`.
     pub fn layer(&self, index: usize, x: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
-        let Layout::Padded { mask } = &batch.layout else {
-            bail!("this engine takes padded rows");
-        };
-        let mask = mask.as_ref();
-        let mask = mask.map(|m| m.f_unsqueeze(1)?.f_unsqueeze(1)).transpose()?;
+        let mask = attention_mask(batch)?;
         if let Mode::Train { seed } = mode {
             // A layer's own draws: the same again when it is computed again.
             tch::manual_seed(seed.wrapping_add(1 + index as u64) as i64);

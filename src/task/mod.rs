@@ -4,6 +4,7 @@
 
 pub mod layout;
 pub mod metric;
+pub mod submission;
 
 use std::path::Path;
 

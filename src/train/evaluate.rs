@@ -85,14 +85,21 @@ impl Outputs {
         powers.into_iter().map(|p| p / sum).collect()
     }
 
+    /// A row's prediction as files have it: the class's name, or the number with three decimals.
+    pub fn text(&self, row: usize, labels: &Labels) -> String {
+        match labels {
+            Labels::Classes(names) => names[self.class(row)].clone(),
+            Labels::Range { min, max } => format!("{:.3}", self.number(row, *min, *max)),
+        }
+    }
+
     /// The predicted number of a row, clipped to the task's range.
     pub fn number(&self, row: usize, min: f64, max: f64) -> f64 {
         f64::from(self.row(row)[0]).clamp(min, max)
     }
 }
 
-/// Runs the model over a whole split, rows of like length together; nothing is read back until
-/// the end.
+/// [`outputs_with`] without progress.
 pub fn outputs(
     model: &MultiTaskModel,
     task: usize,
@@ -100,6 +107,20 @@ pub fn outputs(
     batch_size: usize,
     pad: i64,
     arithmetic: Arithmetic,
+) -> Result<Outputs> {
+    outputs_with(model, task, split, batch_size, pad, arithmetic, &|_| {})
+}
+
+/// Runs the model over a whole split, rows of like length together; nothing is read back until
+/// the end. `progress` is told of the rows of each batch.
+pub fn outputs_with(
+    model: &MultiTaskModel,
+    task: usize,
+    split: &TokenizedSplit,
+    batch_size: usize,
+    pad: i64,
+    arithmetic: Arithmetic,
+    progress: &dyn Fn(usize),
 ) -> Result<Outputs> {
     let mut order: Vec<u32> = (0..split.len() as u32).collect();
     order.sort_by_key(|&row| split.ids(row as usize).len());
@@ -110,6 +131,7 @@ pub fn outputs(
             .chunks(batch_size)
             .map(|rows| {
                 let batch = Batch::collate(split, rows, shape, device)?;
+                progress(rows.len());
                 arithmetic.run(|| model.forward(task, &batch, Mode::Evaluate))
             })
             .collect()

@@ -82,7 +82,12 @@ pub fn model<'a>(
 }
 
 /// Whether tokens, positions and segments have their embeddings.
-fn check_fit(config: &Config, encoder: &Encoder, tokenizer: &Tokenizer, at: &Path) -> Result<()> {
+pub fn check_fit(
+    config: &Config,
+    encoder: &Encoder,
+    tokenizer: &Tokenizer,
+    at: &Path,
+) -> Result<()> {
     let at = at.display();
     let shape = &encoder.config;
     if tokenizer.vocab_size() as i64 > shape.vocab_size {

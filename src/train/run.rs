@@ -11,11 +11,14 @@ use super::learner::Learner;
 use super::precision::Arithmetic;
 use super::prepare::{prepare, Prepared};
 use super::recorder::Recorder;
-use super::run_folder::{EncoderIdentity, Overall, Results, RunFolder, Started, TaskResult};
+use super::run_folder::{
+    CutSplit, EncoderIdentity, Overall, Results, RunFolder, Started, TaskResult,
+};
 use super::start::Source;
 use super::tasks::{self, TaskData};
 use super::trainer::Trainer;
 use crate::config::Config;
+use crate::data::overlap::Overlap;
 use crate::error::io_error;
 use crate::model::encoder_init::TOKENIZER_FILES;
 use crate::model::{save, weights};
@@ -167,6 +170,10 @@ fn lay_out(folder: &RunFolder, config: &Config, data: &[TaskData], encoder: &Pat
             RunFolder::create(parent)?;
         }
         atomic::write(&path, data.task.source().as_bytes())?;
+        if let Some(cut) = data.task.cut() {
+            let split = CutSplit::new(cut, &data.train, &data.dev)?;
+            atomic::write_json(&folder.split(&data.task.name), &split)?;
+        }
     }
     atomic::write(&folder.config(), config.to_yaml()?.as_bytes())
 }
@@ -248,6 +255,28 @@ fn introduction(
                 skipped.reason
             ));
         }
+    }
+    lines.extend(overlaps(data));
+    lines
+}
+
+/// What of the dev and test rows is trained on, and what was left out so that it is not.
+fn overlaps(data: &[TaskData]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for data in data.iter().filter(|data| data.left_out > 0) {
+        lines.push(format!(
+            "deduplicate: {} of {}'s {} training rows left out, whose text is in another task's dev \
+             or test split",
+            data.left_out,
+            data.task.name,
+            data.train.len()
+        ));
+    }
+    let mut found: Vec<&Overlap> = data.iter().flat_map(|data| &data.overlaps).collect();
+    found.sort_by_key(|overlap| std::cmp::Reverse(overlap.rows));
+    lines.extend(found.iter().map(|overlap| format!("overlap: {overlap}")));
+    if found.iter().any(|overlap| overlap.between_tasks()) {
+        lines.push("`deduplicate: true` leaves out such training rows of another task".into());
     }
     lines
 }

@@ -1,8 +1,9 @@
 //! The names in a run folder, and what its JSON files hold.
 //!
-//! `config.yaml`, `tasks/`, `encoder/` (config and vocabulary), `results.json`, `metrics.jsonl`,
-//! `tensorboard/`, `checkpoints/step-N/`, `best/`, `best_per_task/<task>/`, `log.txt`, `run.lock`: a
-//! run folder needs nothing outside itself.
+//! `config.yaml`, `tasks/` (with the rows of splits that are cut, `tasks/<task>.split.json`),
+//! `encoder/` (config and vocabulary), `results.json`, `metrics.jsonl`, `tensorboard/`,
+//! `checkpoints/step-N/`, `best/`, `best_per_task/<task>/`, `log.txt`, `run.lock`: a run folder needs
+//! nothing outside itself.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,10 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::evaluate::Scores;
+use crate::data::TokenizedSplit;
 use crate::error::io_error;
+use crate::model::save::sha256;
+use crate::task::layout::Cut;
 use crate::{bail_input, input_error};
 
 /// Paths in a run folder.
@@ -47,6 +51,11 @@ impl RunFolder {
 
     pub fn task(&self, name: &str) -> PathBuf {
         self.root.join("tasks").join(format!("{name}.yaml"))
+    }
+
+    /// Which rows are dev, for a task whose dev split is cut out of train.
+    pub fn split(&self, name: &str) -> PathBuf {
+        self.root.join("tasks").join(format!("{name}.split.json"))
     }
 
     pub fn encoder(&self) -> PathBuf {
@@ -118,6 +127,51 @@ impl RunFolder {
                 input_error!("{}: not a folder; give another --out", path.display())
             }
             _ => io_error(path, e),
+        })
+    }
+}
+
+/// `tasks/<task>.split.json`: how train and dev were cut out of files without an official split, so
+/// that others can train and score on the same rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CutSplit {
+    /// The share of the rows that is dev, and the seed that chose them.
+    pub dev: f64,
+    pub seed: u64,
+    pub files: Vec<CutFile>,
+}
+
+/// A file that was cut.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CutFile {
+    pub file: PathBuf,
+    pub sha256: String,
+    /// Rows in all.
+    pub rows: usize,
+    /// Lines of the dev rows, from 1; the others are training rows.
+    pub dev_lines: Vec<u32>,
+}
+
+impl CutSplit {
+    /// The split that gave `train` and `dev`.
+    pub fn new(cut: Cut, train: &TokenizedSplit, dev: &TokenizedSplit) -> Result<CutSplit> {
+        let of_file = |split: &TokenizedSplit, file: usize| -> Vec<u32> {
+            let rows = (0..split.len()).filter(|&row| split.file(row) == file);
+            rows.map(|row| split.line(row)).collect()
+        };
+        let files = dev.files().iter().enumerate().map(|(number, path)| {
+            let dev_lines = of_file(dev, number);
+            Ok(CutFile {
+                file: path.clone(),
+                sha256: sha256(path)?,
+                rows: dev_lines.len() + of_file(train, number).len(),
+                dev_lines,
+            })
+        });
+        Ok(CutSplit {
+            dev: cut.dev,
+            seed: cut.seed,
+            files: files.collect::<Result<_>>()?,
         })
     }
 }

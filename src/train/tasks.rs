@@ -9,9 +9,12 @@ use super::run_folder::RunFolder;
 use crate::bail_input;
 use crate::config::Config;
 use crate::data::cache;
+use crate::data::overlap::{self, Overlap, Texts};
 use crate::data::sampling::{self, TaskRows};
+use crate::data::sources::sources;
 use crate::data::tokenizer::Tokenizer;
 use crate::data::TokenizedSplit;
+use crate::error::one_line;
 use crate::model::{named_seed, TaskShape};
 use crate::task::{Split, Task};
 use crate::telemetry::progress::Progress;
@@ -23,6 +26,10 @@ pub struct TaskData {
     /// The rows of `train` that are trained on.
     pub rows: Vec<u32>,
     pub dev: TokenizedSplit,
+    /// Dev and test rows, its own and other tasks', whose text is among `rows`.
+    pub overlaps: Vec<Overlap>,
+    /// Training rows that `deduplicate` leaves out.
+    pub left_out: usize,
 }
 
 impl TaskData {
@@ -71,7 +78,8 @@ pub fn shape(task: &Task) -> TaskShape {
     }
 }
 
-/// Tokenises both splits of every task, or takes them from the cache.
+/// Tokenises the splits of every task, or takes them from the cache, and chooses the rows to train
+/// on. Test rows are looked at for overlaps alone.
 pub fn load_data(
     tasks: Vec<Task>,
     config: &Config,
@@ -98,19 +106,75 @@ pub fn load_data(
         }
         loaded
     };
-    tasks
-        .into_iter()
-        .map(|task| {
-            let train = load(&task, Split::Train)?;
-            let dev = load(&task, Split::Dev)?;
-            let seed = named_seed(config.training.seed, &format!("rows {}", task.name)) as u64;
-            let rows = sampling::subset(train.len(), config.training.max_train_rows, seed);
-            Ok(TaskData {
-                task,
-                train,
-                rows,
-                dev,
-            })
-        })
-        .collect()
+    let (mut training, mut scored) = (Vec::new(), Vec::new());
+    let mut data = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        let mut train = load(&task, Split::Train)?;
+        let dev = load(&task, Split::Dev)?;
+        training.push(Texts::of_tokens(&task.name, Split::Train, &train));
+        scored.push(Texts::of_tokens(&task.name, Split::Dev, &dev));
+        let has_test = task.has_split(Split::Test);
+        if has_test && sources(&task, &config.data, Split::Test).is_ok() {
+            // Training needs no test rows: files that cannot be read do not stop it.
+            match load(&task, Split::Test) {
+                Ok(test) => scored.push(Texts::of_tokens(&task.name, Split::Test, &test)),
+                Err(e) => train.warnings.push(format!(
+                    "test rows not compared with training rows: {}",
+                    one_line(&e)
+                )),
+            }
+        }
+        data.push(TaskData {
+            task,
+            train,
+            rows: Vec::new(),
+            dev,
+            overlaps: Vec::new(),
+            left_out: 0,
+        });
+    }
+    choose_rows(&mut data, config, &training, &scored)?;
+    Ok(data)
+}
+
+/// The training rows: without what others are scored on where `deduplicate` says so, then a sample.
+fn choose_rows(
+    data: &mut [TaskData],
+    config: &Config,
+    training: &[Texts],
+    scored: &[Texts],
+) -> Result<()> {
+    let all = match config.deduplicate {
+        true => overlap::find(training, scored),
+        false => Vec::new(),
+    };
+    let shared = overlap::shared_with_others(&all);
+    let mut trained = Vec::with_capacity(data.len());
+    for (data, texts) in data.iter_mut().zip(training) {
+        let name = &data.task.name;
+        let leave = shared.get(name.as_str());
+        let kept: Vec<u32> = (0..data.train.len() as u32)
+            .filter(|row| leave.is_none_or(|leave| !leave.contains(row)))
+            .collect();
+        if kept.is_empty() {
+            bail_input!(
+                "key `deduplicate`: no training row of {name} is left; every one of its texts is in \
+                 another task's dev or test split"
+            );
+        }
+        let seed = named_seed(config.training.seed, &format!("rows {name}")) as u64;
+        let chosen = sampling::subset(kept.len(), config.training.max_train_rows, seed);
+        data.left_out = data.train.len() - kept.len();
+        data.rows = chosen.into_iter().map(|i| kept[i as usize]).collect();
+        trained.push(texts.only(&data.rows));
+    }
+    for found in overlap::find(&trained, scored) {
+        let of = data
+            .iter_mut()
+            .find(|data| data.task.name == found.training);
+        if let Some(data) = of {
+            data.overlaps.push(found);
+        }
+    }
+    Ok(())
 }

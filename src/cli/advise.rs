@@ -1,0 +1,131 @@
+//! `covalign advise`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::table;
+use crate::analysis::advice::{Advice, Known};
+use crate::analysis::evidence::Evidence;
+use crate::analysis::similarity::Similarities;
+use crate::config::yaml::suggest;
+use crate::config::Config;
+use crate::data::overlap;
+use crate::error::io_error;
+use crate::train::tasks;
+use crate::{bail_input, input_error};
+
+/// Say how the config's tasks may help a target: STILTs, multi-task training, or not at all
+///
+/// With finished runs of the same encoder (`--runs`), what they measured decides. Without, the sizes
+/// say which way to try, and not whether it helps. What has no evidence is not said.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  covalign advise configs/glue-small.yaml RTE --runs runs
+  covalign advise configs/sentiment-small.yaml --similarity similarity/similarity.json --json")]
+pub struct AdviseArgs {
+    /// A training config: its encoder, data, tasks, and how many rows of each
+    config: PathBuf,
+    /// Tasks to advise on [default: all of the config's]
+    #[arg(value_name = "TARGET")]
+    positional: Vec<String>,
+    /// The same, by name; may be repeated
+    #[arg(long = "target", value_name = "T")]
+    named: Vec<String>,
+    /// Change a key of the config; may be repeated
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    overrides: Vec<String>,
+    /// A folder with runs or suites in it or below it; may be repeated
+    #[arg(long, value_name = "DIR")]
+    runs: Vec<PathBuf>,
+    /// What `covalign similarity` wrote
+    #[arg(long, value_name = "FILE")]
+    similarity: Option<PathBuf>,
+    /// Print JSON instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: AdviseArgs) -> Result<()> {
+    let config = Config::load(&args.config, &args.overrides)?;
+    let tasks = tasks::load_tasks(&config)?;
+    let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+    let mut targets: Vec<String> = args.positional.clone();
+    targets.extend(args.named.clone());
+    for target in &targets {
+        if !names.contains(&target.as_str()) {
+            let near = suggest(target, &names);
+            bail_input!("the config has no task `{target}`; {near}");
+        }
+    }
+    if targets.is_empty() {
+        targets = names.iter().map(|name| name.to_string()).collect();
+    }
+    let similarities = args.similarity.as_deref().map(read).transpose()?;
+    let evidence = Evidence::read(&args.runs, &config.encoder)?;
+    let (training, scored) = overlap::texts_of_files(&tasks, &config.data)?;
+    let most = config.training.max_train_rows.unwrap_or(usize::MAX);
+    let known = Known {
+        tasks: &tasks,
+        rows: training
+            .iter()
+            .map(|texts| (texts.task.clone(), texts.len().min(most)))
+            .collect(),
+        overlaps: &overlap::find(&training, &scored),
+        similarities: similarities.as_ref(),
+        evidence: &evidence,
+    };
+    let advice: Vec<Advice> = targets.iter().flat_map(|t| known.advise(t)).collect();
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&advice)?);
+        return Ok(());
+    }
+    for target in &targets {
+        let rows: Vec<_> = advice
+            .iter()
+            .filter(|a| a.target == *target)
+            .map(row)
+            .collect();
+        println!("{target}, {} training rows", known.rows[target]);
+        if rows.is_empty() {
+            println!("no other task in the config or in the runs: nothing to advise on\n");
+            continue;
+        }
+        let header = ["With", "Advice", "How sure", "Evidence"].map(String::from);
+        println!("{}\n", table::plain(&header, &rows));
+    }
+    match (args.runs.len(), evidence.runs) {
+        (0, _) => println!("No runs were looked at; --runs DIR names folders that have some."),
+        (_, all) => println!(
+            "{all} finished runs read; {} of them are of other encoders than {} and left out.",
+            evidence.other_encoders, config.encoder
+        ),
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Similarities> {
+    let text = std::fs::read_to_string(path).map_err(|e| io_error(path, e))?;
+    serde_json::from_str(&text).map_err(|e| {
+        input_error!(
+            "{}: not what `covalign similarity` writes: {e}",
+            path.display()
+        )
+    })
+}
+
+fn row(advice: &Advice) -> Vec<String> {
+    use crate::analysis::advice::Verdict;
+    let sure = match (advice.certainty, advice.verdict) {
+        (Some(certainty), _) => format!("{:.0} %, measured", 100.0 * certainty),
+        (None, Verdict::Rather(_)) => "weak: a rule, nothing measured".to_owned(),
+        (None, Verdict::Undecided) => "measured, no sure sign".to_owned(),
+        (None, _) => String::new(),
+    };
+    vec![
+        advice.supports.join(", "),
+        advice.verdict.text(),
+        sure,
+        advice.evidence.join("\n"),
+    ]
+}
