@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod encoder;
 pub mod evaluate;
 pub mod predict;
+pub mod report;
 pub mod saved_run;
 pub mod table;
 pub mod train;
@@ -31,6 +32,7 @@ enum Command {
     Bench(bench::BenchArgs),
     Evaluate(evaluate::EvaluateArgs),
     Predict(predict::PredictArgs),
+    Report(report::ReportArgs),
     /// Check data and count what is in it
     #[command(subcommand)]
     Data(data::DataCommand),
@@ -49,6 +51,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Bench(args) => bench::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Report(args) => report::run(args),
         Command::Data(command) => data::run(command),
         Command::Encoder(command) => encoder::run(command),
         Command::Doctor => doctor::run(),
