@@ -7,7 +7,7 @@ use super::comparison::Comparison;
 use super::heuristic::{agreement, sweep};
 use super::report::Report;
 use super::results::RunRecord;
-use super::samples::{find, variant_name, Group, Way};
+use super::samples::{beside, variant_name, Group, Way};
 
 /// One line per cell, seed and metric (`score` is their mean), as fractions; a cell without results
 /// has one line without a value.
@@ -125,7 +125,7 @@ fn differences(groups: &[Group]) -> Vec<Value> {
                 Way::Single => &[],
                 _ => &group.supports,
             };
-            let base = find(groups, way, &group.target, supports, &group.variant);
+            let base = beside(groups, way, supports, group);
             let comparison = base.and_then(|base| Comparison::of(&group.sample, &base.sample));
             if let (Some(base), Some(comparison)) = (base, comparison) {
                 differences.push(json!({

@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use super::comparison::Comparison;
-use super::samples::{find, Group, Variant, Way};
+use super::samples::{beside, Group, Variant, Way};
 
 /// An ordered pair that was trained both ways.
 #[derive(Debug, Clone, Serialize)]
@@ -72,13 +72,7 @@ pub fn ordered_pairs(groups: &[Group]) -> Vec<OrderedPair> {
         .filter(|group| group.way == Way::Stilts && group.supports.len() == 1);
     stilts
         .filter_map(|stilts| {
-            let mtl = find(
-                groups,
-                Way::Pair,
-                &stilts.target,
-                &stilts.supports,
-                &stilts.variant,
-            )?;
+            let mtl = beside(groups, Way::Pair, &stilts.supports, stilts)?;
             Some(OrderedPair {
                 target: stilts.target.clone(),
                 support: stilts.supports_name(),

@@ -268,24 +268,29 @@ fn rows(study: &Study, group: &Group, tasks: &[String]) -> Option<u64> {
     })
 }
 
-/// The group of `way` for a target and its supports that a row with `variant` is about: the one
-/// whose own variant says most of what `variant` says, and nothing else.
-pub fn find<'a>(
+/// The group of `way` with `supports` to set beside `like`: of the same target and, as far as they
+/// are known, the same numbers of rows; the one whose variant says most of what `like`'s says, and
+/// nothing else.
+pub fn beside<'a>(
     groups: &'a [Group],
     way: Way,
-    target: &str,
     supports: &[String],
-    variant: &Variant,
+    like: &Group,
 ) -> Option<&'a Group> {
-    let within = |group: &&Group| {
-        let mut values = group.variant.iter();
-        values.all(|(key, value)| variant.get(key) == Some(value))
+    let fits = |group: &&Group| {
+        let within = |(key, value)| like.variant.get(key) == Some(value);
+        group.way == way
+            && group.target == like.target
+            && same_tasks(&group.supports, supports)
+            && group.variant.iter().all(within)
+            && agree(group.target_rows, like.target_rows)
+            && (supports.is_empty() || agree(group.support_rows, like.support_rows))
     };
-    groups
-        .iter()
-        .filter(|g| g.way == way && g.target == target && same_tasks(&g.supports, supports))
-        .filter(within)
-        // The first of equals.
-        .rev()
-        .max_by_key(|group| group.variant.len())
+    // The first of equals.
+    let candidates = groups.iter().filter(fits).rev();
+    candidates.max_by_key(|group| group.variant.len())
+}
+
+fn agree(a: Option<u64>, b: Option<u64>) -> bool {
+    a.is_none() || b.is_none() || a == b
 }

@@ -6,7 +6,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::{drawing, slug, width_of, write_text, Area, Figure, Overlay, INK, TEXT};
 use crate::experiment::comparison::Comparison;
-use crate::experiment::samples::{find, same_tasks, variant_name, Group, Variant, Way};
+use crate::experiment::samples::{beside, same_tasks, variant_name, Group, Variant, Way};
 use crate::experiment::table::{explain, signed};
 
 /// Worse, no difference, better.
@@ -14,7 +14,7 @@ const WORSE: RGBColor = RGBColor(0xb3, 0x58, 0x06);
 const EVEN: RGBColor = RGBColor(0xf7, 0xf7, 0xf7);
 const BETTER: RGBColor = RGBColor(0x1f, 0x66, 0xac);
 const CELL_HEIGHT: i32 = 34;
-const TOP: i32 = 66;
+const TOP: i32 = 72;
 
 /// What a map compares, where each map is drawn.
 const MAPS: [(Way, Way); 7] = [
@@ -79,7 +79,7 @@ fn heat_map(groups: &[Group], ways: (Way, Way), variant: &Variant) -> Result<Opt
             return Cell::Blank;
         };
         let against: &[String] = if b == Way::Single { &[] } else { &supports };
-        let Some(base) = find(groups, b, target, against, variant) else {
+        let Some(base) = beside(groups, b, against, group) else {
             return Cell::Blank;
         };
         match Comparison::of(&group.sample, &base.sample) {
@@ -106,7 +106,8 @@ fn heat_map(groups: &[Group], ways: (Way, Way), variant: &Variant) -> Result<Opt
             _ => None,
         })
     };
-    if values().next().is_none() {
+    // One cell is no map; the tables have it.
+    if values().next().is_none() || targets.len() * supports.len() < 2 {
         return Ok(None);
     }
     let largest = values().map(|c| c.difference.abs()).fold(0.0, f64::max);

@@ -56,11 +56,15 @@ pub fn joint_sets(groups: &[Group], all: bool) -> Vec<JointSet> {
                 _ => Sample::default(),
             }
         };
+        let (multitask, aligned) = (mean(1), mean(2));
+        if multitask.points.is_empty() && aligned.points.is_empty() {
+            continue;
+        }
         sets.push(JointSet {
             variant: row.variant.clone(),
             single: mean(0),
-            multitask: mean(1),
-            aligned: mean(2),
+            multitask,
+            aligned,
             tasks: set,
         });
     }
@@ -123,7 +127,7 @@ pub fn summary(pairs: &[JointSet]) -> Table {
     ];
     let note = "Mean over the pairs' runs, each the mean over its two tasks, and on how many pairs a \
                 method's mean is ahead (of those that have both). Means are over the pairs that have \
-                all three methods they are printed for.";
+                a score for every method planned.";
     let mut table = Table::new("summary", "Summary over pairs", note, &columns);
     let mut variants: Vec<&Variant> = Vec::new();
     for set in pairs {

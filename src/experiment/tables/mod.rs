@@ -10,7 +10,7 @@ pub mod size;
 pub mod stilts;
 
 use super::comparison::Comparison;
-use super::samples::{find, same_tasks, variant_name, Group, Variant, Way};
+use super::samples::{beside, same_tasks, variant_name, Group, Variant, Way};
 use super::table::Entry;
 
 /// A target with what helps it, under one variant of the grid.
@@ -35,10 +35,10 @@ pub fn rows<'a>(groups: &'a [Group], ways: &[Way]) -> Vec<Row<'a>> {
         if known {
             continue;
         }
-        let single = find(groups, Way::Single, &group.target, &[], &group.variant);
+        let single = beside(groups, Way::Single, &[], group);
         let others = ways
             .iter()
-            .map(|way| find(groups, *way, &group.target, &group.supports, &group.variant));
+            .map(|way| beside(groups, *way, &group.supports, group));
         rows.push(Row {
             target: &group.target,
             supports: &group.supports,

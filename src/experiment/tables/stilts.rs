@@ -1,7 +1,7 @@
 //! STILTs against pairwise MTL, and the heuristic that chooses between them ([W22]).
 
 use crate::experiment::heuristic::{agreement, sweep, Agreement, OrderedPair};
-use crate::experiment::samples::{find, variant_name, Group, Way};
+use crate::experiment::samples::{beside, variant_name, Group, Way};
 use crate::experiment::table::{Entry, Table, MISSING};
 
 /// STILTs against pairwise MTL, per ordered pair ([W22]).
@@ -35,7 +35,8 @@ pub fn stilts(groups: &[Group], pairs: &[OrderedPair]) -> Table {
         })
     };
     for pair in pairs {
-        let single = find(groups, Way::Single, &pair.target, &[], &pair.variant);
+        let stilts = by_id(&pair.stilts);
+        let single = stilts.and_then(|group| beside(groups, Way::Single, &[], group));
         let mut row = vec![
             Entry::text(&pair.target),
             Entry::text(&pair.support),
@@ -44,7 +45,7 @@ pub fn stilts(groups: &[Group], pairs: &[OrderedPair]) -> Table {
             count(pair.support_rows),
             Entry::group(single),
             Entry::group(by_id(&pair.mtl)),
-            Entry::group(by_id(&pair.stilts)),
+            Entry::group(stilts),
         ];
         row.extend(Entry::comparison(pair.comparison.as_ref()));
         let undecided = match pair.comparison {
