@@ -255,7 +255,7 @@ impl Map<'_> {
     fn draw_scale(&self, area: &Area, y: i32) -> Result<()> {
         const STEPS: i32 = 24;
         let low = signed(-self.largest);
-        let start = 8 + width_of(&low, TEXT) + 6;
+        let start = 10 + width_of(&low, TEXT) + 6;
         write_text(
             area,
             &low,

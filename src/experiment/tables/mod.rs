@@ -46,6 +46,12 @@ pub fn rows<'a>(groups: &'a [Group], ways: &[Way]) -> Vec<Row<'a>> {
             groups: std::iter::once(single).chain(others).collect(),
         });
     }
+    let first = |row: &Row| {
+        let same = |g: &Group| g.target == row.target && same_tasks(&g.supports, row.supports);
+        groups.iter().position(same)
+    };
+    // The grid's values of one target and its supports under each other.
+    rows.sort_by_cached_key(first);
     let shows = |row: &Row| -> Vec<String> {
         let shown = row.groups.iter().skip(1).flatten();
         shown.map(|group| group.id.clone()).collect()
