@@ -453,6 +453,8 @@ fn trained_runs_side_by_side_make_a_report_without_a_plan() {
             .as_f64()
             .unwrap();
     let row = pairs.iter().find(|row| row[0] == "DemoSentiment").unwrap();
-    assert_eq!(row[3], format!("{single:.2} (1)"));
+    // Two steps teach nothing, so the figure may have its mark.
+    let figure = row[3].trim_end_matches(" †");
+    assert_eq!(figure, format!("{single:.2} (1)"));
     assert_eq!(table(&page, "All runs").len(), 1 + 4);
 }

@@ -167,7 +167,7 @@ impl Map<'_> {
     fn size(&self) -> (u32, u32) {
         let width = self.left() + self.cell_width() * self.supports.len() as i32 + 8;
         let height = TOP + CELL_HEIGHT * self.targets.len() as i32 + 34;
-        (width.max(250) as u32, height as u32)
+        (width.max(290) as u32, height as u32)
     }
 
     fn draw(&self, area: &Area, overlay: &mut Overlay, title: &str) -> Result<()> {

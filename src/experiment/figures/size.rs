@@ -14,7 +14,9 @@ pub fn size_lines(points: &[SizePoint]) -> Result<Vec<Figure>> {
             && a.row.supports == b.row.supports
             && a.target_rows == b.target_rows
     };
-    let pictures = points.chunk_by(same).map(picture);
+    // One size is no line.
+    let lines = points.chunk_by(same).filter(|points| points.len() > 1);
+    let pictures = lines.map(picture);
     let pictures = pictures.collect::<Result<Vec<_>>>()?;
     Ok(pictures.into_iter().flatten().collect())
 }
