@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod encoder;
 pub mod evaluate;
 pub mod predict;
+pub mod report;
 pub mod saved_run;
 pub mod similarity;
 pub mod submit;
@@ -37,6 +38,7 @@ enum Command {
     Submit(submit::SubmitArgs),
     Similarity(similarity::SimilarityArgs),
     Advise(advise::AdviseArgs),
+    Report(report::ReportArgs),
     /// Check data and count what is in it
     #[command(subcommand)]
     Data(data::DataCommand),
@@ -58,6 +60,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Submit(args) => submit::run(args),
         Command::Similarity(args) => similarity::run(args),
         Command::Advise(args) => advise::run(args),
+        Command::Report(args) => report::run(args),
         Command::Data(command) => data::run(command),
         Command::Encoder(command) => encoder::run(command),
         Command::Doctor => doctor::run(),

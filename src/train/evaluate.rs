@@ -175,6 +175,33 @@ pub fn scores(task: &Task, outputs: &Outputs, split: &TokenizedSplit) -> Result<
     })
 }
 
+/// The dev score of the best constant answer: of the classes, or of numbers the mean label (with
+/// which a correlation counts as 0).
+pub fn constant_answer(task: &Task, split: &TokenizedSplit) -> Result<f64> {
+    let constant = |answer: &[f32]| -> Result<f64> {
+        let outputs = Outputs {
+            values: answer.repeat(split.len()),
+            width: answer.len(),
+        };
+        Ok(scores(task, &outputs, split)?.score)
+    };
+    match &task.labels {
+        Labels::Classes(classes) => {
+            let mut best = f64::NEG_INFINITY;
+            for class in 0..classes.len() {
+                let mut logits = vec![0.0; classes.len()];
+                logits[class] = 1.0;
+                best = best.max(constant(&logits)?);
+            }
+            Ok(best)
+        }
+        Labels::Range { .. } => {
+            let labels = (0..split.len()).filter_map(|row| split.label(row));
+            constant(&[labels.sum::<f32>() / split.len().max(1) as f32])
+        }
+    }
+}
+
 fn value(
     task: &Task,
     metric: Metric,

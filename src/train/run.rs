@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::batches::{Batches, Length};
 use super::checkpoint::{self, Progress};
+use super::evaluate;
 use super::learner::Learner;
 use super::precision::Arithmetic;
 use super::prepare::{prepare, Prepared};
@@ -77,6 +78,14 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         lay_out(folder, config, &learner.data, &encoder_folder)?;
     }
     let arithmetic = learner.arithmetic;
+    let mut training_rows = BTreeMap::new();
+    let mut constant_answer = BTreeMap::new();
+    for data in learner.data.iter() {
+        let name = &data.task.name;
+        training_rows.insert(name.clone(), data.rows.len() as u64);
+        let level = evaluate::constant_answer(&data.task, &data.dev)?;
+        constant_answer.insert(name.clone(), level);
+    }
     let mut recorder = Recorder::open(folder, config, resume, progress.step, length.total)?;
     let mut lines = introduction(config, &report, &learner.data, length, arithmetic);
     lines.extend(progress.start.as_ref().map(starts_from));
@@ -88,6 +97,8 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     let results = Results {
         method: config.method.name().into(),
         tasks: task_results(state),
+        training_rows,
+        constant_answer,
         glue_score: glue_score(state),
         best: state.overall.clone().unwrap_or(Overall {
             step: state.step,

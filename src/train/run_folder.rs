@@ -215,6 +215,13 @@ pub struct Started {
 pub struct Results {
     pub method: String,
     pub tasks: BTreeMap<String, TaskResult>,
+    /// Rows of each task that were trained on.
+    #[serde(default)]
+    pub training_rows: BTreeMap<String, u64>,
+    /// Each task's dev score for the best answer that is the same for every row: a run that is not
+    /// above it has learned nothing.
+    #[serde(default)]
+    pub constant_answer: BTreeMap<String, f64>,
     /// Mean of the tasks' scores, each at its best evaluation, × 100.
     pub glue_score: f64,
     /// The same of the best single evaluation, whose weights are in `best/`.

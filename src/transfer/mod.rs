@@ -85,8 +85,12 @@ fn combine(runs: Vec<Results>) -> Results {
         ..start
     });
     let tasks: BTreeMap<_, _> = runs.iter().flat_map(|r| r.tasks.clone()).collect();
+    let training_rows = runs.iter().flat_map(|r| r.training_rows.clone());
+    let constant_answer = runs.iter().flat_map(|r| r.constant_answer.clone());
     Results {
         tasks,
+        training_rows: training_rows.collect(),
+        constant_answer: constant_answer.collect(),
         glue_score,
         best: Overall {
             step: steps,

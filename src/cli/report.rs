@@ -1,0 +1,117 @@
+//! `covalign report`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use comfy_table::{presets, CellAlignment, ContentArrangement, Table};
+
+use crate::experiment::report::Report;
+use crate::experiment::results::Study;
+use crate::experiment::samples::{Group, Way};
+use crate::experiment::statistics::mean;
+use crate::experiment::table::{points, MISSING};
+
+/// Tables, significance tests and pictures of a suite's runs
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  covalign report runs/glue-pairs
+  covalign report runs/five --out report
+
+The folder is a suite's, or holds run folders side by side. Written are report.html (one file, with
+everything in it), report.md with figures/, report.csv and report.json.")]
+pub struct ReportArgs {
+    /// A suite's folder, or one of run folders
+    folder: PathBuf,
+    /// Where to write the report [default: the folder itself]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+pub fn run(args: ReportArgs) -> Result<()> {
+    let study = Study::read(&args.folder)?;
+    let (out, way) = match args.out {
+        None => (args.folder.clone(), PathBuf::new()),
+        // Links from elsewhere go by the whole path.
+        Some(out) => (out, std::path::absolute(&args.folder)?),
+    };
+    let report = Report::of(study, &way)?;
+    let paths = report.write(&out)?;
+    println!("{}", report.title);
+    println!("{}", overview(&report.groups));
+    let remarks = report
+        .section("state")
+        .into_iter()
+        .chain(report.section("stilts"));
+    for (section, paragraphs) in remarks.map(|section| (&section.id, &section.paragraphs)) {
+        // Of the heuristic's section the verdict, of the first all.
+        let from = if section == "stilts" { 1 } else { 0 };
+        for paragraph in paragraphs.iter().skip(from) {
+            println!("{}", shortened(paragraph));
+        }
+    }
+    for path in paths {
+        println!("{}", shown(&path));
+    }
+    Ok(())
+}
+
+/// One line per way to train: what it came to over all its cells.
+fn overview(groups: &[Group]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(100)
+        .set_header([
+            "Trained",
+            "Cells",
+            "Runs there",
+            "Missing",
+            "Collapsed",
+            "Mean of cells",
+        ]);
+    let mut ways: Vec<Way> = groups.iter().map(|group| group.way).collect();
+    ways.sort_unstable();
+    ways.dedup();
+    for way in ways {
+        let own: Vec<&Group> = groups.iter().filter(|group| group.way == way).collect();
+        let sum = |count: fn(&Group) -> usize| own.iter().map(|g| count(g)).sum::<usize>();
+        let there = sum(|group| group.sample.scores().len());
+        let planned = sum(|group| group.sample.points.len());
+        let means: Vec<f64> = own.iter().filter_map(|group| group.sample.mean()).collect();
+        table.add_row([
+            way.label().to_owned(),
+            own.len().to_string(),
+            there.to_string(),
+            (planned - there).to_string(),
+            sum(|group| group.sample.collapsed()).to_string(),
+            mean(&means).map_or(MISSING.into(), points),
+        ]);
+    }
+    for column in 1..6 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// Long lists of names are for the report itself.
+fn shortened(paragraph: &str) -> String {
+    const MOST: usize = 300;
+    match paragraph.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{} …", &paragraph[..end]),
+        None => paragraph.to_owned(),
+    }
+}
+
+fn shown(path: &Path) -> String {
+    let what = match path.extension().and_then(|e| e.to_str()) {
+        Some("html") => "page",
+        Some("md") => "Markdown",
+        Some("csv") => "CSV",
+        Some("json") => "JSON",
+        _ => "pictures",
+    };
+    format!("{what:<10} {}", path.display())
+}

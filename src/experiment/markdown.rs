@@ -1,0 +1,87 @@
+//! The report as Markdown, with its pictures in `figures/`.
+
+use std::fmt::Write;
+
+use super::figures::Figure;
+use super::report::Report;
+use super::table::{Entry, Table};
+
+/// `report.md`.
+pub fn page(report: &Report) -> String {
+    let mut out = format!("# {}\n", report.title);
+    for section in &report.sections {
+        out.push_str(&format!("\n## {}\n\n", section.title));
+        for paragraph in &section.paragraphs {
+            out.push_str(&format!("{}\n\n", plain(paragraph)));
+        }
+        if let Some(table) = &section.table {
+            write_table(&mut out, table);
+        }
+        if section.folded {
+            let count = section.figures.len();
+            out.push_str(&format!("<details><summary>{count} pictures</summary>\n\n"));
+        }
+        for figure in &section.figures {
+            write_figure(&mut out, figure);
+        }
+        if section.folded {
+            out.push_str("</details>\n");
+        }
+    }
+    out
+}
+
+fn write_table(out: &mut String, table: &Table) {
+    let mut line = |cells: Vec<String>| out.push_str(&format!("| {} |\n", cells.join(" | ")));
+    line(table.columns.iter().map(|c| plain(&c.name)).collect());
+    let rule = |number: bool| if number { "---:" } else { "---" };
+    line(
+        table
+            .columns
+            .iter()
+            .map(|c| rule(c.number).to_owned())
+            .collect(),
+    );
+    for row in &table.rows {
+        line(row.iter().map(entry).collect());
+    }
+}
+
+/// Links inside the page need anchors, which Markdown has none of; those to folders work.
+fn entry(entry: &Entry) -> String {
+    let text = plain(&entry.text);
+    match &entry.link {
+        Some(link) if !link.starts_with('#') => format!("[{text}](<{link}>)"),
+        _ if entry.strong && !text.is_empty() => format!("**{text}**"),
+        _ => text,
+    }
+}
+
+fn write_figure(out: &mut String, figure: &Figure) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        out,
+        "![{}](figures/{}.svg)\n",
+        plain(&figure.title),
+        figure.id
+    );
+    let runs = figure.runs.iter().map(|run| format!("`{run}`"));
+    let runs = runs.collect::<Vec<_>>().join(", ");
+    let count = figure.runs.len();
+    let _ = writeln!(
+        out,
+        "<details><summary>from {count} runs</summary>\n\n{runs}\n\n</details>\n"
+    );
+}
+
+/// Text without what Markdown would read as something else.
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if "|*_[]<>`\\".contains(letter) {
+            out.push('\\');
+        }
+        out.push(if letter == '\n' { ' ' } else { letter });
+    }
+    out
+}

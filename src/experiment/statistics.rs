@@ -1,0 +1,99 @@
+//! Means over seeds, and whether two of them differ.
+//!
+//! The t-tests are scipy's `ttest_rel` and `ttest_ind(equal_var=False)`, two-sided.
+
+use rand::Rng;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
+/// A two-sided t-test.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct TTest {
+    pub t: f64,
+    pub degrees_of_freedom: f64,
+    pub p: f64,
+}
+
+/// Bounds of a confidence interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Interval {
+    pub low: f64,
+    pub high: f64,
+}
+
+/// `None` without values.
+pub fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// The sample's standard deviation (n − 1 in the denominator); `None` for fewer than two values.
+pub fn standard_deviation(values: &[f64]) -> Option<f64> {
+    let mean = mean(values).filter(|_| values.len() > 1)?;
+    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+    Some((squares / (values.len() - 1) as f64).sqrt())
+}
+
+/// Whether the mean of paired differences is 0. `None` for fewer than two, and where they do not
+/// vary at all: two seeds that agree by chance would give p = 0.
+pub fn paired_t_test(differences: &[f64]) -> Option<TTest> {
+    let mean = mean(differences)?;
+    let error = standard_deviation(differences)? / (differences.len() as f64).sqrt();
+    t_test(mean, error, (differences.len() - 1) as f64)
+}
+
+/// Welch's test: whether two means over different seeds are the same. `None` for fewer than two
+/// values on a side, and where neither side varies.
+pub fn welch_t_test(a: &[f64], b: &[f64]) -> Option<TTest> {
+    let difference = mean(a)? - mean(b)?;
+    let of_mean = |values: &[f64]| {
+        let deviation = standard_deviation(values)?;
+        Some(deviation * deviation / values.len() as f64)
+    };
+    let (va, vb) = (of_mean(a)?, of_mean(b)?);
+    let spread = va * va / (a.len() - 1) as f64 + vb * vb / (b.len() - 1) as f64;
+    t_test(difference, (va + vb).sqrt(), (va + vb) * (va + vb) / spread)
+}
+
+fn t_test(difference: f64, error: f64, degrees_of_freedom: f64) -> Option<TTest> {
+    // Equal differences of decimal numbers differ in their last bits.
+    if error <= 1e-9 * difference.abs().max(1e-9) {
+        return None;
+    }
+    let t = difference / error;
+    let distribution = StudentsT::new(0.0, 1.0, degrees_of_freedom).ok()?;
+    let p = 2.0 * distribution.sf(t.abs());
+    Some(TTest {
+        t,
+        degrees_of_freedom,
+        p,
+    })
+}
+
+/// The 95 % percentile bootstrap interval of the mean: `resamples` samples of the values, drawn
+/// with replacement. `None` for fewer than three values, of which there are too few resamples to
+/// speak of an interval.
+pub fn bootstrap_interval(values: &[f64], resamples: usize, seed: u64) -> Option<Interval> {
+    if values.len() < 3 || resamples == 0 {
+        return None;
+    }
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let n = values.len();
+    let mut means: Vec<f64> = (0..resamples)
+        .map(|_| (0..n).map(|_| values[random.gen_range(0..n)]).sum::<f64>() / n as f64)
+        .collect();
+    means.sort_unstable_by(f64::total_cmp);
+    Some(Interval {
+        low: quantile(&means, 0.025),
+        high: quantile(&means, 0.975),
+    })
+}
+
+/// The quantile of sorted values, between neighbours in proportion, as numpy's default.
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let place = share * (sorted.len() - 1) as f64;
+    let below = place.floor() as usize;
+    let above = (below + 1).min(sorted.len() - 1);
+    sorted[below] + (place - below as f64) * (sorted[above] - sorted[below])
+}

@@ -1,0 +1,189 @@
+//! Joint runs as wholes, and [W20]'s summary of them.
+
+use serde::Serialize;
+
+use super::{rows, Row};
+use crate::experiment::comparison::Comparison;
+use crate::experiment::samples::{same_tasks, variant_name, Group, Sample, Variant, Way};
+use crate::experiment::statistics;
+use crate::experiment::table::{points, Entry, Table, MISSING};
+
+/// A set of tasks trained jointly, as a whole: an MTL run's own figure is the mean over its tasks
+/// ([W20]).
+#[derive(Debug, Serialize)]
+pub struct JointSet {
+    pub tasks: Vec<String>,
+    pub variant: Variant,
+    pub single: Sample,
+    pub multitask: Sample,
+    pub aligned: Sample,
+}
+
+/// The sets that pairs (or MTL-ALL runs, with `all`) were trained on, each with the mean over its
+/// tasks per seed.
+pub fn joint_sets(groups: &[Group], all: bool) -> Vec<JointSet> {
+    let ways = match all {
+        false => [Way::Pair, Way::AlignedPair],
+        true => [Way::All, Way::AlignedAll],
+    };
+    let rows = rows(groups, &ways);
+    let tasks = |row: &Row| {
+        let mut tasks = vec![row.target.to_owned()];
+        tasks.extend(row.supports.iter().cloned());
+        tasks
+    };
+    let mut sets: Vec<JointSet> = Vec::new();
+    for row in &rows {
+        let set = tasks(row);
+        if sets
+            .iter()
+            .any(|s| same_tasks(&s.tasks, &set) && s.variant == row.variant)
+        {
+            continue;
+        }
+        // One row per target; a mean over fewer targets than tasks would be another figure.
+        let members: Vec<&Row> = rows
+            .iter()
+            .filter(|other| other.variant == row.variant && same_tasks(&tasks(other), &set))
+            .collect();
+        let mean = |way: usize| {
+            let samples: Option<Vec<&Sample>> = members
+                .iter()
+                .map(|row| row.groups[way].map(|group| &group.sample))
+                .collect();
+            match samples {
+                Some(samples) if samples.len() == set.len() => Sample::mean_of(&samples),
+                _ => Sample::default(),
+            }
+        };
+        let (multitask, aligned) = (mean(1), mean(2));
+        if multitask.points.is_empty() && aligned.points.is_empty() {
+            continue;
+        }
+        sets.push(JointSet {
+            variant: row.variant.clone(),
+            single: mean(0),
+            multitask,
+            aligned,
+            tasks: set,
+        });
+    }
+    sets
+}
+
+/// Runs as wholes, [W20]'s way of counting.
+pub fn joint(sets: &[JointSet]) -> Table {
+    let columns = [
+        "Tasks",
+        "Setting",
+        "#STL",
+        "#MTL",
+        "#aligned",
+        "#MTL − STL",
+        "#95 %",
+        "#p",
+        "#aligned − STL",
+        "#95 %",
+        "#p",
+        "#aligned − MTL",
+        "#95 %",
+        "#p",
+    ];
+    let note = "A run's figure is the mean over its tasks; STL's is the mean over the same tasks.";
+    let mut table = Table::new("joint", "Joint runs as a whole", note, &columns);
+    for set in sets {
+        let JointSet {
+            single,
+            multitask,
+            aligned,
+            ..
+        } = set;
+        let mut row = vec![
+            Entry::text(set.tasks.join("+")),
+            Entry::text(variant_name(&set.variant)),
+            Entry::sample(single),
+            Entry::sample(multitask),
+            Entry::sample(aligned),
+        ];
+        for (a, b) in [(multitask, single), (aligned, single), (aligned, multitask)] {
+            row.extend(Entry::comparison(Comparison::of(a, b).as_ref()));
+        }
+        table.rows.push(row);
+    }
+    table.without_empty_columns()
+}
+
+/// [W20]'s summary: the mean over all pairs per method, and on how many of them one is ahead.
+pub fn summary(pairs: &[JointSet]) -> Table {
+    let columns = [
+        "Setting",
+        "#Pairs",
+        "#STL",
+        "#MTL",
+        "#aligned",
+        "#aligned ahead of MTL",
+        "#aligned ahead of STL",
+        "#MTL ahead of STL",
+    ];
+    let note = "Mean over the pairs' runs, each the mean over its two tasks, and on how many pairs a \
+                method's mean is ahead (of those that have both). Means are over the pairs that have \
+                a score for every method planned.";
+    let mut table = Table::new("summary", "Summary over pairs", note, &columns);
+    let mut variants: Vec<&Variant> = Vec::new();
+    for set in pairs {
+        if !variants.contains(&&set.variant) {
+            variants.push(&set.variant);
+        }
+    }
+    for variant in variants {
+        let sets: Vec<&JointSet> = pairs.iter().filter(|set| set.variant == *variant).collect();
+        let used = |sample: fn(&JointSet) -> &Sample| {
+            let any = sets.iter().any(|set| !sample(set).points.is_empty());
+            any.then_some(sample)
+        };
+        let methods: [fn(&JointSet) -> &Sample; 3] =
+            [|set| &set.single, |set| &set.multitask, |set| &set.aligned];
+        let planned: Vec<_> = methods.into_iter().filter_map(used).collect();
+        let complete: Vec<&&JointSet> = sets
+            .iter()
+            .filter(|set| planned.iter().all(|sample| sample(set).mean().is_some()))
+            .collect();
+        let mean = |sample: fn(&JointSet) -> &Sample| {
+            if used(sample).is_none() {
+                return Entry::default();
+            }
+            let means: Vec<f64> = complete
+                .iter()
+                .filter_map(|set| sample(set).mean())
+                .collect();
+            Entry::text(statistics::mean(&means).map_or(MISSING.into(), points))
+        };
+        let ahead = |a: fn(&JointSet) -> &Sample, b: fn(&JointSet) -> &Sample| {
+            let differences: Vec<f64> = sets
+                .iter()
+                .filter_map(|set| Some(Comparison::of(a(set), b(set))?.difference))
+                .collect();
+            let ahead = differences.iter().filter(|d| **d > 0.0).count();
+            match differences.is_empty() {
+                true => Entry::default(),
+                false => Entry::text(format!("{ahead} of {}", differences.len())),
+            }
+        };
+        let [single, multitask, aligned] = methods;
+        let count = match complete.len() == sets.len() {
+            true => sets.len().to_string(),
+            false => format!("{} of {}", complete.len(), sets.len()),
+        };
+        table.rows.push(vec![
+            Entry::text(variant_name(variant)),
+            Entry::text(count),
+            mean(single),
+            mean(multitask),
+            mean(aligned),
+            ahead(aligned, multitask),
+            ahead(aligned, single),
+            ahead(multitask, single),
+        ]);
+    }
+    table.without_empty_columns()
+}

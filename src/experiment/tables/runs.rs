@@ -1,0 +1,182 @@
+//! Where the figures come from: every cell by seed, every run with its cost, and what is missing.
+
+use std::path::Path;
+
+use crate::experiment::results::{RunRecord, State, Study};
+use crate::experiment::samples::Group;
+use crate::experiment::table::{points, Entry, Table, MISSING};
+
+/// Every group with each seed's score and a link to its run.
+pub fn cells(groups: &[Group]) -> Table {
+    let columns = [
+        "Cell",
+        "Way",
+        "Target",
+        "With",
+        "Setting",
+        "#Target rows",
+        "#Support rows",
+        "#Mean",
+        "#Seed",
+        "#Score",
+        "Run",
+    ];
+    let note = "Each mean of the tables above, seed by seed.";
+    let mut table = Table::new("cells", "Where each figure comes from", note, &columns);
+    let count = |rows: Option<u64>| Entry::text(rows.map_or(String::new(), |n| n.to_string()));
+    for group in groups {
+        for (index, (seed, point)) in group.sample.points.iter().enumerate() {
+            let first = index == 0;
+            let shown = |entry: Entry| if first { entry } else { Entry::default() };
+            let run = point.runs.first().cloned().unwrap_or_default();
+            let anchor = if first {
+                group.id.clone()
+            } else {
+                String::new()
+            };
+            let row = vec![
+                Entry::text(if first { &group.id } else { "" }),
+                shown(Entry::text(group.way.label())),
+                shown(Entry::text(&group.target)),
+                shown(Entry::text(group.supports_name())),
+                shown(Entry::text(group.variant_name())),
+                shown(count(group.target_rows)),
+                shown(count(group.support_rows)),
+                shown(Entry {
+                    link: None,
+                    ..Entry::sample(&group.sample)
+                }),
+                Entry::text(seed.to_string()),
+                Entry::text(match (point.score, point.collapsed) {
+                    (None, _) => MISSING.into(),
+                    (Some(score), false) => points(score),
+                    (Some(score), true) => format!("{} †", points(score)),
+                }),
+                Entry {
+                    link: Some(format!("#run-{run}")),
+                    ..Entry::text(run)
+                },
+            ];
+            table.push_anchored(anchor, row);
+        }
+    }
+    table.without_empty_columns()
+}
+
+/// Every run with its score and cost; `folder` is the way from the report to the study's folder.
+pub fn runs(study: &Study, folder: &Path) -> Table {
+    let columns = [
+        "Run",
+        "State",
+        "Method",
+        "Tasks",
+        "#Seed",
+        "#Score",
+        "#Steps",
+        "#Seconds",
+        "#Tokens/s",
+        "Device",
+        "Precision",
+        "Folder",
+    ];
+    let note = "Score is the mean over the run's tasks, each at its best evaluation, × 100.";
+    let mut table = Table::new("runs", "All runs", note, &columns);
+    for record in &study.runs {
+        let run = &record.run;
+        let results = record.results.as_ref();
+        let number = |value: Option<f64>, decimals: usize| {
+            Entry::text(value.map_or(MISSING.to_owned(), |v| format!("{v:.decimals$}")))
+        };
+        let word = |value: Option<&str>| Entry::text(value.unwrap_or(MISSING));
+        let per_task = results.map_or(String::new(), |results| {
+            let tasks = results.tasks.iter();
+            let lines = tasks.map(|(task, r)| format!("{task}: {}", points(100.0 * r.dev.score)));
+            lines.collect::<Vec<_>>().join("\n")
+        });
+        let place = folder.join(&record.path).display().to_string();
+        let row = vec![
+            Entry::text(&run.name),
+            Entry::text(record.state.name()),
+            Entry::text(&run.method),
+            Entry::text(run.tasks.join("+")),
+            Entry::text(run.seed.to_string()),
+            Entry {
+                tooltip: per_task,
+                ..number(results.map(|r| r.glue_score), 2)
+            },
+            number(results.map(|r| r.steps as f64), 0),
+            number(results.map(|r| r.seconds), 1),
+            number(results.map(|r| r.tokens_per_second), 0),
+            word(results.map(|r| r.device.as_str())),
+            word(results.map(|r| r.precision.as_str())),
+            Entry {
+                link: Some(place),
+                ..Entry::text(&record.path)
+            },
+        ];
+        table.push_anchored(format!("run-{}", run.name), row);
+    }
+    table
+}
+
+/// What the reader has to know before the first table, one sentence each.
+pub fn remarks(study: &Study) -> Vec<String> {
+    let count = |state| study.count(state);
+    let mut remarks = vec![match study.planned {
+        true => format!(
+            "{} of {} planned runs are done.",
+            count(State::Done),
+            study.runs.len()
+        ),
+        false => format!(
+            "{} runs with results in a folder that no suite planned: runs that were never begun \
+             cannot be seen.",
+            count(State::Done)
+        ),
+    }];
+    for (state, what) in [
+        (State::Missing, "not begun"),
+        (State::Unfinished, "begun, without results"),
+        (State::Unreadable, "with a results.json that cannot be read"),
+    ] {
+        let names: Vec<&str> = study
+            .runs
+            .iter()
+            .filter(|record| record.state == state)
+            .map(|record| record.run.name.as_str())
+            .collect();
+        if !names.is_empty() {
+            remarks.push(format!("{} {what}: {}.", names.len(), names.join(", ")));
+        }
+    }
+    let collapsed: Vec<String> = study.runs.iter().filter_map(collapse).collect();
+    remarks.push(match collapsed.len() {
+        0 => "No run collapsed (a dev score not above the best constant answer, or a Matthews \
+              correlation of 0)."
+            .into(),
+        n => format!(
+            "† {n} collapsed {} (a dev score not above the best constant answer, or a Matthews \
+             correlation of 0), counted in the means: {}.",
+            if n == 1 { "run" } else { "runs" },
+            collapsed.join(", ")
+        ),
+    });
+    if study
+        .runs
+        .iter()
+        .filter_map(|r| r.results.as_ref())
+        .any(|r| r.constant_answer.is_empty())
+    {
+        remarks.push(
+            "Some runs do not tell the score of a constant answer; of them only a Matthews \
+             correlation of 0 is noticed."
+                .into(),
+        );
+    }
+    remarks
+}
+
+fn collapse(record: &RunRecord) -> Option<String> {
+    let tasks = record.collapsed();
+    (!tasks.is_empty()).then(|| format!("{} ({})", record.run.name, tasks.join(", ")))
+}

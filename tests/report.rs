@@ -1,0 +1,460 @@
+//! `covalign report`: tests against scipy's, and the report of a study of known numbers.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use common::{fails, run, text};
+use covalign::experiment::statistics::{
+    bootstrap_interval, paired_t_test, standard_deviation, welch_t_test,
+};
+use serde_json::{json, Value};
+
+const A: [f64; 5] = [61.2, 60.1, 62.4, 59.8, 61.9];
+const B: [f64; 5] = [60.4, 60.3, 61.0, 58.9, 60.2];
+
+fn close(value: f64, expected: f64) {
+    let error = (value - expected).abs() / expected.abs();
+    assert!(error < 1e-10, "{value} is not {expected}");
+}
+
+// scipy 1.x: ttest_rel(A, B); ttest_rel(A[:2], B[:2]); ttest_ind(A, B[:3], equal_var=False);
+// ttest_1samp([10.0, 10.1, 9.9, 10.05, 9.95, 10.02], 0); numpy: std(A, ddof=1).
+#[test]
+fn t_tests_are_scipys() {
+    let differences: Vec<f64> = A.iter().zip(B).map(|(a, b)| a - b).collect();
+    let paired = paired_t_test(&differences).unwrap();
+    close(paired.t, 2.8337890767150213);
+    close(paired.p, 0.04716349175881549);
+    let two = paired_t_test(&differences[..2]).unwrap();
+    close(two.p, 0.6559582607547347);
+    let welch = welch_t_test(&A, &B[..3]).unwrap();
+    close(welch.t, 0.9385011305174206);
+    close(welch.degrees_of_freedom, 5.283210107043806);
+    close(welch.p, 0.3888809003261235);
+    let far = paired_t_test(&[10.0, 10.1, 9.9, 10.05, 9.95, 10.02]).unwrap();
+    close(far.p, 3.92616546831161e-12);
+    close(standard_deviation(&A).unwrap(), 1.1211601134539169);
+}
+
+#[test]
+fn seeds_that_do_not_vary_decide_nothing() {
+    // 1.1 − 0.9 and 1.2 − 1.0 differ in their last bit.
+    assert_eq!(paired_t_test(&[1.1 - 0.9, 1.2 - 1.0]), None);
+    assert_eq!(paired_t_test(&[0.5]), None);
+    assert_eq!(welch_t_test(&[1.0, 1.0], &[2.0, 2.0]), None);
+}
+
+// numpy: quantile([mean(x) for x in itertools.product(A − B, repeat=5)], [.025, .975]), which is the
+// interval of infinitely many resamples.
+#[test]
+fn the_bootstrap_interval_is_the_exhaustive_ones() {
+    let differences: Vec<f64> = A.iter().zip(B).map(|(a, b)| a - b).collect();
+    let interval = bootstrap_interval(&differences, 20_000, 42).unwrap();
+    assert!((interval.low - 0.32).abs() < 0.03, "{interval:?}");
+    assert!((interval.high - 1.46).abs() < 0.03, "{interval:?}");
+    assert_eq!(bootstrap_interval(&differences, 20_000, 42), Some(interval));
+    assert_eq!(bootstrap_interval(&differences[..2], 20_000, 42), None);
+}
+
+/// A suite's folder, written run by run.
+struct Suite {
+    folder: tempfile::TempDir,
+    runs: Vec<Value>,
+    cells: Vec<Value>,
+}
+
+const ROWS: [(&str, u64); 3] = [("Few", 1000), ("Many", 5000), ("Most", 8000)];
+
+impl Suite {
+    fn new() -> Suite {
+        Suite {
+            folder: tempfile::tempdir().unwrap(),
+            runs: Vec::new(),
+            cells: Vec::new(),
+        }
+    }
+
+    /// Runs of seeds 1, 2, …, with a score per task for each seed (`None`: missing).
+    fn add(
+        &mut self,
+        strategy: &str,
+        method: &str,
+        tasks: &[&str],
+        source: Option<&str>,
+        scores: &[Option<&[f64]>],
+    ) {
+        for (index, scores) in scores.iter().enumerate() {
+            let seed = index + 1;
+            let from = source.map_or(String::new(), |source| format!("{source}-then-"));
+            let name = format!("{strategy}-{method}-{from}{}-seed{seed}", tasks.join("+"));
+            let source_run = source.map(|source| format!("single-single-{source}-seed{seed}"));
+            let mut run = json!({"name": &name, "method": method, "tasks": tasks, "seed": seed, "config": ""});
+            if let Some(source) = source_run {
+                run["source"] = source.into();
+            }
+            self.runs.push(run);
+            for target in tasks {
+                let mut supports: Vec<&str> =
+                    tasks.iter().filter(|t| *t != target).copied().collect();
+                supports.extend(source);
+                self.cells.push(json!({
+                    "experiment": strategy, "strategy": strategy, "method": method, "target": target,
+                    "supports": supports, "seed": seed, "run": &name,
+                }));
+            }
+            if let Some(scores) = scores {
+                self.write_run(&name, method, tasks, seed, scores);
+            }
+        }
+    }
+
+    fn write_run(&self, name: &str, method: &str, tasks: &[&str], seed: usize, scores: &[f64]) {
+        let place = self.folder.path().join("runs").join(name);
+        std::fs::create_dir_all(&place).unwrap();
+        let score = |value: f64| json!({"accuracy": value / 100.0, "score": value / 100.0});
+        let each = || tasks.iter().zip(scores);
+        let results: serde_json::Map<String, Value> = each()
+            .map(|(task, s)| {
+                let result = json!({"dev": score(*s), "step": 20, "last": score(*s)});
+                (task.to_string(), result)
+            })
+            .collect();
+        let of_tasks = |value: &dyn Fn(&str) -> Value| -> Value {
+            tasks
+                .iter()
+                .map(|task| (task.to_string(), value(task)))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
+        };
+        let rows = |task: &str| {
+            ROWS.iter()
+                .find(|(name, _)| *name == task)
+                .unwrap()
+                .1
+                .into()
+        };
+        let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+        let results = json!({
+            "method": method, "tasks": results, "training_rows": of_tasks(&rows),
+            "constant_answer": of_tasks(&|_| 0.5.into()), "glue_score": mean,
+            "best": {"step": 20, "glue_score": mean}, "steps": 20, "epochs": 1.0, "seconds": 10.0 * seed as f64,
+            "tokens_per_second": 3000.0, "seed": seed, "encoder": {"name": "tiny", "sha256": ""},
+            "libtorch": "2.11.0", "device": "cpu", "precision": "fp32", "threads": 1, "version": "0.1.0",
+        });
+        std::fs::write(place.join("results.json"), results.to_string()).unwrap();
+        let lines = [(10, 0.9), (20, 1.0)].map(|(step, share)| {
+            let dev: serde_json::Map<String, Value> = each()
+                .map(|(task, s)| (task.to_string(), score(share * s)))
+                .collect();
+            json!({"step": step, "epoch": 0.5, "seconds": 1.0, "glue_score": mean, "dev": dev})
+                .to_string()
+        });
+        std::fs::write(place.join("metrics.jsonl"), lines.join("\n")).unwrap();
+    }
+
+    fn write_plan(&self) {
+        let plan = json!({"title": "Few & <many>", "runs": &self.runs, "cells": &self.cells});
+        std::fs::write(self.folder.path().join("plan.json"), plan.to_string()).unwrap();
+    }
+}
+
+/// MTL helps `Few` by 3.1 ± 0.1 points and beats STILTs; for `Most` the heuristic is wrong; an
+/// aligned run is missing and another learned nothing on `Many`.
+fn study() -> Suite {
+    let mut suite = Suite::new();
+    let mut single = |task: &str, scores: [f64; 3]| {
+        let scores = scores.map(|score| vec![score]);
+        let scores: Vec<Option<&[f64]>> = scores.iter().map(|s| Some(s.as_slice())).collect();
+        suite.add("single", "single", &[task], None, &scores);
+    };
+    single("Few", [60.0, 61.0, 62.0]);
+    single("Many", [80.0, 81.0, 82.0]);
+    single("Most", [90.0, 90.5, 91.0]);
+    let three =
+        |a: &'static [f64], b: &'static [f64], c: &'static [f64]| [Some(a), Some(b), Some(c)];
+    let joint = three(&[63.0, 80.1], &[64.1, 81.0], &[65.2, 82.2]);
+    suite.add("pair", "multitask", &["Few", "Many"], None, &joint);
+    let aligned: [Option<&[f64]>; 3] = [Some(&[63.5, 80.3]), Some(&[64.5, 50.0]), None];
+    suite.add("pair", "aligned", &["Few", "Many"], None, &aligned);
+    let joint = three(&[61.0, 92.0], &[60.0, 92.6], &[62.5, 93.1]);
+    suite.add("pair", "multitask", &["Few", "Most"], None, &joint);
+    let after = three(&[60.5], &[61.4], &[62.6]);
+    suite.add("stilts", "single", &["Few"], Some("Many"), &after);
+    let after = three(&[80.2], &[80.9], &[82.1]);
+    suite.add("stilts", "single", &["Many"], Some("Few"), &after);
+    let after = three(&[90.0], &[90.5], &[91.2]);
+    suite.add("stilts", "single", &["Most"], Some("Few"), &after);
+    suite.write_plan();
+    suite
+}
+
+fn report(folder: &Path, args: &[&str]) -> String {
+    let output = run(folder, &[&["report"], args].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The cells of a Markdown table's rows under a heading.
+fn table(page: &str, title: &str) -> Vec<Vec<String>> {
+    let (_, rest) = page.split_once(&format!("## {title}\n")).expect(title);
+    let section = rest.split("\n## ").next().unwrap();
+    let rows = section
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| --"));
+    rows.map(|row| {
+        row.trim_matches('|')
+            .split(" | ")
+            .map(|cell| cell.trim().to_owned())
+            .collect()
+    })
+    .collect()
+}
+
+#[test]
+fn the_tables_hold_the_runs_numbers_and_name_what_is_missing() {
+    let suite = study();
+    let folder = suite.folder.path();
+    let shown = report(folder, &["."]);
+    assert!(shown
+        .lines()
+        .all(|line| !line.starts_with(' ') || line.chars().count() <= 100));
+    let page = read(&folder.join("report.md"));
+    assert!(page.contains("26 of 27 planned runs are done"), "{page}");
+    assert!(
+        page.contains("1 not begun: pair-aligned-Few+Many-seed3"),
+        "{page}"
+    );
+    assert!(
+        page.contains("1 collapsed run") && page.contains("pair-aligned-Few+Many-seed2 (Many)"),
+        "{page}"
+    );
+
+    let pairs = table(&page, "Pairs: STL, MTL, aligned");
+    let columns = &pairs[0];
+    let few = pairs
+        .iter()
+        .find(|row| row[0] == "Few" && row[1] == "Many")
+        .unwrap();
+    let entry = |name: &str| &few[columns.iter().position(|column| column == name).unwrap()];
+    assert_eq!(entry("STL"), "61.00 ± 1.00 (3)");
+    assert_eq!(entry("MTL"), "64.10 ± 1.10 (3)");
+    assert_eq!(entry("aligned"), "64.00 ± 0.71 (2 of 3)");
+    assert_eq!(entry("MTL − STL"), "**+3.10 (+5.08 %)**");
+    assert_eq!(entry("p"), "**\\< 0.001**");
+    let many = pairs.iter().find(|row| row[0] == "Many").unwrap();
+    assert!(
+        many.iter().any(|cell| cell == "65.15 ± 21.43 (2 of 3) †"),
+        "{many:?}"
+    );
+
+    // A pair's figure is the mean over its tasks.
+    let whole = table(&page, "Joint runs as a whole");
+    let row = whole.iter().find(|row| row[0] == "Few+Many").unwrap();
+    assert_eq!(
+        row[1..4],
+        [
+            "71.00 ± 1.00 (3)",
+            "72.60 ± 1.08 (3)",
+            "64.58 ± 10.36 (2 of 3) †"
+        ]
+    );
+
+    let lines = read(&folder.join("report.csv"));
+    // 45 cells and seeds, two lines for each with results (accuracy, score), one for each without.
+    let cells = suite.cells.len();
+    assert_eq!(lines.lines().count(), 1 + 2 * (cells - 2) + 2);
+    assert!(
+        lines.contains("pair-aligned-Few+Many-seed3,missing,score,,"),
+        "{lines}"
+    );
+}
+
+#[test]
+fn the_heuristic_is_counted_over_decided_pairs() {
+    let suite = study();
+    let folder = suite.folder.path();
+    let shown = report(folder, &[".", "--out", "elsewhere"]);
+    let verdict = "is right on 1 of 2 decided pairs, 50.0 %; 2 of 3 ordered pairs are decided";
+    assert!(shown.contains(verdict), "{shown}");
+    let json: Value = serde_json::from_str(&read(&folder.join("elsewhere/report.json"))).unwrap();
+    let heuristic = &json["heuristic"];
+    let few = &heuristic["pairs"][0];
+    assert_eq!(
+        (&few["target_rows"], &few["support_rows"]),
+        (&json!(1000), &json!(5000))
+    );
+    // Differences 2.5, 2.7, 2.6. With two degrees of freedom p = 1 − t / √(t² + 2).
+    let t = 2.6 / (0.1 / 3f64.sqrt());
+    let test = &few["comparison"]["test"];
+    assert!((test["t"].as_f64().unwrap() - t).abs() < 1e-6);
+    assert!((test["p"].as_f64().unwrap() - (1.0 - t / (t * t + 2.0).sqrt())).abs() < 1e-6);
+    // Ratios 0.2 and 8 are both decided for MTL: STILTs always, below √1.6, MTL always.
+    let right: Vec<u64> = heuristic["sweep_after_the_fact"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| line["right"].as_u64().unwrap())
+        .collect();
+    assert_eq!(right, [0, 1, 2]);
+    let page = read(&folder.join("elsewhere/report.md"));
+    let thresholds = table(&page, "The heuristic's threshold");
+    assert!(thresholds
+        .iter()
+        .any(|row| row[0] == "∞" && row[4].contains("after the fact")));
+    assert!(thresholds
+        .iter()
+        .any(|row| row[0] == "1.000" && row[4] == "the heuristic"));
+}
+
+#[test]
+fn the_page_needs_nothing_else_and_every_link_leads_somewhere() {
+    let suite = study();
+    let folder = suite.folder.path();
+    report(folder, &["."]);
+    let page = read(&folder.join("report.html"));
+    let outside = page.replace("http://www.w3.org/2000/svg", "");
+    for word in ["http:", "https:", "<script", "<link", "@import", "src="] {
+        assert!(!outside.contains(word), "{word}");
+    }
+    let values = |attribute: &str| -> BTreeSet<&str> {
+        let parts = page.split(attribute).skip(1);
+        parts.filter_map(|part| part.split('"').next()).collect()
+    };
+    let ids = values(" id=\"");
+    let links = values(" href=\"#");
+    assert!(links.len() > 30);
+    let lost: Vec<_> = links.difference(&ids).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    let places = values(" href=\"runs/");
+    assert_eq!(places.len(), suite.runs.len());
+    assert!(page.contains("Few &amp; &lt;many&gt;") && page.contains("prefers-color-scheme"));
+    // The map's cells say what they show and where it comes from.
+    assert!(page.contains("<title>Few, helped by Many: +3.10 points"));
+
+    let figures: Vec<_> = std::fs::read_dir(folder.join("figures"))
+        .unwrap()
+        .flatten()
+        .collect();
+    let names: BTreeSet<String> = figures
+        .iter()
+        .map(|f| f.file_name().into_string().unwrap())
+        .collect();
+    for name in ["map-mtl-vs-stl.svg", "map-stilts-vs-stl.svg", "cost.svg"] {
+        assert!(names.contains(name), "{names:?}");
+    }
+    let check = "import sys, xml.dom.minidom as x\nfor f in sys.argv[1:]: x.parse(f)";
+    let parsed = Command::new("python3")
+        .args(["-c", check])
+        .args(figures.iter().map(|figure| figure.path()))
+        .output()
+        .unwrap();
+    assert!(parsed.status.success(), "{}", text(&parsed.stderr));
+    for figure in &figures {
+        let svg = read(&figure.path());
+        assert!(
+            svg.contains("viewBox") && svg.contains("currentColor"),
+            "{figure:?}"
+        );
+    }
+}
+
+#[test]
+fn a_folder_that_is_no_study_is_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    assert!(fails(folder, &["report", "none"], 2).contains("no such folder"));
+    std::fs::create_dir_all(folder.join("empty")).unwrap();
+    assert!(fails(folder, &["report", "empty"], 2).contains("neither a suite's folder"));
+    std::fs::create_dir_all(folder.join("run")).unwrap();
+    std::fs::write(folder.join("run/config.yaml"), "tasks: [CoLA]\n").unwrap();
+    assert!(fails(folder, &["report", "run"], 2).contains("this is one run"));
+    let plan = json!({"title": "", "cells": [], "runs": [{"name": 3}]});
+    std::fs::write(folder.join("empty/plan.json"), plan.to_string()).unwrap();
+    assert!(fails(folder, &["report", "empty"], 2).contains("plan.json"));
+    let mut suite = study();
+    suite.runs.remove(0);
+    suite.write_plan();
+    let line = fails(suite.folder.path(), &["report", "."], 2);
+    assert!(line.contains("single-single-Few-seed1"), "{line}");
+}
+
+/// Two short tasks of different shape.
+const CONFIG: &str = "
+encoder: all-MiniLM-L6-v2
+data: demo
+tasks: [DemoSentiment, DemoSimilarity]
+training:
+  {max_steps: 2, batch_size: 8, max_length: 32, max_train_rows: 48, threads: 1}
+evaluation: {every: 2 steps}
+";
+
+#[test]
+fn trained_runs_side_by_side_make_a_report_without_a_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    common::write_demo(&folder.join("demo"));
+    std::fs::write(folder.join("c.yaml"), CONFIG).unwrap();
+    for (out, method, rate) in [
+        ("stl", "single", "1x"),
+        ("mtl", "multitask", "1x"),
+        ("r1", "aligned", "1x"),
+        ("r9", "aligned", "9x"),
+    ] {
+        let sets = [
+            format!("method={method}"),
+            format!("alignment.learning_rate={rate}"),
+        ];
+        let out = format!("runs/{out}");
+        let args = [
+            "train", "c.yaml", "--out", &out, "--set", &sets[0], "--set", &sets[1],
+        ];
+        let output = run(folder, &args);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    let results: Value =
+        serde_json::from_str(&read(&folder.join("runs/stl/results.json"))).unwrap();
+    assert_eq!(
+        results["training_rows"],
+        json!({"DemoSentiment": 48, "DemoSimilarity": 48})
+    );
+    // The share of the most frequent label; a correlation with a constant counts as 0.
+    let rows = read(&folder.join("demo/DemoSentiment/dev.tsv"));
+    let labels = rows
+        .lines()
+        .skip(1)
+        .map(|row| row.rsplit('\t').next().unwrap());
+    let positive =
+        labels.clone().filter(|label| *label == "1").count() as f64 / labels.count() as f64;
+    let level = &results["constant_answer"];
+    close(
+        level["DemoSentiment"].as_f64().unwrap(),
+        positive.max(1.0 - positive),
+    );
+    assert_eq!(level["DemoSimilarity"], json!(0.0));
+
+    report(folder, &["runs"]);
+    let page = read(&folder.join("runs/report.md"));
+    let pairs = table(&page, "Pairs: STL, MTL, aligned");
+    let settings: Vec<&str> = pairs[1..].iter().map(|row| row[2].as_str()).collect();
+    let key = "alignment.learning\\_rate=";
+    assert_eq!(
+        settings,
+        ["1.0x", "9.0x", "1.0x", "9.0x"].map(|rate| format!("{key}{rate}"))
+    );
+    let single = 100.0
+        * results["tasks"]["DemoSentiment"]["dev"]["score"]
+            .as_f64()
+            .unwrap();
+    let row = pairs.iter().find(|row| row[0] == "DemoSentiment").unwrap();
+    // Two steps teach nothing, so the figure may have its mark.
+    let figure = row[3].trim_end_matches(" †");
+    assert_eq!(figure, format!("{single:.2} (1)"));
+    assert_eq!(table(&page, "All runs").len(), 1 + 4);
+}
