@@ -7,6 +7,8 @@ pub mod encoder;
 pub mod evaluate;
 pub mod predict;
 pub mod saved_run;
+pub mod suite;
+pub mod suite_show;
 pub mod table;
 pub mod train;
 
@@ -28,6 +30,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::TrainArgs),
+    Suite(suite::SuiteArgs),
     Bench(bench::BenchArgs),
     Evaluate(evaluate::EvaluateArgs),
     Predict(predict::PredictArgs),
@@ -46,6 +49,7 @@ enum Command {
 pub fn run(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Command::Train(args) => train::run(args),
+        Command::Suite(args) => suite::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),

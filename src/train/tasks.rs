@@ -104,7 +104,9 @@ pub fn load_data(
             let train = load(&task, Split::Train)?;
             let dev = load(&task, Split::Dev)?;
             let seed = named_seed(config.training.seed, &format!("rows {}", task.name)) as u64;
-            let rows = sampling::subset(train.len(), config.training.max_train_rows, seed);
+            let limit = config.training.max_train_rows.as_ref();
+            let limit = limit.and_then(|limit| limit.of(&task.name));
+            let rows = sampling::subset(train.len(), limit, seed);
             Ok(TaskData {
                 task,
                 train,
