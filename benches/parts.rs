@@ -67,8 +67,9 @@ fn data(c: &mut Criterion) {
         lengths,
     };
     let sampler = Sampler::new(vec![rows], &Default::default(), 32, 1);
-    group.bench_function("plan an epoch", |b| b.iter(|| sampler.epoch(3)));
-    let batches = sampler.epoch(0);
+    let shares = sampler.shares(0, 1, None);
+    group.bench_function("plan an epoch", |b| b.iter(|| sampler.epoch(3, &shares)));
+    let batches = sampler.epoch(0, &shares).concat();
     for (name, shape) in [
         ("packed", Shape::Packed),
         ("padded", Shape::Padded { pad: 0 }),
@@ -124,8 +125,8 @@ fn step(c: &mut Criterion) {
     let mut learner = prepare(&config, load_tasks(&config).unwrap())
         .unwrap()
         .learner;
-    let mut batches = Batches::new(&config, &learner.data);
-    let planned = batches.at(0);
+    let mut batches = Batches::new(&config, &learner.data).unwrap();
+    let (_, planned) = batches.step(0).remove(0);
     let mut group = c.benchmark_group("step");
     group.sample_size(20);
     group.bench_function("forward and backward", |b| {

@@ -5,55 +5,14 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::{covalign, fails, run, text};
+use common::{covalign, evaluations, fails, json, run, text, train, workplace, CONFIG};
 use serde_json::Value;
 use tch::Tensor;
-
-/// Two short tasks of different shape; a dozen steps.
-const CONFIG: &str = "
-encoder: all-MiniLM-L6-v2
-data: demo
-tasks: [DemoSentiment, DemoSimilarity]
-training:
-  {max_steps: 6, batch_size: 8, learning_rate: 1e-4, max_length: 32, max_train_rows: 48, threads: 1}
-evaluation: {every: 3 steps}
-checkpoints: {every: 3 steps}
-";
-
-fn workplace() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    common::write_demo(&folder.path().join("demo"));
-    std::fs::write(folder.path().join("c.yaml"), CONFIG).unwrap();
-    folder
-}
-
-fn train(folder: &Path, out: &str, sets: &[&str]) -> String {
-    let mut args = vec!["train", "c.yaml", "--out", out];
-    sets.iter().for_each(|set| args.extend(["--set", set]));
-    let output = run(folder, &args);
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    text(&output.stdout)
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
 
 /// The checksums of the weights at the run's last checkpoint.
 fn weights(folder: &Path, out: &str) -> BTreeMap<String, Value> {
     let state = json(&folder.join(out).join("checkpoints/step-6/state.json"));
     serde_json::from_value(state["files"].clone()).unwrap()
-}
-
-/// The lines of metrics.jsonl without their times.
-fn evaluations(folder: &Path, out: &str) -> Vec<Value> {
-    let lines = std::fs::read_to_string(folder.join(out).join("metrics.jsonl")).unwrap();
-    let untimed = |line: &str| {
-        let mut value: Value = serde_json::from_str(line).unwrap();
-        value.as_object_mut().unwrap().remove("seconds");
-        value
-    };
-    lines.lines().map(untimed).collect()
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl SavedTask {
             config.training.seed,
         )?;
         let mut model = prepare::model(&config, encoder, tasks.iter())?;
-        checkpoint::read(&saved(&folder, name, weights)?, &model, None)?;
+        checkpoint::read(&saved(&folder, &config, name, weights)?, &model, None)?;
         model.encoder.set_half(arithmetic.half())?;
         Ok(SavedTask {
             arithmetic,
@@ -83,7 +83,7 @@ impl SavedTask {
 }
 
 /// The folder of the weights that were asked for.
-fn saved(folder: &RunFolder, task: &str, weights: Weights) -> Result<PathBuf> {
+fn saved(folder: &RunFolder, config: &Config, task: &str, weights: Weights) -> Result<PathBuf> {
     let best = folder.best_of(task);
     let place = match weights {
         Weights::Best if best.is_dir() => Some(best),
@@ -92,6 +92,11 @@ fn saved(folder: &RunFolder, task: &str, weights: Weights) -> Result<PathBuf> {
     };
     match place.filter(|place| place.is_dir()) {
         Some(place) => Ok(place),
+        None if folder.finished().is_some() => bail_input!(
+            "{}: the run has ended and kept no such weights (checkpoints.after: {})",
+            folder.root().display(),
+            config.checkpoints.after.name()
+        ),
         None => bail_input!(
             "{}: no saved weights yet; let the run go on with `covalign train … --resume`",
             folder.root().display()

@@ -8,6 +8,7 @@ use super::table;
 use crate::bail_input;
 use crate::config::Config;
 use crate::train::interrupt;
+use crate::train::lock::RunLock;
 use crate::train::run_folder::RunFolder;
 use crate::transfer;
 
@@ -17,7 +18,8 @@ use crate::transfer;
   covalign train configs/demo.yaml
   covalign train configs/glue-small.yaml --set method=multitask --set training.seed=7
   covalign train configs/glue-large.yaml --out runs/large
-  covalign train configs/glue-large.yaml --out runs/large --resume")]
+  covalign train configs/glue-large.yaml --out runs/large --resume
+  covalign train configs/sentiment-small.yaml --set tasks=[MR] --set start.run=runs/sst")]
 pub struct TrainArgs {
     /// The training config, a YAML file
     config: PathBuf,
@@ -27,7 +29,7 @@ pub struct TrainArgs {
     /// The run folder [default: the config's `out`, or a fresh one in runs/]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Go on with a run that was stopped
+    /// Go on with a run that was stopped; show the scores of one that has ended
     #[arg(long)]
     resume: bool,
 }
@@ -35,9 +37,13 @@ pub struct TrainArgs {
 pub fn run(args: TrainArgs) -> Result<()> {
     let config = Config::load(&args.config, &args.overrides)?;
     let out = match args.out.clone().or_else(|| config.out.clone()) {
-        Some(out) => given(out, args.resume)?,
+        Some(out) => out,
         None => default(&args.config, args.resume)?,
     };
+    let folder = RunFolder::new(&out);
+    check_ours(&folder)?;
+    let _lock = RunLock::take(&folder)?;
+    check_begun(&folder, args.resume)?;
     interrupt::install().context("cannot catch Ctrl-C")?;
     let results = transfer::train(&config, &out, args.resume)?;
     println!("{}", table::score_table(&results));
@@ -46,19 +52,28 @@ pub fn run(args: TrainArgs) -> Result<()> {
     Ok(())
 }
 
-/// A folder that the user named: new, or with `resume` a run's.
-fn given(out: PathBuf, resume: bool) -> Result<PathBuf> {
-    let begun = RunFolder::new(&out).config().is_file();
-    let shown = out.display();
-    match (begun, resume) {
+/// A folder without a lock was not made by covalign; an empty one is welcome.
+fn check_ours(folder: &RunFolder) -> Result<()> {
+    let mut entries = folder.root().read_dir().into_iter().flatten();
+    let ours = folder.lock().is_file() || folder.config().is_file();
+    if !ours && entries.next().is_some() {
+        bail_input!(
+            "{}: the folder is not empty; give another --out",
+            folder.root().display()
+        );
+    }
+    Ok(())
+}
+
+/// A run is begun once, and resumed only when it was begun.
+fn check_begun(folder: &RunFolder, resume: bool) -> Result<()> {
+    let shown = folder.root().display();
+    match (folder.config().is_file(), resume) {
         (true, false) => {
             bail_input!("{shown}: a run is here already; add --resume, or give another --out")
         }
         (false, true) => bail_input!("{shown}: no run to resume here (it has no config.yaml)"),
-        (false, false) if out.read_dir().is_ok_and(|mut dir| dir.next().is_some()) => {
-            bail_input!("{shown}: the folder is not empty; give another --out")
-        }
-        _ => Ok(out),
+        _ => Ok(()),
     }
 }
 
@@ -76,6 +91,6 @@ fn default(config: &Path, resume: bool) -> Result<PathBuf> {
     match (resume, free) {
         (false, free) => Ok(numbered(free)),
         (true, 1) => bail_input!("no run of {name} to resume in runs/; give its folder with --out"),
-        (true, free) => given(numbered(free - 1), true),
+        (true, free) => Ok(numbered(free - 1)),
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! A training config has few keys, each with a default worth using; see `configs/`.
 
+pub mod sampling;
+pub mod start;
 pub mod values;
 pub mod yaml;
 
@@ -15,6 +17,8 @@ use crate::error::io_error;
 use crate::model::alignment::{Form, Start};
 use crate::model::encoder::Engine;
 use crate::{bail_input, input_error};
+pub use sampling::{BatchKind, Sampling, Strategy};
+pub use start::{Heads, StartFrom};
 use values::{Interval, Rank, Rate, RowLimit};
 
 /// How tasks share.
@@ -52,6 +56,9 @@ pub struct Config {
     /// Names of built-in tasks, or paths of task files.
     pub tasks: Vec<String>,
     pub method: Method,
+    /// The run to start from; by default the pretrained encoder with fresh heads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartFrom>,
     pub alignment: Alignment,
     pub sampling: Sampling,
     pub training: Training,
@@ -71,6 +78,7 @@ impl Default for Config {
             data: "data/glue".into(),
             tasks: Vec::new(),
             method: Method::default(),
+            start: None,
             alignment: Alignment::default(),
             sampling: Sampling::default(),
             training: Training::default(),
@@ -147,52 +155,6 @@ impl Alignment {
             (AlignmentForm::General, Rank::Low(rank)) => Form::LowRank(rank),
             (AlignmentForm::Diagonal, _) => Form::Diagonal,
             (AlignmentForm::Orthogonal, _) => Form::Orthogonal,
-        }
-    }
-}
-
-/// How batches are shared out among tasks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Strategy {
-    /// In proportion to rows: an epoch sees every row of every task once.
-    #[default]
-    #[serde(alias = "size")]
-    Proportional,
-    /// The same number for every task; the epoch ends with the smallest task.
-    Uniform,
-    /// In proportion to rows^τ, as many batches in all as `proportional`.
-    Temperature,
-}
-
-/// What one batch is made of.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BatchKind {
-    /// Rows of one task.
-    #[default]
-    Homogeneous,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Sampling {
-    pub strategy: Strategy,
-    pub batches: BatchKind,
-    /// τ of `temperature`: 1 is `proportional`, 0 gives every task the same.
-    pub temperature: f64,
-    /// Rows are drawn at random and sorted by length within this many batches, which saves
-    /// padding; 1 sorts nothing.
-    pub length_window: usize,
-}
-
-impl Default for Sampling {
-    fn default() -> Self {
-        Sampling {
-            strategy: Strategy::Proportional,
-            batches: BatchKind::Homogeneous,
-            temperature: 0.5,
-            length_window: 50,
         }
     }
 }
@@ -307,6 +269,30 @@ impl Default for Evaluation {
     }
 }
 
+/// Which weights stay in the run folder once the run has ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum After {
+    /// The last checkpoints and the best weights.
+    #[default]
+    All,
+    /// The best weights alone.
+    Best,
+    /// None: the scores are what the run was for.
+    Nothing,
+}
+
+impl After {
+    /// The name in a config.
+    pub fn name(self) -> &'static str {
+        match self {
+            After::All => "all",
+            After::Best => "best",
+            After::Nothing => "nothing",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Checkpoints {
@@ -316,6 +302,7 @@ pub struct Checkpoints {
     pub keep: usize,
     /// Keep the weights of each task's best evaluation too, not only of the best mean.
     pub best_per_task: bool,
+    pub after: After,
 }
 
 impl Default for Checkpoints {
@@ -324,6 +311,7 @@ impl Default for Checkpoints {
             every: Interval::Epochs(1.0),
             keep: 1,
             best_per_task: true,
+            after: After::All,
         }
     }
 }
@@ -363,6 +351,13 @@ impl Config {
     /// The config with every key, as a run folder keeps it.
     pub fn to_yaml(&self) -> Result<String> {
         Ok(serde_yaml::to_string(self)?)
+    }
+
+    /// Whether each batch holds the same number of rows of every task.
+    fn splits_evenly(&self) -> bool {
+        self.method != Method::Single
+            && self.sampling.strategy == Strategy::Uniform
+            && self.sampling.batches == BatchKind::Heterogeneous
     }
 
     fn validate(&self, source: &str) -> Result<()> {
@@ -456,6 +451,16 @@ impl Config {
                 share(self.sampling.temperature),
                 "sampling.temperature",
                 "must lie in [0, 1]",
+            ),
+            (
+                self.sampling.reference.values().all(|&score| score <= 1.0),
+                "sampling.reference",
+                "holds fractions, at most 1, as the scores in results.json",
+            ),
+            (
+                !self.splits_evenly() || t.batch_size >= self.tasks.len(),
+                "training.batch_size",
+                "must be at least the number of tasks: each has a part of every batch",
             ),
             (
                 self.alignment.alternate_every > 0,

@@ -3,9 +3,11 @@
 pub mod batch;
 pub mod cache;
 pub mod lines;
+pub mod mixed;
 pub mod normalize;
 pub mod read;
 pub mod sampling;
+pub mod shares;
 pub mod sources;
 pub mod tokenized;
 pub mod tokenizer;

@@ -334,7 +334,7 @@ impl Planner<'_> {
 
     /// The index of the run that trains what is wanted; a new one where there is none yet.
     fn run(&mut self, wanted: &Wanted) -> Result<usize> {
-        let mut config = self.config(wanted)?;
+        let config = self.config(wanted)?;
         let mut needs: Vec<usize> = wanted.source.into_iter().collect();
         if reference_is_missing(&config) {
             // Its shares depend on what each task reaches alone.
@@ -350,13 +350,10 @@ impl Planner<'_> {
         }
         let keeps = self.says(wanted, "checkpoints.after");
         let mut key = config.clone();
-        remove(&mut key, &["checkpoints", "after"]);
-        let key = serde_yaml::to_string(&key)?;
+        key.checkpoints.after = After::default();
+        let key = key.to_yaml()?;
         if let Some(&run) = self.known.get(&key) {
             return Ok(run);
-        }
-        if let Value::Mapping(map) = &mut config {
-            map.remove("out");
         }
         let index = self.plan.runs.len();
         let tasks: Vec<String> = self
@@ -388,7 +385,7 @@ impl Planner<'_> {
                 .iter()
                 .map(|&run| self.plan.runs[run].name.clone())
                 .collect(),
-            config: serde_yaml::to_string(&config)?,
+            config: config.to_yaml()?,
         });
         self.known.insert(key, index);
         if keeps {

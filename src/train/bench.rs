@@ -151,10 +151,7 @@ fn train(
     seen: &mut impl FnMut(PlannedBatch),
 ) -> Result<()> {
     let moving = plan(learner, batches).moving(step.min(batches.length.total - 1));
-    let accumulate = learner.config.training.accumulate as u64;
-    for micro in 0..accumulate {
-        let index = step * accumulate + micro;
-        let planned = batches.at(index);
+    for (index, planned) in batches.step(step) {
         let _ = learner.backward(index, &planned, moving)?;
         seen(planned);
     }

@@ -9,10 +9,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
+use tch::Tensor;
 
+use super::batches::EpochShares;
 use super::evaluate::Scores;
 use super::optimizer::Optimizer;
-use super::run_folder::{Overall, RunFolder};
+use super::run_folder::{Overall, RunFolder, Started};
+use crate::config::After;
 use crate::error::io_error;
 use crate::model::{save, weights, MultiTaskModel};
 use crate::{bail_input, input_error};
@@ -47,6 +50,12 @@ pub struct Progress {
     pub last: BTreeMap<String, Scores>,
     /// Evaluations since the mean was best.
     pub stale: u64,
+    /// What the epoch under way was planned by, where that follows from dev scores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<EpochShares>,
+    /// The run that this one started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Started>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -55,6 +64,15 @@ struct State {
     progress: Progress,
     /// sha256 of every other file of the folder.
     files: BTreeMap<String, String>,
+}
+
+/// A saved encoder, and the heads beside it, for another run.
+pub struct SavedWeights {
+    /// Its variables' names and values.
+    pub heads: BTreeMap<String, Tensor>,
+    pub step: u64,
+    /// sha256 of the encoder's file.
+    pub sha256: String,
 }
 
 /// What a checkpoint holds, in memory.
@@ -127,7 +145,7 @@ pub fn read(
     model: &MultiTaskModel,
     optimizer: Option<&mut Optimizer>,
 ) -> Result<Progress> {
-    let progress = verify(folder)?;
+    let progress = verify(folder)?.progress;
     fill(&model.encoder.variables, &folder.join(ENCODER))?;
     fill(&model.heads, &folder.join(HEADS))?;
     fill(&model.alignments, &folder.join(ALIGNMENT))?;
@@ -138,8 +156,19 @@ pub fn read(
     Ok(progress)
 }
 
+/// Copies a saved encoder into the variables of another of the same shapes.
+pub fn read_encoder(folder: &Path, encoder: &VarStore) -> Result<SavedWeights> {
+    let mut state = verify(folder)?;
+    fill(encoder, &folder.join(ENCODER))?;
+    Ok(SavedWeights {
+        heads: weights::read(&folder.join(HEADS))?,
+        step: state.progress.step,
+        sha256: state.files.remove(ENCODER).unwrap_or_default(),
+    })
+}
+
 /// Reads `state.json` and checks every file that it names.
-fn verify(folder: &Path) -> Result<Progress> {
+fn verify(folder: &Path) -> Result<State> {
     let path = folder.join(STATE);
     let text = std::fs::read_to_string(&path).map_err(|e| io_error(&path, e))?;
     let state: State =
@@ -154,7 +183,7 @@ fn verify(folder: &Path) -> Result<Progress> {
             );
         }
     }
-    Ok(state.progress)
+    Ok(state)
 }
 
 fn fill(store: &VarStore, path: &Path) -> Result<()> {
@@ -184,6 +213,18 @@ pub fn prune(folder: &RunFolder, keep: usize) -> Result<()> {
         .iter()
         .take(surplus)
         .try_for_each(|(_, path)| remove(path))
+}
+
+/// Removes the weights that a run does not keep once it has ended.
+pub fn clear(folder: &RunFolder, after: After) -> Result<()> {
+    if after != After::All {
+        remove(&folder.checkpoints())?;
+    }
+    if after == After::Nothing {
+        remove(&folder.best())?;
+        remove(&folder.best_per_task())?;
+    }
+    Ok(())
 }
 
 fn beside(folder: &Path, suffix: &str) -> PathBuf {

@@ -6,11 +6,13 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::batches::{Batches, Length};
-use super::checkpoint;
+use super::checkpoint::{self, Progress};
+use super::learner::Learner;
 use super::precision::Arithmetic;
 use super::prepare::{prepare, Prepared};
 use super::recorder::Recorder;
-use super::run_folder::{EncoderIdentity, Overall, Results, RunFolder, TaskResult};
+use super::run_folder::{EncoderIdentity, Overall, Results, RunFolder, Started, TaskResult};
+use super::start::Source;
 use super::tasks::{self, TaskData};
 use super::trainer::Trainer;
 use crate::config::Config;
@@ -20,7 +22,8 @@ use crate::model::{save, weights};
 use crate::telemetry::atomic;
 use crate::{bail_input, libtorch};
 
-/// Trains what `config` says in `folder`; with `resume`, goes on from its last checkpoint.
+/// Trains what `config` says in `folder`; with `resume`, goes on from its last checkpoint, and only
+/// reads the results of a run that has ended.
 ///
 /// # Errors
 /// Input errors for what the config or the data get wrong; [`crate::error::Interrupted`] after
@@ -34,33 +37,47 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     };
     if resume {
         check_same(config, folder)?;
+        if let Some(results) = folder.finished() {
+            checkpoint::clear(folder, config.checkpoints.after)?;
+            return Ok(results);
+        }
     }
+    let saved = folder.saved_steps().pop().filter(|_| resume);
+    let source = match saved {
+        // A checkpoint has all that came from the source.
+        Some(_) => None,
+        None => Source::open(config)?,
+    };
     let Prepared {
         mut learner,
         report,
         encoder_folder,
         weight_file,
     } = prepare(config, tasks)?;
-    let batches = Batches::new(config, &learner.data);
+    let mut batches = Batches::new(config, &learner.data)?;
     let length = batches.length;
-    let progress = match folder.saved_steps().last().filter(|_| resume) {
-        Some((_, saved)) => {
-            let optimizer = Some(&mut learner.optimizer);
-            let progress = checkpoint::read(saved, &learner.model, optimizer)?;
-            let half = learner.arithmetic.half();
-            learner.model.encoder.set_half(half)?;
-            progress
-        }
-        None => Default::default(),
+    let progress = match saved {
+        Some((_, saved)) => checkpoint::read(&saved, &learner.model, Some(&mut learner.optimizer))?,
+        None => Progress {
+            start: match source {
+                Some(source) => Some(begin(source, &learner)?),
+                None => None,
+            },
+            ..Progress::default()
+        },
     };
+    batches.observe(&progress.last);
+    batches.resume(progress.shares.clone());
+    let half = learner.arithmetic.half();
+    learner.model.encoder.set_half(half)?;
     if !resume {
         lay_out(folder, config, &learner.data, &encoder_folder)?;
     }
     let arithmetic = learner.arithmetic;
     let mut recorder = Recorder::open(folder, config, resume, progress.step, length.total)?;
-    for line in introduction(config, &report, &learner.data, length, arithmetic) {
-        recorder.note(&line)?;
-    }
+    let mut lines = introduction(config, &report, &learner.data, length, arithmetic);
+    lines.extend(progress.start.as_ref().map(starts_from));
+    lines.iter().try_for_each(|line| recorder.note(line))?;
     let mut trainer = Trainer::new(learner, batches, folder, recorder, progress);
     trainer.run()?;
 
@@ -82,15 +99,28 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
             name: config.encoder.clone(),
             sha256: save::sha256(&weight_file)?,
         },
+        start: state.start.clone(),
         libtorch: libtorch::version(),
         device: device_name(arithmetic.device()),
         precision: arithmetic.name().into(),
         threads: tch::get_num_threads(),
         version: env!("CARGO_PKG_VERSION").into(),
     };
-    atomic::write_json(&folder.results(), &results)?;
     trainer.recorder.finish(&results)?;
+    // From here on the run has ended: what it does not keep can go.
+    atomic::write_json(&folder.results(), &results)?;
+    checkpoint::clear(folder, config.checkpoints.after)?;
     Ok(results)
+}
+
+/// Gives a fresh model the weights of the run that it starts from.
+fn begin(source: Source, learner: &Learner) -> Result<Started> {
+    let started = source.give(&learner.model, &learner.data)?;
+    let training = &learner.config.training;
+    if let Some(layers) = training.reinit_layers {
+        learner.model.encoder.reinitialize(layers, training.seed)?;
+    }
+    Ok(started)
 }
 
 /// A resumed run must be the run that was begun.
@@ -136,6 +166,27 @@ fn lay_out(folder: &RunFolder, config: &Config, data: &[TaskData], encoder: &Pat
         atomic::write(&path, data.task.source().as_bytes())?;
     }
     atomic::write(&folder.config(), config.to_yaml()?.as_bytes())
+}
+
+/// Which run's weights these are.
+fn starts_from(start: &Started) -> String {
+    let heads = match start.heads.is_empty() {
+        true => "fresh".to_owned(),
+        false => {
+            let each = start
+                .heads
+                .iter()
+                .map(|(to, from)| format!("{to} {from}'s"));
+            each.collect::<Vec<_>>().join(", ")
+        }
+    };
+    format!(
+        "starts from {} ({} on {}), its weights of step {}; heads: {heads}",
+        start.run,
+        start.method,
+        start.tasks.join(", "),
+        start.step
+    )
 }
 
 /// What people want to know before the first step.
@@ -198,7 +249,7 @@ fn introduction(
     lines
 }
 
-fn task_results(state: &checkpoint::Progress) -> BTreeMap<String, TaskResult> {
+fn task_results(state: &Progress) -> BTreeMap<String, TaskResult> {
     let best = state.best.iter();
     best.map(|(task, best)| {
         let result = TaskResult {
@@ -212,7 +263,7 @@ fn task_results(state: &checkpoint::Progress) -> BTreeMap<String, TaskResult> {
 }
 
 /// Mean of the tasks' best scores × 100.
-fn glue_score(state: &checkpoint::Progress) -> f64 {
+fn glue_score(state: &Progress) -> f64 {
     let sum: f64 = state.best.values().map(|best| best.scores.score).sum();
     100.0 * sum / state.best.len().max(1) as f64
 }

@@ -1,8 +1,8 @@
 //! The names in a run folder, and what its JSON files hold.
 //!
 //! `config.yaml`, `tasks/`, `encoder/` (config and vocabulary), `results.json`, `metrics.jsonl`,
-//! `tensorboard/`, `checkpoints/step-N/`, `best/`, `best_per_task/<task>/`, `log.txt`: a run
-//! folder needs nothing outside itself.
+//! `tensorboard/`, `checkpoints/step-N/`, `best/`, `best_per_task/<task>/`, `log.txt`, `run.lock`: a
+//! run folder needs nothing outside itself.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -57,6 +57,11 @@ impl RunFolder {
         self.root.join("results.json")
     }
 
+    /// What a run wrote when it had come to its end.
+    pub fn finished(&self) -> Option<Results> {
+        serde_json::from_slice(&std::fs::read(self.results()).ok()?).ok()
+    }
+
     pub fn metrics(&self) -> PathBuf {
         self.root.join("metrics.jsonl")
     }
@@ -73,12 +78,20 @@ impl RunFolder {
         self.root.join("best")
     }
 
+    pub fn best_per_task(&self) -> PathBuf {
+        self.root.join("best_per_task")
+    }
+
     pub fn best_of(&self, task: &str) -> PathBuf {
-        self.root.join("best_per_task").join(task)
+        self.best_per_task().join(task)
     }
 
     pub fn log(&self) -> PathBuf {
         self.root.join("log.txt")
+    }
+
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("run.lock")
     }
 
     /// The checkpoints there are, by step.
@@ -128,6 +141,21 @@ pub struct EncoderIdentity {
     pub sha256: String,
 }
 
+/// The run whose best weights another started from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Started {
+    /// Its folder, as the config names it.
+    pub run: String,
+    pub method: String,
+    pub tasks: Vec<String>,
+    /// The step of its weights.
+    pub step: u64,
+    /// Of the file with its encoder.
+    pub sha256: String,
+    /// Tasks whose head came from it, and the task of that head.
+    pub heads: BTreeMap<String, String>,
+}
+
 /// `results.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Results {
@@ -144,6 +172,9 @@ pub struct Results {
     pub tokens_per_second: f64,
     pub seed: u64,
     pub encoder: EncoderIdentity,
+    /// None for a run that started from the pretrained encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Started>,
     pub libtorch: String,
     pub device: String,
     pub precision: String,

@@ -15,6 +15,7 @@ use super::run_folder::{Overall, RunFolder};
 use super::saver::Saver;
 use super::schedule::Plan;
 use super::window::Window;
+use crate::config::After;
 use crate::error::Interrupted;
 
 /// Steps between two looks at the losses.
@@ -57,6 +58,7 @@ impl<'a> Trainer<'a> {
             self.batches.length.total,
             self.learner.config.training.warmup,
         );
+        let keeps_checkpoints = self.learner.config.checkpoints.after == After::All;
         let mut window = Window::default();
         let mut moving = None;
         let mut clock = Instant::now();
@@ -66,9 +68,7 @@ impl<'a> Trainer<'a> {
                 moving = Some(plan.moving(step));
                 self.learner.optimizer.set_moving(plan.moving(step));
             }
-            for micro in 0..self.learner.config.training.accumulate as u64 {
-                let index = step * self.learner.config.training.accumulate as u64 + micro;
-                let planned = self.batches.at(index);
+            for (index, planned) in self.batches.step(step) {
                 let moving = plan.moving(step);
                 let (loss, tokens) = self.learner.backward(index, &planned, moving)?;
                 window.push(step, planned, &loss, tokens);
@@ -81,7 +81,9 @@ impl<'a> Trainer<'a> {
             let step = self.progress.step;
             let ends = step == self.batches.length.total;
             let evaluates = ends || step.is_multiple_of(self.batches.length.evaluate_every);
-            let saves = ends || stop || step.is_multiple_of(self.batches.length.save_every);
+            let saves = (ends && keeps_checkpoints)
+                || stop
+                || step.is_multiple_of(self.batches.length.save_every);
             if evaluates || saves || step.is_multiple_of(LOG_EVERY) {
                 self.look(&mut window, factor, &mut clock)?;
             }
@@ -157,6 +159,7 @@ impl<'a> Trainer<'a> {
             dev.insert(data.task.name.clone(), scores);
         }
         let mean = 100.0 * dev.values().map(|s| s.score).sum::<f64>() / dev.len() as f64;
+        self.batches.observe(&dev);
         self.progress.last = dev;
         let better = self.keep_best(mean)?;
         let seconds = self.progress.seconds + clock.elapsed().as_secs_f64();
@@ -228,6 +231,7 @@ impl<'a> Trainer<'a> {
     /// Saves what a resumed run needs.
     fn save(&mut self) -> Result<()> {
         self.learner.optimizer.settle()?;
+        self.progress.shares = self.batches.shares().cloned();
         let learner = &self.learner;
         let snapshot = Snapshot::take(&learner.model, Some(&learner.optimizer), &self.progress)?;
         let place = format!("step-{}", self.progress.step);

@@ -1,6 +1,18 @@
 //! Strategies made of runs.
 //!
-//! Single-task training of several tasks is one run per task; the other methods are one run.
+//! Single-task training of several tasks is one run per task; the other methods are one run. Each
+//! way to use several data sets (Weller et al. 2022; Wu, Zhang and Ré 2020) is a config, or two in
+//! a row, for a target T and a supporting task S:
+//!
+//! | strategy | config |
+//! |---|---|
+//! | single | `tasks: [T]`, `method: single` |
+//! | pairwise MTL | `tasks: [T, S]`, `method: multitask` or `aligned` |
+//! | MTL-ALL | `tasks:` all nine, `method: multitask`, `sampling: {strategy: dynamic, reference: …}` |
+//! | STILTs | `tasks: [S]`, `method: single`; then T with `method: single`, `start: {run: …}` |
+//! | transfer | as STILTs, T with `method: aligned`: its R starts at the identity |
+//!
+//! Whatever the strategy, each task's best evaluation counts: `tasks.T.dev` in `results.json`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,8 +23,9 @@ use crate::bail_input;
 use crate::config::values::RowLimit;
 use crate::config::{yaml, Config, Method};
 use crate::telemetry::atomic;
+use crate::train::lock::RunLock;
 use crate::train::run;
-use crate::train::run_folder::{Overall, Results, RunFolder};
+use crate::train::run_folder::{Overall, Results, RunFolder, Started};
 use crate::train::tasks;
 
 /// Trains what `config` says in `out`. `single` over several tasks trains each in a run folder of
@@ -41,13 +54,9 @@ pub fn train(config: &Config, out: &Path, resume: bool) -> Result<Results> {
             ..config.clone()
         };
         let place = RunFolder::new(out.join(&task.name));
-        // A run that came to its end before the interruption is not run again.
-        let finished = if resume { read_results(&place) } else { None };
+        let _lock = RunLock::take(&place)?;
         let begun = resume && place.config().is_file();
-        all.push(match finished {
-            Some(results) => results,
-            None => run::run(&alone, &place, begun)?,
-        });
+        all.push(run::run(&alone, &place, begun)?);
     }
     let results = combine(all);
     atomic::write_json(&folder.results(), &results)?;
@@ -79,10 +88,6 @@ pub fn folder_of(root: &Path, config: &Config, task: &str) -> PathBuf {
     }
 }
 
-fn read_results(folder: &RunFolder) -> Option<Results> {
-    serde_json::from_slice(&std::fs::read(folder.results()).ok()?).ok()
-}
-
 /// One table of several single-task runs: sums of their costs, the mean of their scores.
 fn combine(runs: Vec<Results>) -> Results {
     let count = runs.len() as f64;
@@ -90,6 +95,14 @@ fn combine(runs: Vec<Results>) -> Results {
     let tokens: f64 = runs.iter().map(|r| r.tokens_per_second * r.seconds).sum();
     let glue_score = runs.iter().map(|r| r.glue_score).sum::<f64>() / count;
     let steps = runs.iter().map(|r| r.steps).sum();
+    let start = runs[0].start.clone().map(|start| Started {
+        heads: runs
+            .iter()
+            .filter_map(|run| run.start.as_ref())
+            .flat_map(|start| start.heads.clone())
+            .collect(),
+        ..start
+    });
     let tasks: BTreeMap<_, _> = runs.iter().flat_map(|r| r.tasks.clone()).collect();
     Results {
         tasks,
@@ -101,6 +114,7 @@ fn combine(runs: Vec<Results>) -> Results {
         steps,
         seconds,
         tokens_per_second: tokens / seconds,
+        start,
         ..runs[0].clone()
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use protobuf::Message;
+use serde_json::Value;
 use tensorboard_proto::event::Event;
 use tensorboard_rs::masked_crc32c::masked_crc32c;
 
@@ -98,4 +99,47 @@ pub fn events(path: &Path) -> Vec<Event> {
         rest = &rest[16 + length..];
     }
     events
+}
+
+/// Two short tasks of different shape; a dozen steps.
+pub const CONFIG: &str = "
+encoder: all-MiniLM-L6-v2
+data: demo
+tasks: [DemoSentiment, DemoSimilarity]
+training:
+  {max_steps: 6, batch_size: 8, learning_rate: 1e-4, max_length: 32, max_train_rows: 48, threads: 1}
+evaluation: {every: 3 steps}
+checkpoints: {every: 3 steps}
+";
+
+/// A folder with the demonstration set and the config `c.yaml`.
+pub fn workplace() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write_demo(&folder.path().join("demo"));
+    std::fs::write(folder.path().join("c.yaml"), CONFIG).unwrap();
+    folder
+}
+
+/// Trains `c.yaml` with changes; what it printed.
+pub fn train(folder: &Path, out: &str, sets: &[&str]) -> String {
+    let mut args = vec!["train", "c.yaml", "--out", out];
+    sets.iter().for_each(|set| args.extend(["--set", set]));
+    let output = run(folder, &args);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+pub fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// The lines of metrics.jsonl without their times.
+pub fn evaluations(folder: &Path, out: &str) -> Vec<Value> {
+    let lines = std::fs::read_to_string(folder.join(out).join("metrics.jsonl")).unwrap();
+    let untimed = |line: &str| {
+        let mut value: Value = serde_json::from_str(line).unwrap();
+        value.as_object_mut().unwrap().remove("seconds");
+        value
+    };
+    lines.lines().map(untimed).collect()
 }

@@ -1,0 +1,173 @@
+//! Starting from another run's best weights: intermediate fine-tuning (STILTs; Weller, Seppi and
+//! Gardner, ACL 2022) and transfer (Wu, Zhang and Ré, ICLR 2020, where the target has an alignment
+//! of its own). Optimiser, schedule and alignments start afresh.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use tch::Tensor;
+
+use super::checkpoint;
+use super::run_folder::{RunFolder, Started};
+use super::tasks::TaskData;
+use crate::bail_input;
+use crate::config::{Config, Heads, StartFrom};
+use crate::error::io_error;
+use crate::model::{encoder_config, encoder_dir, MultiTaskModel};
+
+/// A run that has ended and whose weights are there.
+pub struct Source {
+    start: StartFrom,
+    folder: RunFolder,
+    config: Config,
+}
+
+impl Source {
+    /// Opens the run that a config starts from, where it names one.
+    ///
+    /// # Errors
+    /// Input errors where the run has not ended, has kept no weights, or has another encoder than
+    /// the config names.
+    pub fn open(config: &Config) -> Result<Option<Source>> {
+        let Some(start) = &config.start else {
+            return Ok(None);
+        };
+        let shown = start.run.display();
+        let folder = RunFolder::new(&start.run);
+        if !folder.config().is_file() {
+            bail_input!("key `start.run`: {shown}: no run folder (it has no config.yaml)");
+        }
+        let source = Config::load(&folder.config(), &[])?;
+        if folder.finished().is_none() {
+            bail_input!(
+                "key `start.run`: {shown}: the run has not ended; let it go on with `covalign \
+                 train … --resume`"
+            );
+        }
+        if !folder.best().is_dir() {
+            match source.tasks.iter().find(|t| start.run.join(t).is_dir()) {
+                Some(task) => bail_input!(
+                    "key `start.run`: {shown}: every task has an encoder of its own here; name \
+                     one, such as {}",
+                    start.run.join(task).display()
+                ),
+                None => bail_input!(
+                    "key `start.run`: {shown}: the run has kept no weights; train it with \
+                     checkpoints.after: best"
+                ),
+            }
+        }
+        check_same_encoder(&encoder_dir::resolve(&config.encoder)?, &folder, config)?;
+        Ok(Some(Source {
+            start: start.clone(),
+            folder,
+            config: source,
+        }))
+    }
+
+    /// Copies the run's encoder into `model`, and heads where they are to be kept. The tasks are
+    /// the model's.
+    pub fn give(&self, model: &MultiTaskModel, tasks: &[TaskData]) -> Result<Started> {
+        let saved = checkpoint::read_encoder(&self.folder.best(), &model.encoder.variables)?;
+        let mut heads = BTreeMap::new();
+        if self.start.heads == Heads::Keep {
+            for TaskData { task, .. } in tasks {
+                if let Some(from) = self.head_for(&task.name, task.outputs(), &saved.heads) {
+                    copy_head(&saved.heads, from, model, &task.name)?;
+                    heads.insert(task.name.clone(), from.to_owned());
+                }
+            }
+        }
+        Ok(Started {
+            run: self.start.run.display().to_string(),
+            method: self.config.method.name().into(),
+            tasks: self.config.tasks.clone(),
+            step: saved.step,
+            sha256: saved.sha256,
+            heads,
+        })
+    }
+
+    /// The run's task whose head fits: that of the same name, else the first with as many outputs.
+    fn head_for(&self, task: &str, outputs: i64, saved: &BTreeMap<String, Tensor>) -> Option<&str> {
+        let fits = |name: &&String| {
+            let bias = saved.get(&format!("{name}.bias"));
+            bias.is_some_and(|bias| bias.size() == [outputs])
+        };
+        let fitting = || self.config.tasks.iter().filter(fits);
+        let found = fitting().find(|name| *name == task);
+        found.or_else(|| fitting().next()).map(String::as_str)
+    }
+}
+
+fn copy_head(
+    saved: &BTreeMap<String, Tensor>,
+    from: &str,
+    model: &MultiTaskModel,
+    to: &str,
+) -> Result<()> {
+    let variables = model.heads.variables();
+    for part in ["weight", "bias"] {
+        let (from, to) = (format!("{from}.{part}"), format!("{to}.{part}"));
+        if let (Some(value), Some(variable)) = (saved.get(&from), variables.get(&to)) {
+            tch::no_grad(|| variable.shallow_clone().f_copy_(value))?;
+        }
+    }
+    Ok(())
+}
+
+/// Weights fit an encoder of the same shapes, which means the same words by the same numbers.
+fn check_same_encoder(encoder: &Path, source: &RunFolder, config: &Config) -> Result<()> {
+    let ours = encoder_config::read(encoder)?;
+    let theirs = encoder_config::read(&source.encoder())?;
+    let shapes = [
+        ("hidden_size", ours.hidden_size, theirs.hidden_size),
+        (
+            "num_hidden_layers",
+            ours.num_hidden_layers,
+            theirs.num_hidden_layers,
+        ),
+        (
+            "num_attention_heads",
+            ours.num_attention_heads,
+            theirs.num_attention_heads,
+        ),
+        (
+            "intermediate_size",
+            ours.intermediate_size,
+            theirs.intermediate_size,
+        ),
+        (
+            "max_position_embeddings",
+            ours.max_position_embeddings,
+            theirs.max_position_embeddings,
+        ),
+        (
+            "type_vocab_size",
+            ours.type_vocab_size,
+            theirs.type_vocab_size,
+        ),
+        ("vocab_size", ours.vocab_size, theirs.vocab_size),
+    ];
+    let (name, run) = (&config.encoder, source.root().display());
+    for (key, ours, theirs) in shapes {
+        if ours != theirs {
+            bail_input!(
+                "key `start.run`: {run} trained an encoder with {key} {theirs}, but `encoder: \
+                 {name}` has {ours}; name the encoder that the run was trained with"
+            );
+        }
+    }
+    let words = |folder: &Path| {
+        let path = folder.join("vocab.txt");
+        std::fs::read(&path).map_err(|e| io_error(&path, e))
+    };
+    if words(encoder)? != words(&source.encoder())? {
+        bail_input!(
+            "key `start.run`: {run} was trained with another vocabulary than `encoder: {name}`; \
+             name the encoder that the run was trained with"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,386 @@
+//! Ways to use several data sets: what a step is made of, what an epoch is made of, what a run
+//! starts from.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use common::{covalign, evaluations, fails, json, run, text, train, workplace};
+use covalign::config::Config;
+use covalign::data::sampling::PlannedBatch;
+use covalign::data::Batch;
+use covalign::model::Mode;
+use covalign::train::batches::Batches;
+use covalign::train::learner::Learner;
+use covalign::train::prepare::prepare;
+use covalign::train::schedule::EVERYTHING;
+use covalign::train::tasks::load_tasks;
+use serde_json::Value;
+use tch::{Kind, Tensor};
+
+const HETEROGENEOUS: &str = "sampling.batches=heterogeneous";
+
+/// A two-layer encoder.
+fn tiny() -> String {
+    let tiny = common::root().join("tests/fixtures/legacy-bert");
+    format!("encoder={}", tiny.display())
+}
+
+/// The gradients since the last call, by name.
+fn take_gradients(learner: &Learner) -> BTreeMap<String, Tensor> {
+    let model = &learner.model;
+    let stores = [
+        ("encoder", &model.encoder.variables),
+        ("head", &model.heads),
+        ("alignment", &model.alignments),
+    ];
+    let mut gradients = BTreeMap::new();
+    for (part, store) in stores {
+        for (name, mut variable) in store.variables() {
+            let gradient = match variable.grad() {
+                gradient if gradient.defined() => gradient.copy(),
+                _ => variable.zeros_like(),
+            };
+            gradients.insert(format!("{part} {name}"), gradient);
+            variable.zero_grad();
+        }
+    }
+    gradients
+}
+
+/// The largest difference, relative to the largest gradient of all.
+fn difference(a: &BTreeMap<String, Tensor>, b: &BTreeMap<String, Tensor>) -> f64 {
+    let largest = |tensor: &Tensor| f64::try_from(tensor.abs().max()).unwrap();
+    let scale = a.values().map(largest).fold(0.0, f64::max);
+    assert!(scale > 0.0 && a.len() == b.len());
+    let differences = a.iter().map(|(name, a)| largest(&(a - &b[name])));
+    differences.fold(0.0, f64::max) / scale
+}
+
+/// A task's mean loss on its part of a batch, put together by hand.
+fn loss(learner: &Learner, part: &PlannedBatch) -> Tensor {
+    let data = &learner.data[part.task];
+    let shape = learner.model.encoder.shape(learner.pad);
+    let batch = Batch::collate(&data.train, &part.rows, shape, tch::Device::Cpu).unwrap();
+    let logits = learner
+        .model
+        .forward(part.task, &batch, Mode::Evaluate)
+        .unwrap();
+    let rows = part.rows.iter();
+    let labels: Vec<f32> = rows
+        .map(|&row| data.train.label(row as usize).unwrap())
+        .collect();
+    let labels = Tensor::from_slice(&labels);
+    if data.task.is_regression() {
+        (logits.squeeze_dim(1) - labels).square().mean(Kind::Float)
+    } else {
+        let log = logits.log_softmax(1, Kind::Float);
+        let picked = log.gather(1, &labels.to_kind(Kind::Int64).unsqueeze(1), false);
+        -picked.mean(Kind::Float)
+    }
+}
+
+#[test]
+fn a_heterogeneous_steps_gradient_is_that_of_its_parts_summed_losses() {
+    let folder = workplace();
+    let folder = folder.path();
+    let sets = [
+        HETEROGENEOUS,
+        "engine=padded",
+        "training.dropout=0",
+        "training.head_dropout=0",
+        &format!("data={}", folder.join("demo").display()),
+        &tiny(),
+        "training.max_length=16",
+    ]
+    .map(str::to_owned);
+    let config = Config::load(&folder.join("c.yaml"), &sets).unwrap();
+    let mut learner = prepare(&config, load_tasks(&config).unwrap())
+        .unwrap()
+        .learner;
+    let mut batches = Batches::new(&config, &learner.data).unwrap();
+    let step = batches.step(3);
+    assert_eq!(step.len(), 2);
+    let rows: usize = step.iter().map(|(_, part)| part.rows.len()).sum();
+    assert_eq!(rows, config.training.batch_size);
+
+    for (number, part) in &step {
+        let _ = learner.backward(*number, part, EVERYTHING).unwrap();
+    }
+    let together = take_gradients(&learner);
+    let mut sum: BTreeMap<String, Tensor> = BTreeMap::new();
+    for (number, part) in &step {
+        let _ = learner.backward(*number, part, EVERYTHING).unwrap();
+        for (name, gradient) in take_gradients(&learner) {
+            let sum = sum.entry(name).or_insert_with(|| gradient.zeros_like());
+            *sum += gradient;
+        }
+    }
+    assert!(difference(&together, &sum) < 1e-6);
+    let losses: Vec<Tensor> = step.iter().map(|(_, part)| loss(&learner, part)).collect();
+    Tensor::stack(&losses, 0).sum(Kind::Float).backward();
+    assert!(difference(&take_gradients(&learner), &sum) < 1e-5);
+}
+
+#[test]
+fn heterogeneous_batches_train_packed_as_padded() {
+    let folder = workplace();
+    let folder = folder.path();
+    let undropped = [
+        "training.dropout=0",
+        "training.head_dropout=0",
+        HETEROGENEOUS,
+    ];
+    for engine in ["fast", "padded"] {
+        let set = format!("engine={engine}");
+        train(folder, engine, &[&undropped[..], &[&set]].concat());
+    }
+    let encoder = |out: &str| -> BTreeMap<String, Tensor> {
+        let path = folder.join(out).join("best/encoder.safetensors");
+        Tensor::read_safetensors(path)
+            .unwrap()
+            .into_iter()
+            .collect()
+    };
+    let (fast, padded) = (encoder("fast"), encoder("padded"));
+    for (name, fast) in &fast {
+        let difference = f64::try_from((fast - &padded[name]).abs().max()).unwrap();
+        assert!(difference < 1e-5, "{name}: {difference}");
+    }
+}
+
+/// `state.json` of a checkpoint.
+fn state(folder: &Path, out: &str, step: u64) -> Value {
+    let place = format!("checkpoints/step-{step}/state.json");
+    json(&folder.join(out).join(place))
+}
+
+/// An epoch of 4 steps, 14 in all; a checkpoint in the middle of each epoch.
+const EPOCHS: [&str; 5] = [
+    "training.max_train_rows=16",
+    "training.max_steps=14",
+    "training.epochs=4",
+    "evaluation.every=2 steps",
+    "checkpoints.every=3 steps",
+];
+
+#[test]
+fn dynamic_and_heterogeneous_runs_resume_to_the_same_weights() {
+    let folder = workplace();
+    let folder = folder.path();
+    let dynamic = [
+        "sampling.strategy=dynamic",
+        "sampling.reference={DemoSentiment: 1.0, DemoSimilarity: -0.8}",
+    ];
+    let annealed = ["sampling.strategy=annealed", "training.accumulate=1"];
+    for (name, kind, sampling) in [
+        ("dynamic", "sampling.batches=homogeneous", dynamic),
+        ("mixed", HETEROGENEOUS, dynamic),
+        ("annealed", HETEROGENEOUS, annealed),
+    ] {
+        let sets = [&EPOCHS[..], &sampling, &[kind]].concat();
+        let (whole, cut) = (format!("{name}-whole"), format!("{name}-cut"));
+        train(folder, &whole, &sets);
+        let mut args = vec!["train", "c.yaml", "--out", &cut];
+        sets.iter().for_each(|set| args.extend(["--set", set]));
+        // Killed twice, in later and later epochs.
+        for step in [4, 10] {
+            let mut child = covalign(folder, &args)
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let metrics = folder.join(&cut).join("metrics.jsonl");
+            let mark = format!("{{\"step\":{step},");
+            while !std::fs::read_to_string(&metrics).is_ok_and(|text| text.contains(&mark)) {
+                assert!(child.try_wait().unwrap().is_none(), "ended too early");
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            if step == 4 {
+                args.push("--resume");
+            }
+        }
+        let resumed = run(folder, &args);
+        assert!(resumed.status.success(), "{}", text(&resumed.stderr));
+        assert_eq!(
+            state(folder, &whole, 14)["files"],
+            state(folder, &cut, 14)["files"]
+        );
+        assert_eq!(evaluations(folder, &whole), evaluations(folder, &cut));
+    }
+}
+
+#[test]
+fn dynamic_shares_follow_the_last_scores_before_the_epoch() {
+    let folder = workplace();
+    let folder = folder.path();
+    let sets = [
+        "sampling.strategy=dynamic",
+        "sampling.reference={DemoSentiment: 0.9, DemoSimilarity: -0.6, CoLA: 0.6}",
+        "sampling.batches=heterogeneous",
+        "checkpoints.keep=9",
+    ];
+    train(folder, "x", &[&EPOCHS[..], &sets].concat());
+    let lines = evaluations(folder, "x");
+    let score = |step: u64, task: &str| {
+        let line = lines.iter().find(|line| line["step"] == step).unwrap();
+        line["dev"][task]["score"].as_f64().unwrap_or(0.0)
+    };
+    // 32 rows an epoch, half of them each task's in the first one, as their sizes are.
+    let first = &state(folder, "x", 3)["shares"];
+    assert_eq!(first, &serde_json::json!({"epoch": 0, "shares": [16, 16]}));
+    let mut seen = Vec::new();
+    for (epoch, checkpoint) in [(1, 6), (2, 12), (3, 14)] {
+        let gap =
+            (0.9 - score(4 * epoch, "DemoSentiment")) - (-0.6 - score(4 * epoch, "DemoSimilarity"));
+        // A softmax of two is the logistic function of their difference.
+        let sentiment = (32.0 / (1.0 + (-gap).exp())).round() as u64;
+        let shares = serde_json::json!({"epoch": epoch, "shares": [sentiment, 32 - sentiment]});
+        assert_eq!(state(folder, "x", checkpoint)["shares"], shares);
+        seen.push(sentiment);
+    }
+    assert!(seen.iter().all(|&share| share > 20), "{seen:?}");
+    assert_eq!(json(&folder.join("x/results.json"))["steps"], 14);
+}
+
+#[test]
+fn a_run_starts_from_the_best_weights_of_another() {
+    let folder = workplace();
+    let folder = folder.path();
+    let of = |place: &str| std::fs::read(folder.join(place)).unwrap();
+    train(folder, "stl", &["method=single"]);
+    let source = "stl/DemoSentiment";
+    // Steps too small to show: what a run starts from is what it saves.
+    let still = ["training.learning_rate=1e-30", "training.weight_decay=0"];
+    let from = format!("start.run={source}");
+    let start = |out: &str, sets: &[&str]| {
+        train(folder, out, &[&still[..], &[&from], sets].concat());
+        assert_eq!(
+            of(&format!("{out}/best/encoder.safetensors")),
+            of(&format!("{source}/best/encoder.safetensors"))
+        );
+        json(&folder.join(out).join("results.json"))["start"].clone()
+    };
+
+    // Transfer with an alignment: the target's R is the identity, its head is new.
+    let tasks = "tasks=[DemoParaphrase]";
+    let fresh = start("fresh", &[tasks, "method=aligned"]);
+    assert_eq!(fresh["run"], source);
+    assert_eq!(fresh["tasks"], serde_json::json!(["DemoSentiment"]));
+    assert_eq!(fresh["heads"], serde_json::json!({}));
+    let state = json(&folder.join(source).join("best/state.json"));
+    assert_eq!(fresh["sha256"], state["files"]["encoder.safetensors"]);
+    assert_eq!(fresh["step"], state["step"]);
+    let tensors = |place: &str| -> BTreeMap<String, Tensor> {
+        let read = Tensor::read_safetensors(folder.join(place)).unwrap();
+        read.into_iter().collect()
+    };
+    let r = &tensors("fresh/best/alignment.safetensors")["DemoParaphrase.matrix"];
+    assert_eq!(r, &Tensor::eye(384, (Kind::Float, tch::Device::Cpu)));
+    let log = std::fs::read_to_string(folder.join("fresh/log.txt")).unwrap();
+    assert!(
+        log.contains("starts from stl/DemoSentiment (single on DemoSentiment)"),
+        "{log}"
+    );
+
+    // Two labels fit two labels, a number fits nothing here.
+    let tasks = "tasks=[DemoParaphrase, DemoSimilarity, DemoSentiment]";
+    let kept = start("kept", &[tasks, "start.heads=keep", "method=multitask"]);
+    let expected = serde_json::json!({
+        "DemoParaphrase": "DemoSentiment", "DemoSentiment": "DemoSentiment"
+    });
+    assert_eq!(kept["heads"], expected);
+    let theirs = tensors(&format!("{source}/best/heads.safetensors"));
+    let (ours, other) = (
+        tensors("kept/best/heads.safetensors"),
+        tensors("fresh/best/heads.safetensors"),
+    );
+    for part in ["weight", "bias"] {
+        for task in ["DemoParaphrase", "DemoSentiment"] {
+            let (ours, theirs) = (
+                &ours[&format!("{task}.{part}")],
+                &theirs[&format!("DemoSentiment.{part}")],
+            );
+            assert_eq!(ours, theirs);
+        }
+    }
+    assert_ne!(
+        ours["DemoParaphrase.weight"],
+        other["DemoParaphrase.weight"]
+    );
+
+    // The run needs its source no more: to predict, or to go on from its last checkpoint.
+    std::fs::rename(folder.join("stl"), folder.join("moved")).unwrap();
+    std::fs::remove_file(folder.join("fresh/results.json")).unwrap();
+    let mut args = vec!["train", "c.yaml", "--out", "fresh", "--resume"];
+    for set in still
+        .iter()
+        .chain(&[&*from, "tasks=[DemoParaphrase]", "method=aligned"])
+    {
+        args.extend(["--set", set]);
+    }
+    let resumed = run(folder, &args);
+    assert!(resumed.status.success(), "{}", text(&resumed.stderr));
+    assert_eq!(json(&folder.join("fresh/results.json"))["start"], fresh);
+    let evaluated = run(folder, &["evaluate", "fresh"]);
+    assert!(evaluated.status.success(), "{}", text(&evaluated.stderr));
+}
+
+#[test]
+fn what_a_strategy_lacks_is_one_line_that_names_the_key() {
+    let folder = workplace();
+    let folder = folder.path();
+    train(folder, "stl", &["method=single", "training.max_steps=1"]);
+    let best = "stl/DemoSentiment/best";
+    let line = |sets: &[&str]| {
+        let mut args = vec!["train", "c.yaml", "--out", "x"];
+        sets.iter().for_each(|set| args.extend(["--set", set]));
+        let line = fails(folder, &args, 2);
+        assert!(!folder.join("x").exists(), "{sets:?}");
+        line
+    };
+    assert!(line(&["start.run=demo"]).contains("no run folder"));
+    let several = line(&["start.run=stl"]);
+    assert!(several.contains("stl/DemoSentiment"), "{several}");
+    let other = line(&[
+        "start.run=stl/DemoSentiment",
+        &tiny(),
+        "training.max_length=16",
+    ]);
+    assert!(other.contains("hidden_size 384"), "{other}");
+    let vocabulary = folder.join("stl/DemoSentiment/encoder/vocab.txt");
+    let words = std::fs::read_to_string(&vocabulary).unwrap();
+    std::fs::write(&vocabulary, words.replacen("[unused0]", "[unusedx]", 1)).unwrap();
+    assert!(line(&["start.run=stl/DemoSentiment"]).contains("another vocabulary"));
+    std::fs::write(&vocabulary, words).unwrap();
+    std::fs::rename(folder.join(best), folder.join("kept")).unwrap();
+    assert!(line(&["start.run=stl/DemoSentiment"]).contains("checkpoints.after"));
+    std::fs::rename(folder.join("kept"), folder.join(best)).unwrap();
+    std::fs::remove_file(folder.join("stl/DemoSentiment/results.json")).unwrap();
+    assert!(line(&["start.run=stl/DemoSentiment"]).contains("has not ended"));
+
+    let dynamic = "sampling.strategy=dynamic";
+    let missing = line(&[dynamic, "sampling.reference={DemoSentiment: 0.9}"]);
+    assert!(
+        missing.contains("`sampling.reference.DemoSimilarity`"),
+        "{missing}"
+    );
+    let both = "sampling.reference={DemoSentiment: 0.9, DemoSimilarity: 0.8}";
+    let rare = line(&[dynamic, both, "evaluation.every=2 epochs"]);
+    assert!(
+        rare.contains("`evaluation.every`") && rare.contains("12 steps"),
+        "{rare}"
+    );
+    let per_cent = line(&[dynamic, "sampling.reference={DemoSentiment: 93}"]);
+    assert!(per_cent.contains("`sampling.reference`"), "{per_cent}");
+    let even = [
+        HETEROGENEOUS,
+        "sampling.strategy=uniform",
+        "training.batch_size=1",
+    ];
+    assert!(line(&even).contains("`training.batch_size`"));
+}
