@@ -148,6 +148,15 @@ impl RowLimit {
             RowLimit::Named(rows) => rows.get(task).copied(),
         }
     }
+
+    /// The limit over the tasks that `keep` names; none where it names no task then.
+    pub fn only(self, keep: impl Fn(&str) -> bool) -> Option<RowLimit> {
+        let RowLimit::Named(rows) = self else {
+            return Some(self);
+        };
+        let rows: BTreeMap<_, _> = rows.into_iter().filter(|(task, _)| keep(task)).collect();
+        (!rows.is_empty()).then_some(RowLimit::Named(rows))
+    }
 }
 
 // By hand, so that an error says more than "matches no variant".

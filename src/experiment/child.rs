@@ -8,12 +8,11 @@ use std::process::{Command, ExitStatus, Stdio};
 use anyhow::{Context, Result};
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
-use serde_yaml::Value;
 
-use super::build;
+use super::compose::lacks_reference;
 use super::folder::SuiteFolder;
 use super::plan::Run;
-use crate::bail_input;
+use crate::config::{yaml, Config};
 use crate::error::io_error;
 use crate::telemetry::atomic;
 
@@ -78,32 +77,22 @@ impl Child {
     }
 }
 
-/// The run's config with what only earlier runs can tell.
+/// The run's config with what only earlier runs can tell: single-task scores.
 fn filled(folder: &SuiteFolder, run: &Run) -> Result<String> {
-    let mut config: Value = serde_yaml::from_str(&run.config)?;
-    if !build::reference_is_missing(&config) {
+    let mut config: Config = yaml::from_str(&run.config, &run.name)?;
+    if !lacks_reference(&config) {
         return Ok(run.config.clone());
     }
-    for task in &run.tasks {
-        let alone = |need: &&String| Some(*need) != run.source.as_ref();
-        let results = run
-            .needs
-            .iter()
-            .filter(alone)
-            .filter_map(|need| folder.results(need));
-        let scores = results.into_iter().filter(|r| r.tasks.len() == 1);
-        let score = scores
-            .filter_map(|r| r.tasks.get(task).map(|t| t.dev.score))
-            .next();
-        let Some(score) = score else {
-            bail_input!(
-                "{}: key `sampling.reference`: no run has the score of {task} alone",
-                run.name
-            );
-        };
-        build::insert(&mut config, &["sampling", "reference"], task, score.into());
+    let needs = run
+        .needs
+        .iter()
+        .filter(|need| Some(*need) != run.source.as_ref());
+    for results in needs.filter_map(|need| folder.results(need)) {
+        let scores = results.tasks.into_iter();
+        let scores = scores.map(|(task, result)| (task, result.dev.score));
+        config.sampling.reference.extend(scores);
     }
-    Ok(serde_yaml::to_string(&config)?)
+    config.to_yaml()
 }
 
 /// The CUDA devices that runs take turns on: those of `visible` (`CUDA_VISIBLE_DEVICES`) where it is

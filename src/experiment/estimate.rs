@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::plan::{Plan, Run};
 use super::rows::{TaskSize, TaskSizes};
-use crate::config::{yaml, Config};
+use crate::config::{yaml, BatchKind, Config};
 use crate::data::sampling::{Sampler, TaskRows};
 use crate::model::{encoder_config, encoder_dir};
 use crate::task::Task;
@@ -113,14 +113,17 @@ fn length(config: &Config, tasks: &[TaskSize]) -> (u64, f64, f64) {
     let total = ((training.epochs * per_epoch).ceil() as u64).max(1);
     let steps = training.max_steps.map_or(total, |most| most.min(total));
     let evaluations = (steps as f64 / config.evaluation.every.steps(per_epoch) as f64).ceil();
-    let shares = tasks.iter().zip(sampler.shares());
-    let tokens: f64 = shares
-        .map(|(task, &share)| {
-            let rows = training.batch_size.min(task.train) as f64;
-            share as f64 * rows * task.tokens
-        })
-        .sum();
-    (steps, evaluations, tokens / per_epoch)
+    // Batches of each task in the first epoch, or rows where they are mixed.
+    let shares = sampler.shares(0, training.epochs.ceil() as u64, None);
+    let mixed = config.sampling.batches == BatchKind::Heterogeneous;
+    let tokens = tasks.iter().zip(shares).map(|(task, share)| {
+        let rows = match mixed {
+            true => share,
+            false => (share * training.batch_size).min(share * task.train),
+        };
+        rows as f64 * task.tokens
+    });
+    (steps, evaluations, tokens.sum::<f64>() / per_epoch)
 }
 
 /// Of training: six operations for each weight of the layers; BERT-base's where the encoder is not

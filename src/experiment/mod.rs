@@ -6,6 +6,7 @@
 
 pub mod build;
 pub mod child;
+pub mod compose;
 pub mod estimate;
 pub mod file;
 pub mod folder;
