@@ -616,7 +616,7 @@ void adamw_idle(const AdamW* steps, int64_t steps_count, float* parameter, float
 }
 
 template <typename T>
-Kernels<T> kernels() {
+constexpr Kernels<T> kernels() {
   return {add_norm<T>,  add_norm_backward<T>,  embed<T>,          embed_backward<T>,
           gelu<T>,      gelu_backward<T>,      attention<T>,      attention_backward<T>,
           attention_scratch, sum_of_squares<T>, adamw<T>,         adamw_idle};
@@ -628,7 +628,8 @@ Kernels<T> kernels() {
 #define NAME(a, b) JOIN(a, b)
 extern const Kernels<float> NAME(float_kernels_, COVALIGN_ISA);
 extern const Kernels<bf16> NAME(bf16_kernels_, COVALIGN_ISA);
-const Kernels<float> NAME(float_kernels_, COVALIGN_ISA) = kernels<float>();
-const Kernels<bf16> NAME(bf16_kernels_, COVALIGN_ISA) = kernels<bf16>();
+// Constants, so that no code of this instruction set runs at start on a machine that lacks it.
+constexpr Kernels<float> NAME(float_kernels_, COVALIGN_ISA) = kernels<float>();
+constexpr Kernels<bf16> NAME(bf16_kernels_, COVALIGN_ISA) = kernels<bf16>();
 
 }  // namespace covalign
