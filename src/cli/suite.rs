@@ -1,5 +1,6 @@
 //! `covalign suite`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
@@ -17,6 +18,7 @@ use crate::experiment::file::SuiteFile;
 use crate::experiment::folder::{self, Entry, SuiteFolder};
 use crate::experiment::plan::Plan;
 use crate::experiment::work::{self, Options, State};
+use crate::model::encoder_dir;
 use crate::task::{Split, Task};
 use crate::train::interrupt;
 
@@ -179,24 +181,23 @@ fn as_given(args: &SuiteArgs) -> Result<String> {
 
 /// Finds missing files and encoders before the first run begins.
 fn check_data(plan: &Plan) -> Result<()> {
-    let mut seen = std::collections::BTreeSet::new();
+    let (mut encoders, mut tasks) = (BTreeSet::new(), BTreeSet::new());
     for run in &plan.runs {
         let config: Config = yaml::from_str(&run.config, &run.name)?;
-        if seen.insert((config.encoder.clone(), String::new(), PathBuf::new())) {
-            crate::model::encoder_dir::resolve(&config.encoder)?;
-        }
-        for name in &config.tasks {
-            if seen.insert((String::new(), name.clone(), config.data.clone())) {
-                let task = Task::load(name)?;
-                if !task.has_split(Split::Train) || !task.has_split(Split::Dev) {
-                    bail_input!(
-                        "task `{name}` has no training or no dev rows; it can be predicted, not \
-                         trained"
-                    );
-                }
-                sources(&task, &config.data, Split::Train)?;
-                sources(&task, &config.data, Split::Dev)?;
+        encoders.insert(config.encoder);
+        let names = config.tasks.into_iter();
+        tasks.extend(names.map(|name| (config.data.clone(), name)));
+    }
+    for encoder in encoders {
+        encoder_dir::resolve(&encoder)?;
+    }
+    for (data, name) in tasks {
+        let task = Task::load(&name)?;
+        for split in [Split::Train, Split::Dev] {
+            if !task.has_split(split) {
+                bail_input!("task `{name}` has no {split} rows; it can be predicted, not trained");
             }
+            sources(&task, &data, split)?;
         }
     }
     Ok(())

@@ -213,7 +213,8 @@ impl Sizes {
                 "{place}: key `sizes`: `single` has `target` alone, pairs have `support` too"
             );
         }
-        if experiment.strategy == Strategy::Pair && experiment.tasks.is_some() {
+        let told = experiment.sources.is_some() || experiment.pairs.is_some();
+        if experiment.strategy == Strategy::Pair && !told {
             bail_input!(
                 "{place}: key `sizes`: say which is the target, by `sources` and `targets`"
             );

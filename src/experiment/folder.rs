@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::plan::{Plan, Run};
-use crate::bail_input;
 use crate::config::Config;
 use crate::error::io_error;
 use crate::telemetry::atomic;
 use crate::train::run_folder::{Results, RunFolder};
+use crate::{bail_input, input_error};
 
 /// Whether the folder may be there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,11 +58,15 @@ impl SuiteFolder {
     ) -> Result<(SuiteFolder, Plan)> {
         let root = std::path::absolute(root)?;
         let shown = root.display();
-        let begun = Plan::path(&root).is_file();
-        if begun && entry == Entry::Begin {
-            bail_input!("{shown}: a suite is here already; add --resume, or give another --out");
-        }
-        if !begun && root.read_dir().is_ok_and(|entries| foreign(entries)) {
+        let begun = || Plan::path(&root).is_file();
+        let welcome = || match begun() && entry == Entry::Begin {
+            false => Ok(()),
+            true => Err(input_error!(
+                "{shown}: a suite is here already; add --resume, or give another --out"
+            )),
+        };
+        welcome()?;
+        if !begun() && root.read_dir().is_ok_and(|entries| foreign(entries)) {
             bail_input!("{shown}: the folder is not empty; give another --out");
         }
         // Whatever is wrong with the plan is said before anything is written.
@@ -73,7 +77,9 @@ impl SuiteFolder {
         }
         let lock = folder.open(&root.join("suite.lock"))?;
         lock.lock().context("cannot lock the suite's folder")?;
-        if !Plan::path(&root).is_file() {
+        // Another process may have been faster.
+        welcome()?;
+        if !begun() {
             atomic::write(&root.join("suite.yaml"), text.as_bytes())?;
             atomic::write_json(&Plan::path(&root), &new)?;
             return Ok((folder, new));
