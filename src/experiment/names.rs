@@ -1,9 +1,13 @@
-//! Names of runs, as TensorBoard shows them: `multitask-CoLA+RTE-seed1`.
+//! Names of runs, as TensorBoard shows them: `multitask-CoLA+RTE-seed1`,
+//! `single-QNLI=500-after-MNLI=1000-seed1`.
 
 use std::collections::BTreeMap;
 
 use super::plan::Run;
 use crate::config::Method;
+
+/// The keys of limits of rows, before the task's name.
+const ROWS: &str = "training.max_train_rows.";
 
 /// What a run is called after.
 pub struct Parts<'a> {
@@ -21,9 +25,9 @@ pub struct Parts<'a> {
 
 /// A name that no other run has; good as a folder's name on any system.
 pub fn of(parts: &Parts) -> String {
-    let mut name = format!("{}-{}", parts.method.name(), parts.tasks.join("+"));
+    let mut name = format!("{}-{}", parts.method.name(), joined(parts.tasks, parts));
     if let Some(source) = parts.source {
-        name += &format!("-after-{}", source.tasks.join("+"));
+        name += &format!("-after-{}", joined(&source.tasks, parts));
     }
     for (key, value) in parts.variant.iter().filter(|(key, _)| matters(key, parts)) {
         // The last two words tell `alignment.learning_rate` from `training.learning_rate`.
@@ -45,16 +49,22 @@ pub fn of(parts: &Parts) -> String {
         .unwrap_or(plain)
 }
 
-/// Whether a key can change what the run does.
+/// `CoLA+RTE`, or with limits of rows `CoLA=1000+RTE=500`.
+fn joined(tasks: &[String], parts: &Parts) -> String {
+    let limited = |task: &String| match parts.variant.get(&format!("{ROWS}{task}")) {
+        Some(rows) => format!("{task}={rows}"),
+        None => task.clone(),
+    };
+    let tasks: Vec<String> = tasks.iter().map(limited).collect();
+    tasks.join("+")
+}
+
+/// Whether a key can change what the run does, and is not in its tasks' names.
 fn matters(key: &str, parts: &Parts) -> bool {
-    let source = parts.source.map_or(&[][..], |run| &run.tasks);
     match key.split_once('.') {
         Some(("alignment", _)) => parts.method == Method::Aligned,
         Some(("sampling", key)) => parts.tasks.len() > 1 || key == "length_window",
-        _ => match key.strip_prefix("training.max_train_rows.") {
-            Some(task) => parts.tasks.iter().chain(source).any(|own| own == task),
-            None => true,
-        },
+        _ => !key.starts_with(ROWS),
     }
 }
 
