@@ -66,7 +66,7 @@ impl SuiteFolder {
             )),
         };
         welcome()?;
-        if !begun() && root.read_dir().is_ok_and(|entries| foreign(entries)) {
+        if !begun() && root.read_dir().is_ok_and(foreign) {
             bail_input!("{shown}: the folder is not empty; give another --out");
         }
         // Whatever is wrong with the plan is said before anything is written.
