@@ -64,12 +64,13 @@ pub fn run(args: AdviseArgs) -> Result<()> {
     let similarities = args.similarity.as_deref().map(read).transpose()?;
     let evidence = Evidence::read(&args.runs, &config.encoder)?;
     let (training, scored) = overlap::texts_of_files(&tasks, &config.data)?;
-    let most = config.training.max_train_rows.unwrap_or(usize::MAX);
+    let limit = config.training.max_train_rows.as_ref();
+    let most = |task: &str| limit.and_then(|limit| limit.of(task)).unwrap_or(usize::MAX);
     let known = Known {
         tasks: &tasks,
         rows: training
             .iter()
-            .map(|texts| (texts.task.clone(), texts.len().min(most)))
+            .map(|texts| (texts.task.clone(), texts.len().min(most(&texts.task))))
             .collect(),
         overlaps: &overlap::find(&training, &scored),
         similarities: similarities.as_ref(),

@@ -11,6 +11,8 @@ pub mod report;
 pub mod saved_run;
 pub mod similarity;
 pub mod submit;
+pub mod suite;
+pub mod suite_show;
 pub mod table;
 pub mod train;
 
@@ -32,6 +34,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::TrainArgs),
+    Suite(suite::SuiteArgs),
     Bench(bench::BenchArgs),
     Evaluate(evaluate::EvaluateArgs),
     Predict(predict::PredictArgs),
@@ -54,6 +57,7 @@ enum Command {
 pub fn run(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Command::Train(args) => train::run(args),
+        Command::Suite(args) => suite::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),

@@ -19,7 +19,7 @@ use crate::model::encoder::Engine;
 use crate::{bail_input, input_error};
 pub use sampling::{BatchKind, Sampling, Strategy};
 pub use start::{Heads, StartFrom};
-use values::{Interval, Rank, Rate};
+use values::{Interval, Rank, Rate, RowLimit};
 
 /// How tasks share.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,9 +209,9 @@ pub struct Training {
     pub clip_norm: f64,
     /// Tokens that a row is cut to.
     pub max_length: usize,
-    /// A seeded sample of this many training rows per task.
+    /// A seeded sample of this many training rows: a number for each task, or `{CoLA: 1000, …}`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_train_rows: Option<usize>,
+    pub max_train_rows: Option<RowLimit>,
     /// Replaces the encoder's dropout probabilities.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
@@ -354,6 +354,13 @@ impl Config {
         Ok(config)
     }
 
+    /// As [`Config::parse`] for a tree of keys and values.
+    pub fn from_value(value: Value, source: &str) -> Result<Config> {
+        let config: Config = yaml::from_value(value, source)?;
+        config.validate(source)?;
+        Ok(config)
+    }
+
     /// The config with every key, as a run folder keeps it.
     pub fn to_yaml(&self) -> Result<String> {
         Ok(serde_yaml::to_string(self)?)
@@ -442,11 +449,6 @@ impl Config {
                 "training.max_length",
                 "must be at least 5",
             ),
-            (
-                t.max_train_rows != Some(0),
-                "training.max_train_rows",
-                "must be above 0",
-            ),
             (t.threads != Some(0), "training.threads", "must be above 0"),
             (
                 t.dropout.is_none_or(|p| (0.0..1.0).contains(&p)),
@@ -528,8 +530,15 @@ fn apply_override(root: &mut Value, item: &str) -> Result<Config> {
     };
     let new: Value =
         serde_yaml::from_str(text).map_err(|e| input_error!("{shown}: not a YAML value: {e}"))?;
-    let mut place = &mut *root;
-    for key in path.trim().split('.') {
+    assign(root, path.trim(), new, &shown)?;
+    yaml::from_value(root.clone(), &shown)
+}
+
+/// Puts `new` at the dotted `path` in `root`; keys and values join those of a tree that is there.
+/// `shown` opens the message of an error.
+pub fn assign(root: &mut Value, path: &str, new: Value, shown: &str) -> Result<()> {
+    let mut place = root;
+    for key in path.split('.') {
         if place.is_null() {
             *place = Value::Mapping(Default::default());
         }
@@ -538,6 +547,17 @@ fn apply_override(root: &mut Value, item: &str) -> Result<Config> {
         };
         place = map.entry(Value::from(key)).or_insert(Value::Null);
     }
-    *place = new;
-    yaml::from_value(root.clone(), &shown)
+    merge(place, new);
+    Ok(())
+}
+
+fn merge(place: &mut Value, new: Value) {
+    match (place, new) {
+        (Value::Mapping(old), Value::Mapping(new)) => {
+            for (key, value) in new {
+                merge(old.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (place, new) => *place = new,
+    }
 }

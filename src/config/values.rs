@@ -1,9 +1,10 @@
 //! Values that a config writes as a word: `20x`, `0.1 epochs`, `full`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{Error, Visitor};
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A learning rate, absolute or as a multiple of the encoder's.
@@ -126,6 +127,64 @@ impl FromStr for Rank {
                 "`{text}` is no rank; write `full` or a number above 0"
             )),
         }
+    }
+}
+
+/// How many training rows a task may have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum RowLimit {
+    /// So many of each task.
+    Each(usize),
+    /// So many of the tasks that are named, all of the others.
+    Named(BTreeMap<String, usize>),
+}
+
+impl RowLimit {
+    /// The most rows of the task called `task`, where there is a limit.
+    pub fn of(&self, task: &str) -> Option<usize> {
+        match self {
+            RowLimit::Each(rows) => Some(*rows),
+            RowLimit::Named(rows) => rows.get(task).copied(),
+        }
+    }
+
+    /// The limit over the tasks that `keep` names; none where it names no task then.
+    pub fn only(self, keep: impl Fn(&str) -> bool) -> Option<RowLimit> {
+        let RowLimit::Named(rows) = self else {
+            return Some(self);
+        };
+        let rows: BTreeMap<_, _> = rows.into_iter().filter(|(task, _)| keep(task)).collect();
+        (!rows.is_empty()).then_some(RowLimit::Named(rows))
+    }
+}
+
+// By hand, so that an error says more than "matches no variant".
+impl<'de> Deserialize<'de> for RowLimit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Limit;
+        impl<'de> Visitor<'de> for Limit {
+            type Value = RowLimit;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a number of rows above 0, or a number for each task")
+            }
+
+            fn visit_u64<E: Error>(self, rows: u64) -> Result<RowLimit, E> {
+                match usize::try_from(rows) {
+                    Ok(rows) if rows > 0 => Ok(RowLimit::Each(rows)),
+                    _ => Err(E::custom("must be above 0")),
+                }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RowLimit, A::Error> {
+                let map = serde::de::value::MapAccessDeserializer::new(map);
+                let rows: BTreeMap<String, std::num::NonZeroUsize> = Deserialize::deserialize(map)?;
+                let rows = rows.into_iter().map(|(task, rows)| (task, rows.get()));
+                Ok(RowLimit::Named(rows.collect()))
+            }
+        }
+        deserializer.deserialize_any(Limit)
     }
 }
 

@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::{budget, mixed, shares};
-use crate::config::{BatchKind, Sampling, Strategy};
+use crate::config::{BatchKind, Sampling, Strategy, Training};
 
 /// Rows of one task that are trained together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,16 @@ pub enum BatchSize {
     Rows(usize),
     /// About so many tokens; no row has more than half of it. For homogeneous batches.
     Tokens(usize),
+}
+
+impl BatchSize {
+    /// What a config asks for.
+    pub fn of(training: &Training) -> BatchSize {
+        match training.batch_tokens {
+            Some(tokens) => BatchSize::Tokens(tokens),
+            None => BatchSize::Rows(training.batch_size),
+        }
+    }
 }
 
 /// A batch: rows of one task, or of several, each task's apart.

@@ -178,6 +178,14 @@ impl Task {
         BUILT_IN.iter().map(|(name, _)| *name).collect()
     }
 
+    /// The YAML text of the built-in task of that name.
+    pub fn built_in(name: &str) -> Option<&'static str> {
+        let mut known = BUILT_IN.iter();
+        known
+            .find(|(known, _)| *known == name)
+            .map(|(_, text)| *text)
+    }
+
     /// A task by name or by its YAML file. A name means `configs/tasks/NAME.yaml` under the current
     /// folder where that exists, else the built-in task.
     pub fn load(name_or_path: &str) -> Result<Task> {
@@ -190,8 +198,8 @@ impl Task {
         if beside.is_file() {
             return Task::read(&beside);
         }
-        match BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
-            Some((name, text)) => Task::from_yaml(text, &format!("{name}.yaml")),
+        match Task::built_in(name_or_path) {
+            Some(text) => Task::from_yaml(text, &format!("{name_or_path}.yaml")),
             None => bail_input!(
                 "unknown task `{name_or_path}`; {} (or give a task's YAML file)",
                 yaml::suggest(name_or_path, &Task::built_in_names())

@@ -68,10 +68,7 @@ impl Batches {
         let training = &config.training;
         let seed = named_seed(training.seed, "batches") as u64;
         let rows = data.iter().map(TaskData::sampled).collect();
-        let size = match training.batch_tokens {
-            Some(tokens) => BatchSize::Tokens(tokens),
-            None => BatchSize::Rows(training.batch_size),
-        };
+        let size = BatchSize::of(training);
         let sampler = Sampler::new(rows, &config.sampling, size, seed);
         let in_epoch = sampler.batches_per_epoch() as u64;
         let per_epoch = in_epoch as f64 / training.accumulate as f64;

@@ -163,7 +163,9 @@ fn choose_rows(
             );
         }
         let seed = named_seed(config.training.seed, &format!("rows {name}")) as u64;
-        let chosen = sampling::subset(kept.len(), config.training.max_train_rows, seed);
+        let limit = config.training.max_train_rows.as_ref();
+        let limit = limit.and_then(|limit| limit.of(name));
+        let chosen = sampling::subset(kept.len(), limit, seed);
         data.left_out = data.train.len() - kept.len();
         data.rows = chosen.into_iter().map(|i| kept[i as usize]).collect();
         trained.push(texts.only(&data.rows));

@@ -19,7 +19,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::config::{Config, Method};
+use crate::bail_input;
+use crate::config::values::RowLimit;
+use crate::config::{yaml, Config, Method};
 use crate::telemetry::atomic;
 use crate::train::lock::RunLock;
 use crate::train::run;
@@ -30,6 +32,7 @@ use crate::train::tasks;
 /// its own, `out/<task>`, and writes their common `results.json`.
 pub fn train(config: &Config, out: &Path, resume: bool) -> Result<Results> {
     let folder = RunFolder::new(out);
+    check_limits(config)?;
     if config.method != Method::Single || config.tasks.len() == 1 {
         return run::run(config, &folder, resume);
     }
@@ -58,6 +61,22 @@ pub fn train(config: &Config, out: &Path, resume: bool) -> Result<Results> {
     let results = combine(all);
     atomic::write_json(&folder.results(), &results)?;
     Ok(results)
+}
+
+/// A limit of rows must name tasks of the run.
+fn check_limits(config: &Config) -> Result<()> {
+    let Some(RowLimit::Named(limits)) = &config.training.max_train_rows else {
+        return Ok(());
+    };
+    let tasks = tasks::load_tasks(config)?;
+    let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+    match limits.keys().find(|task| !names.contains(&task.as_str())) {
+        None => Ok(()),
+        Some(other) => bail_input!(
+            "key `training.max_train_rows`: no task of the run is called `{other}`; {}",
+            yaml::suggest(other, &names)
+        ),
+    }
 }
 
 /// The folder in which a task of a run was trained: the run's own, or its sub-folder for `single`.

@@ -1,0 +1,204 @@
+//! `covalign suite`.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+
+use super::suite_show::{plan_table, results_table, Show};
+use crate::bail_input;
+use crate::config::{yaml, Config};
+use crate::data::sources::sources;
+use crate::error::{io_error, Interrupted};
+use crate::experiment::build;
+use crate::experiment::child::devices;
+use crate::experiment::compose::Wishes;
+use crate::experiment::estimate;
+use crate::experiment::file::SuiteFile;
+use crate::experiment::folder::{self, Entry, SuiteFolder};
+use crate::experiment::plan::Plan;
+use crate::experiment::work::{self, Options, State};
+use crate::model::encoder_dir;
+use crate::task::{Split, Task};
+use crate::train::interrupt;
+
+/// Train every run of a study, each once
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  covalign suite configs/suites/glue-pairs-small.yaml --data data/glue --dry-run
+  covalign suite configs/suites/glue-pairs-small.yaml --data data/glue --resume
+  covalign suite configs/suites/glue-stilts.yaml --jobs 4 --seeds 42,43
+  covalign suite configs/suites/glue-pairs.yaml --out /shared/pairs --shard 2/8
+
+Ctrl-C saves and stops; the same command with --resume goes on, also after a crash: what is done
+is not done again. Each run trains in a process of its own; logs/ has what it printed.")]
+pub struct SuiteArgs {
+    /// The study, a YAML file
+    suite: PathBuf,
+    /// Change a key of every run's config; may be repeated
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    overrides: Vec<String>,
+    /// The folder with the tasks' files, instead of the suite's
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Seeds, instead of the suite's
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    seeds: Option<Vec<u64>>,
+    /// The suite's folder [default: runs/NAME after the suite's file]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Begin, or go on where the suite's folder is there already
+    #[arg(long)]
+    resume: bool,
+    /// Runs at a time; they share the cores, or take turns on the CUDA devices
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    jobs: usize,
+    /// Be the I-th of N processes that share the folder: begin with that part, then help
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    shard: Option<Shard>,
+    /// Show the plan and what it will take, and train nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Shard {
+    index: usize,
+    count: usize,
+}
+
+fn shard(text: &str) -> Result<Shard, String> {
+    let numbers = text.split_once('/').map(|(i, n)| (i.parse(), n.parse()));
+    match numbers {
+        Some((Ok(index), Ok(count))) if (1..=count).contains(&index) => Ok(Shard { index, count }),
+        _ => Err("write it as 2/8, the second of eight".to_owned()),
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("must be a number above 0".to_owned()),
+    }
+}
+
+pub fn run(args: SuiteArgs) -> Result<()> {
+    let suite = SuiteFile::read(&args.suite)?;
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let threads = (cores / args.jobs).max(1);
+    let plan_with = |threads| {
+        let wishes = Wishes {
+            overrides: args.overrides.clone(),
+            data: args.data.clone(),
+            seeds: args.seeds.clone(),
+            threads,
+        };
+        build::plan(&suite, &args.suite, &wishes)
+    };
+    let root = match &args.out {
+        Some(out) => out.clone(),
+        None => Path::new("runs").join(args.suite.file_stem().unwrap_or_default()),
+    };
+    let cuda = tch::Cuda::device_count();
+    if args.dry_run {
+        let plan = plan_with(threads)?;
+        let works = estimate::works(&plan, cuda > 0)?;
+        let done: Vec<_> = plan
+            .runs
+            .iter()
+            .map(|run| folder::results(&root, &run.name))
+            .collect();
+        println!("{}", plan_table(&plan, &works, &done, args.jobs));
+        return Ok(());
+    }
+    let entry = match args.resume || args.shard.is_some() {
+        true => Entry::Join,
+        false => Entry::Begin,
+    };
+    let text = as_given(&args)?;
+    let checked = |threads| {
+        let plan = plan_with(threads)?;
+        check_data(&plan)?;
+        Ok(plan)
+    };
+    let (folder, plan) = SuiteFolder::enter(&root, &text, threads, entry, checked)?;
+    let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+    let options = Options {
+        jobs: args.jobs,
+        start: args
+            .shard
+            .map_or(0.0, |s| (s.index - 1) as f64 / s.count as f64),
+        devices: devices(visible.as_deref(), cuda),
+    };
+    interrupt::install().context("cannot catch Ctrl-C")?;
+    let works = estimate::works(&plan, cuda > 0)?;
+    let mut show = Show::new(&plan, works);
+    let outcome = work::work(&folder, &plan, &options, &mut |event| show.event(event));
+    show.finish();
+    let outcome = outcome?;
+
+    let count = |state| outcome.states.iter().filter(|s| **s == state).count();
+    let (done, failed, not_run) = (
+        count(State::Done),
+        count(State::Failed),
+        count(State::NotRun),
+    );
+    let all = plan.runs.len();
+    println!("{}", results_table(&plan, |run| folder.results(run)));
+    println!("suite        {}", root.display());
+    println!("report       covalign report {}", root.display());
+    println!("TensorBoard  tensorboard --logdir {}/runs", root.display());
+    if outcome.interrupted {
+        let text = format!("stopped with {done} of {all} runs done; go on with --resume");
+        return Err(anyhow::Error::new(Interrupted(text)));
+    }
+    if failed > 0 {
+        bail!(
+            "{failed} of {all} runs failed, {not_run} that need them were not run; what they \
+             printed is in {}; --resume tries them again",
+            root.join("logs").display()
+        );
+    }
+    Ok(())
+}
+
+/// The suite file, and what the command line added to it.
+fn as_given(args: &SuiteArgs) -> Result<String> {
+    let text = std::fs::read_to_string(&args.suite).map_err(|e| io_error(&args.suite, e))?;
+    let mut head = String::new();
+    for item in &args.overrides {
+        head += &format!("# --set {item}\n");
+    }
+    if let Some(data) = &args.data {
+        head += &format!("# --data {}\n", data.display());
+    }
+    if let Some(seeds) = &args.seeds {
+        let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+        head += &format!("# --seeds {}\n", seeds.join(","));
+    }
+    Ok(head + &text)
+}
+
+/// Finds missing files and encoders before the first run begins.
+fn check_data(plan: &Plan) -> Result<()> {
+    let (mut encoders, mut tasks) = (BTreeSet::new(), BTreeSet::new());
+    for run in &plan.runs {
+        let config: Config = yaml::from_str(&run.config, &run.name)?;
+        encoders.insert(config.encoder);
+        let names = config.tasks.into_iter();
+        tasks.extend(names.map(|name| (config.data.clone(), name)));
+    }
+    for encoder in encoders {
+        encoder_dir::resolve(&encoder)?;
+    }
+    for (data, name) in tasks {
+        let task = Task::load(&name)?;
+        for split in [Split::Train, Split::Dev] {
+            if !task.has_split(split) {
+                bail_input!("task `{name}` has no {split} rows; it can be predicted, not trained");
+            }
+            sources(&task, &data, split)?;
+        }
+    }
+    Ok(())
+}

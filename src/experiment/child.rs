@@ -1,0 +1,109 @@
+//! A run in a process of its own.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitStatus, Stdio};
+
+use anyhow::{Context, Result};
+use nix::sys::signal::{kill, Signal};
+use nix::unistd::Pid;
+
+use super::compose::lacks_reference;
+use super::folder::SuiteFolder;
+use super::plan::Run;
+use crate::config::{yaml, Config};
+use crate::error::io_error;
+use crate::telemetry::atomic;
+
+/// `covalign train` at work on a run.
+pub struct Child {
+    process: std::process::Child,
+    /// Whether it goes on with what an earlier process began.
+    pub resumes: bool,
+}
+
+impl Child {
+    /// Starts the training of `run`, whose claimed log is `log`, on CUDA device `device` where given.
+    pub fn start(
+        folder: &SuiteFolder,
+        run: &Run,
+        log: &File,
+        device: Option<&str>,
+    ) -> Result<Child> {
+        let config = folder.config(&run.name);
+        atomic::write(&config, filled(folder, run)?.as_bytes())?;
+        let place = folder.run(&run.name);
+        let resumes = place.config().is_file();
+        if !resumes && place.root().exists() {
+            // It died before it began: there is nothing in it yet.
+            std::fs::remove_dir_all(place.root()).map_err(|e| io_error(place.root(), e))?;
+        }
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .current_dir(folder.root())
+            .args(["train", &format!("configs/{}.yaml", run.name)])
+            .args(["--out", &format!("runs/{}", run.name)])
+            .args(resumes.then_some("--resume"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log.try_clone()?)
+            // A terminal's Ctrl-C goes to the suite alone, which passes it on once.
+            .process_group(0);
+        if let Some(device) = device {
+            command.env("CUDA_VISIBLE_DEVICES", device);
+        }
+        let process = command.spawn().context("cannot start covalign train")?;
+        let what = if resumes { "goes on" } else { "begins" };
+        // For people; a log that cannot grow stops nothing.
+        let mut to = log;
+        let _ = writeln!(to, "--- {} {what}, process {}", run.name, process.id());
+        Ok(Child { process, resumes })
+    }
+
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// How it ended, where it has.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.process.try_wait()?)
+    }
+
+    /// Asks it to save and stop; a second time, to stop at once.
+    pub fn interrupt(&self) {
+        // One that has just ended needs no signal.
+        let _ = kill(Pid::from_raw(self.process.id() as i32), Signal::SIGINT);
+    }
+}
+
+/// The run's config with what only earlier runs can tell: single-task scores.
+fn filled(folder: &SuiteFolder, run: &Run) -> Result<String> {
+    let mut config: Config = yaml::from_str(&run.config, &run.name)?;
+    if !lacks_reference(&config) {
+        return Ok(run.config.clone());
+    }
+    let needs = run
+        .needs
+        .iter()
+        .filter(|need| Some(*need) != run.source.as_ref());
+    for results in needs.filter_map(|need| folder.results(need)) {
+        let scores = results.tasks.into_iter();
+        let scores = scores.map(|(task, result)| (task, result.dev.score));
+        config.sampling.reference.extend(scores);
+    }
+    config.to_yaml()
+}
+
+/// The CUDA devices that runs take turns on: those of `visible` (`CUDA_VISIBLE_DEVICES`) where it is
+/// set, else all `count`. Empty where there is at most one.
+pub fn devices(visible: Option<&str>, count: i64) -> Vec<String> {
+    let all: Vec<String> = match visible {
+        Some(list) => list.split(',').map(|d| d.trim().to_owned()).collect(),
+        None => (0..count).map(|device| device.to_string()).collect(),
+    };
+    match count > 1 {
+        true => all.into_iter().filter(|d| !d.is_empty()).collect(),
+        false => Vec::new(),
+    }
+}
