@@ -14,6 +14,7 @@ use covalign::data::sampling::PlannedBatch;
 use covalign::data::Batch;
 use covalign::model::Mode;
 use covalign::train::batches::Batches;
+use covalign::train::evaluate::Scores;
 use covalign::train::learner::Learner;
 use covalign::train::prepare::prepare;
 use covalign::train::schedule::EVERYTHING;
@@ -175,49 +176,91 @@ const EPOCHS: [&str; 5] = [
 ];
 
 #[test]
-fn dynamic_and_heterogeneous_runs_resume_to_the_same_weights() {
+fn a_dynamic_heterogeneous_run_resumes_to_the_same_weights() {
     let folder = workplace();
     let folder = folder.path();
     let dynamic = [
+        HETEROGENEOUS,
         "sampling.strategy=dynamic",
-        "sampling.reference={DemoSentiment: 1.0, DemoSimilarity: -0.8}",
+        "sampling.reference={DemoSentiment: 1.0, DemoSimilarity: 0.5}",
+        // Steps so large that the score at step 10 would give other shares than that at step 8.
+        "training.learning_rate=5e-4",
+        "training.warmup=0",
+        "checkpoints.every=5 steps",
     ];
-    let annealed = ["sampling.strategy=annealed", "training.accumulate=1"];
-    for (name, kind, sampling) in [
-        ("dynamic", "sampling.batches=homogeneous", dynamic),
-        ("mixed", HETEROGENEOUS, dynamic),
-        ("annealed", HETEROGENEOUS, annealed),
-    ] {
-        let sets = [&EPOCHS[..], &sampling, &[kind]].concat();
-        let (whole, cut) = (format!("{name}-whole"), format!("{name}-cut"));
-        train(folder, &whole, &sets);
-        let mut args = vec!["train", "c.yaml", "--out", &cut];
-        sets.iter().for_each(|set| args.extend(["--set", set]));
-        // Killed twice, in later and later epochs.
-        for step in [4, 10] {
-            let mut child = covalign(folder, &args)
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            let metrics = folder.join(&cut).join("metrics.jsonl");
-            let mark = format!("{{\"step\":{step},");
-            while !std::fs::read_to_string(&metrics).is_ok_and(|text| text.contains(&mark)) {
-                assert!(child.try_wait().unwrap().is_none(), "ended too early");
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            child.kill().unwrap();
-            child.wait().unwrap();
-            if step == 4 {
-                args.push("--resume");
-            }
+    let sets = [&EPOCHS[..], &dynamic].concat();
+    train(folder, "whole", &sets);
+    let mut args = vec!["train", "c.yaml", "--out", "cut"];
+    sets.iter().for_each(|set| args.extend(["--set", set]));
+    // Killed in the third epoch, which was planned at step 8, when step 10 has been scored too.
+    let mut child = covalign(folder, &args)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let saved = folder.join("cut/checkpoints/step-10/state.json");
+    while !saved.is_file() {
+        assert!(child.try_wait().unwrap().is_none(), "ended too early");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    args.push("--resume");
+    let resumed = run(folder, &args);
+    assert!(resumed.status.success(), "{}", text(&resumed.stderr));
+    assert_eq!(
+        state(folder, "whole", 14)["files"],
+        state(folder, "cut", 14)["files"]
+    );
+    assert_eq!(evaluations(folder, "whole"), evaluations(folder, "cut"));
+}
+
+#[test]
+fn an_epoch_under_way_keeps_the_shares_that_it_was_planned_by() {
+    let folder = workplace();
+    let folder = folder.path();
+    let data = format!("data={}", folder.join("demo").display());
+    let tiny = tiny();
+    let dynamic = [
+        "sampling.strategy=dynamic",
+        "sampling.reference={DemoSentiment: 1.0, DemoSimilarity: 1.0}",
+        "training.max_length=16",
+        &data,
+        &tiny,
+    ];
+    for kind in ["homogeneous", "heterogeneous"] {
+        let batches = format!("sampling.batches={kind}");
+        let sets = [&EPOCHS[..], &dynamic, &[&batches]].concat();
+        let sets: Vec<String> = sets.into_iter().map(str::to_owned).collect();
+        let config = Config::load(&folder.join("c.yaml"), &sets).unwrap();
+        let tasks = load_tasks(&config).unwrap();
+        let learner = prepare(&config, tasks).unwrap().learner;
+        let fresh = || Batches::new(&config, &learner.data).unwrap();
+        let scores = |sentiment: f64, similarity: f64| {
+            let of = |score| Scores {
+                metrics: Vec::new(),
+                score,
+            };
+            BTreeMap::from([
+                ("DemoSentiment".to_owned(), of(sentiment)),
+                ("DemoSimilarity".to_owned(), of(similarity)),
+            ])
+        };
+        let mut whole = fresh();
+        whole.step(3);
+        whole.observe(&scores(0.9, -0.9));
+        let begun = whole.step(4);
+        whole.observe(&scores(0.0, 0.9));
+        let shares = whole.shares().cloned();
+        let mut resumed = fresh();
+        resumed.observe(&scores(0.0, 0.9));
+        resumed.resume(shares);
+        assert_eq!(resumed.step(4), begun);
+        for step in 5..12 {
+            assert_eq!(whole.step(step), resumed.step(step), "{kind} {step}");
         }
-        let resumed = run(folder, &args);
-        assert!(resumed.status.success(), "{}", text(&resumed.stderr));
-        assert_eq!(
-            state(folder, &whole, 14)["files"],
-            state(folder, &cut, 14)["files"]
-        );
-        assert_eq!(evaluations(folder, &whole), evaluations(folder, &cut));
+        let mut forgetful = fresh();
+        forgetful.observe(&scores(0.0, 0.9));
+        assert_ne!(forgetful.step(4), begun);
     }
 }
 
@@ -243,7 +286,7 @@ fn dynamic_shares_follow_the_last_scores_before_the_epoch() {
     let mut seen = Vec::new();
     for (epoch, checkpoint) in [(1, 6), (2, 12), (3, 14)] {
         let gap =
-            (0.9 - score(4 * epoch, "DemoSentiment")) - (-0.6 - score(4 * epoch, "DemoSimilarity"));
+            (1.0 - score(4 * epoch, "DemoSentiment")) - (-2.0 - score(4 * epoch, "DemoSimilarity"));
         // A softmax of two is the logistic function of their difference.
         let sentiment = (32.0 / (1.0 + (-gap).exp())).round() as u64;
         let shares = serde_json::json!({"epoch": epoch, "shares": [sentiment, 32 - sentiment]});
