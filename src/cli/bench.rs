@@ -92,7 +92,9 @@ fn table(costs: &Costs) -> Table {
     let used = 100.0 * costs.utilisation();
     rows.push(("model FLOP utilisation", format!("{used:.0} %")));
     rows.push(("  the model's GFLOP/s", format!("{model:.0}")));
-    rows.push(("  a 2048 × 2048 product's", format!("{matmul:.0}")));
+    let size = costs.matmul_size;
+    let product = format!("  a {size} × {size} product's");
+    rows.push((&product, format!("{matmul:.0}")));
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table.set_header([

@@ -47,8 +47,9 @@ pub struct Costs {
     pub peak_device_bytes: Option<u64>,
     /// Floating-point operations of the model's products, forward and back, per second.
     pub model_flops: f64,
-    /// What one large product reaches in the same precision.
+    /// What one large product reaches in the same precision, and the size of its matrices.
     pub matmul_flops: f64,
+    pub matmul_size: i64,
 }
 
 impl Costs {
@@ -138,6 +139,7 @@ pub fn measure(
         peak_device_bytes,
         model_flops: work.flops / seconds,
         matmul_flops: matmul_flops(learner)?,
+        matmul_size: matmul_size(device),
     })
 }
 
@@ -206,15 +208,24 @@ fn work(learner: &Learner, batches: &[PlannedBatch]) -> Work {
     work
 }
 
-/// Operations per second of a product of two 2048 × 2048 matrices, the best of five.
+/// Rows and columns of the matrices in [`Costs::matmul_flops`].
+fn matmul_size(device: Device) -> i64 {
+    match device {
+        Device::Cuda(_) => 8192,
+        _ => 2048,
+    }
+}
+
+/// Operations per second of a product of two square matrices, large enough to fill the device; the
+/// best of five.
 fn matmul_flops(learner: &Learner) -> Result<f64> {
-    const SIZE: i64 = 2048;
     let device = learner.arithmetic.device();
+    let size = matmul_size(device);
     let kind = match learner.arithmetic.products() {
         Kind::BFloat16 if libtorch::widens_bf16(device) => Kind::Float,
         kind => kind,
     };
-    let matrix = Tensor::f_ones([SIZE, SIZE], (kind, device))?;
+    let matrix = Tensor::f_ones([size, size], (kind, device))?;
     let mut best = f64::INFINITY;
     for _ in 0..6 {
         synchronize(device);
@@ -223,5 +234,5 @@ fn matmul_flops(learner: &Learner) -> Result<f64> {
         synchronize(device);
         best = best.min(start.elapsed().as_secs_f64());
     }
-    Ok(2.0 * (SIZE as f64).powi(3) / best)
+    Ok(2.0 * (size as f64).powi(3) / best)
 }
