@@ -24,6 +24,11 @@ extern "C" {
     fn covalign_cuda_memory(free_bytes: *mut usize, total_bytes: *mut usize) -> *mut c_char;
     fn covalign_compute_capability(device: i32, major: *mut i32, minor: *mut i32) -> *mut c_char;
     fn covalign_autocast(device_type: i32, enabled: bool, scalar_type: i32) -> *mut c_char;
+    fn covalign_widened_product(
+        x: *const C_tensor,
+        weight: *const C_tensor,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
     fn covalign_float32_matmul_precision(precision: *const c_char) -> *mut c_char;
     fn covalign_backward(output: *const C_tensor, gradient: *const C_tensor) -> *mut c_char;
     fn covalign_attention(
@@ -146,6 +151,13 @@ pub fn bf16_units() -> Option<Vec<&'static str>> {
 /// them, and libtorch's own take a hundred times as long.
 pub fn widens_bf16(device: Device) -> bool {
     !device.is_cuda() && bf16_units().is_some_and(|units| units.is_empty())
+}
+
+/// x Wᵀ in bfloat16 as a unit for it gives it, computed in float32; see [`widens_bf16`].
+pub fn widened_product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    check(unsafe { covalign_widened_product(x.as_ptr(), weight.as_ptr(), &mut out) })?;
+    given(out)
 }
 
 /// Runs `body` with matrix products in `kind` on `device`, as PyTorch's `torch.autocast`.

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/version.h>
 
 #include <cstdlib>
@@ -62,6 +63,15 @@ char* covalign_autocast(int device_type, bool enabled, int scalar_type) {
     at::autocast::set_autocast_dtype(device, static_cast<at::ScalarType>(scalar_type));
     at::autocast::set_autocast_enabled(device, enabled);
     at::autocast::set_autocast_cache_enabled(enabled);
+  });
+}
+
+// y = x wᵀ in bfloat16 from factors in bfloat16, computed in float32, whatever autocast says.
+char* covalign_widened_product(const Tensor* x, const Tensor* weight, Tensor** out) {
+  return guarded([&] {
+    c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::DispatchKey::AutocastCPU);
+    auto product = at::linear(x->to(at::kFloat), weight->to(at::kFloat));
+    *out = new Tensor(product.to(at::kBFloat16));
   });
 }
 

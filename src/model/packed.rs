@@ -26,13 +26,11 @@ struct Weight {
 
 impl Weight {
     fn product(&self, x: &Tensor) -> Result<Tensor> {
-        let none: Option<Tensor> = None;
-        if !self.widens {
-            return Ok(x.f_linear(&self.leaf, none)?);
+        if self.widens {
+            return libtorch::widened_product(x, &self.leaf);
         }
-        let wide = |t: &Tensor| t.f_to_kind(Kind::Float);
-        let product = wide(x)?.f_linear(&wide(&self.leaf)?, none)?;
-        Ok(product.f_to_kind(Kind::BFloat16)?)
+        let none: Option<Tensor> = None;
+        Ok(x.f_linear(&self.leaf, none)?)
     }
 }
 
