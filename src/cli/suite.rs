@@ -125,6 +125,7 @@ pub fn run(args: SuiteArgs) -> Result<()> {
     let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
     let options = Options {
         jobs: args.jobs,
+        shared: args.shard.is_some(),
         start: args
             .shard
             .map_or(0.0, |s| (s.index - 1) as f64 / s.count as f64),

@@ -271,6 +271,7 @@ impl<'a> Show<'a> {
                 }
             }
             Event::Elsewhere { run } => {
+                self.introduce();
                 self.line(&format!(
                     "{} is in another process; waiting for it",
                     name(run)
@@ -297,14 +298,20 @@ impl<'a> Show<'a> {
                 self.line(&format!("stopping; {running} runs save where they are"));
             }
             Event::Tick { states } => {
-                if !self.ticked && self.already > 0 {
-                    self.line(&format!("{} of {all} runs are done already", self.already));
-                }
-                self.ticked = true;
+                self.introduce();
                 self.draw(states);
             }
         }
         Ok(())
+    }
+
+    /// Says what was done before, once.
+    fn introduce(&mut self) {
+        if !self.ticked && self.already > 0 {
+            let all = self.plan.runs.len();
+            self.line(&format!("{} of {all} runs are done already", self.already));
+        }
+        self.ticked = true;
     }
 
     /// Removes the live table.

@@ -80,6 +80,9 @@ pub enum Event<'a> {
 pub struct Options {
     /// Runs at a time.
     pub jobs: usize,
+    /// Whether others work in the folder on purpose. If not, a run in another process is what a
+    /// suite that died has left behind, and counts among the jobs.
+    pub shared: bool,
     /// Where in the list of runs to begin, as a share of it.
     pub start: f64,
     /// CUDA devices to take turns on.
@@ -162,6 +165,8 @@ impl Worker<'_> {
     fn work(&mut self) -> Result<bool> {
         let mut looked: Option<Instant> = None;
         let mut stopping = false;
+        self.look()?;
+        self.find_others()?;
         loop {
             let ended = self.reap(stopping)?;
             if interrupt::asked() && !stopping {
@@ -261,6 +266,20 @@ impl Worker<'_> {
         Ok(())
     }
 
+    /// Learns which runs other processes train.
+    fn find_others(&mut self) -> Result<()> {
+        for run in (0..self.states.len())
+            .filter(|run| self.ready(*run))
+            .collect::<Vec<_>>()
+        {
+            let claim = self.folder.claim(&self.plan.runs[run].name)?;
+            if matches!(claim, Claim::Elsewhere) {
+                self.elsewhere(run)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Fills free slots with runs that nobody else trains.
     fn start(&mut self) -> Result<()> {
         let count = self.states.len();
@@ -269,22 +288,36 @@ impl Worker<'_> {
             let Some(place) = self.slots.iter().position(Option::is_none) else {
                 return Ok(());
             };
-            let open = matches!(self.states[run], State::Waiting | State::Elsewhere);
-            let ready = |need: &usize| self.states[*need] == State::Done;
-            if !open || !self.needs[run].iter().all(ready) {
+            if !self.ready(run) || self.busy_beside(run) >= self.options.jobs {
                 continue;
             }
             match self.folder.claim(&self.plan.runs[run].name)? {
                 Claim::Mine(log) => self.spawn(run, place, log)?,
                 Claim::Done(results) => self.done(run, &results)?,
-                Claim::Elsewhere if self.states[run] == State::Waiting => {
-                    self.states[run] = State::Elsewhere;
-                    (self.tell)(Event::Elsewhere { run })?;
-                }
-                Claim::Elsewhere => {}
+                Claim::Elsewhere => self.elsewhere(run)?,
             }
         }
         Ok(())
+    }
+
+    /// Whether nothing that this process knows of keeps a run from being trained.
+    fn ready(&self, run: usize) -> bool {
+        let done = |need: &usize| self.states[*need] == State::Done;
+        let open = matches!(self.states[run], State::Waiting | State::Elsewhere);
+        open && self.needs[run].iter().all(done)
+    }
+
+    /// Jobs that are taken, by other runs than `run`.
+    fn busy_beside(&self, run: usize) -> usize {
+        let counts = |state: &State| match state {
+            State::Running => true,
+            State::Elsewhere => !self.options.shared,
+            _ => false,
+        };
+        let states = self.states.iter().enumerate();
+        states
+            .filter(|(other, state)| *other != run && counts(state))
+            .count()
     }
 
     fn spawn(&mut self, run: usize, place: usize, log: File) -> Result<()> {
@@ -300,6 +333,14 @@ impl Worker<'_> {
             resumes,
             process,
         })
+    }
+
+    fn elsewhere(&mut self, run: usize) -> Result<()> {
+        if self.states[run] == State::Elsewhere {
+            return Ok(());
+        }
+        self.states[run] = State::Elsewhere;
+        (self.tell)(Event::Elsewhere { run })
     }
 
     fn done(&mut self, run: usize, results: &Results) -> Result<()> {
