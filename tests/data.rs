@@ -130,7 +130,7 @@ fn batches_of_like_length_hardly_pad() {
                 let density = all as f64 / cells as f64;
                 let least = match size {
                     // Sorted as a whole: 635 rows spread over 20 batches.
-                    BatchSize::Rows(_) if name == "WNLI" => 0.93,
+                    BatchSize::Rows(_) if *name == "WNLI" => 0.93,
                     BatchSize::Rows(_) => 0.95,
                     // Batches of many tokens span more lengths.
                     BatchSize::Tokens(_) => 0.85,

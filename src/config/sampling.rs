@@ -46,7 +46,7 @@ pub struct Sampling {
     /// `dynamic`: each task's score when trained alone, a fraction as in results.json.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub reference: BTreeMap<String, f64>,
-    /// Rows are drawn at random and sorted by length within this many batches, which saves
+    /// Rows are drawn at random and sorted by length within about this many batches, which saves
     /// padding; 1 sorts nothing.
     pub length_window: usize,
 }
@@ -58,7 +58,7 @@ impl Default for Sampling {
             batches: BatchKind::Homogeneous,
             temperature: 0.5,
             reference: BTreeMap::new(),
-            length_window: 50,
+            length_window: 100,
         }
     }
 }

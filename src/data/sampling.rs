@@ -198,7 +198,9 @@ impl Sampler {
                 BatchSize::Tokens(_) => task.rows.len().div_ceil(in_pass),
             };
             order.truncate(wanted * in_batch);
-            let window = in_batch * self.config.length_window;
+            // Windows of like size: few rows left over would find no others of their length.
+            let windows = (wanted as f64 / self.config.length_window as f64).round();
+            let window = in_batch * wanted.div_ceil((windows as usize).max(1));
             if self.config.length_window > 1 {
                 for window in order.chunks_mut(window) {
                     window.sort_by_key(|&i| task.lengths[i]);
