@@ -5,6 +5,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use covalign::data::Batch;
+use covalign::libtorch;
 use covalign::model::alignment::{Alignment, Form, Start};
 use covalign::model::encoder::{Encoder, Engine};
 use covalign::model::{weights, Mode};
@@ -304,12 +305,27 @@ fn gradients_under_dropout_equal_a_finite_difference() {
 #[test]
 fn bfloat16_stays_close_to_float32() {
     let (rows, expected) = recorded(&fixture("minilm.json"));
-    let mut encoder = load(&common::minilm(), Engine::Fast);
-    encoder.set_products(Kind::BFloat16).unwrap();
-    let error = pooled(&encoder, &rows) - &expected;
-    let relative = f64::try_from(error.norm() / expected.norm()).unwrap();
-    // The dtype has 8 bits of mantissa: 2⁻⁹ a rounding, a few dozen of them.
-    assert!((1e-5..0.03).contains(&relative), "{relative}");
+    for engine in [Engine::Fast, Engine::Padded] {
+        let mut encoder = load(&common::minilm(), engine);
+        let relative = |encoder: &Encoder| {
+            let forward = || Ok(pooled(encoder, &rows));
+            let pooled = libtorch::autocast(Device::Cpu, Kind::BFloat16, forward).unwrap();
+            let error = pooled.to_kind(Kind::Float) - &expected;
+            f64::try_from(error.norm() / expected.norm()).unwrap()
+        };
+        encoder.set_products(Kind::BFloat16).unwrap();
+        let half = relative(&encoder);
+        // The dtype has 8 bits of mantissa: 2⁻⁹ a rounding, a few dozen of them.
+        assert!((1e-5..0.03).contains(&half), "{engine:?} {half}");
+        // The copies follow their masters.
+        tch::no_grad(|| {
+            let name = "encoder.layer.0.attention.self.key.weight";
+            let _ = encoder.variables.variables()[name].shallow_clone().zero_();
+        });
+        assert_eq!(relative(&encoder), half);
+        encoder.set_products(Kind::BFloat16).unwrap();
+        assert!(relative(&encoder) > 2.0 * half, "{engine:?}");
+    }
 }
 
 #[test]

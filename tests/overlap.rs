@@ -175,6 +175,58 @@ fn deduplicate_leaves_out_the_training_rows_of_other_tasks() {
 }
 
 #[test]
+fn deduplicate_spares_tasks_of_other_runs() {
+    let folder = workplace();
+    let folder = folder.path();
+    // B alone, to be a source for A.
+    let sets = ["tasks=[B.yaml]", "deduplicate=[A.yaml]"];
+    let log = introduction(folder, "source", &sets);
+    assert!(log.contains("B 20"), "{log}");
+    assert!(log.contains("4 of B's 24 training rows left out"), "{log}");
+    let args = ["train", "c.yaml", "--set", "deduplicate=maybe"];
+    let line = fails(folder, &args, 2);
+    assert!(line.contains("`true`, `false`, or a list"), "{line}");
+}
+
+#[test]
+fn a_suite_says_what_it_shows_and_spares_it_in_every_run() {
+    let folder = workplace();
+    let folder = folder.path();
+    let suite = "
+base: c.yaml
+seeds: [1]
+experiments:
+  - {name: alone, strategy: single, tasks: [A.yaml, B.yaml]}
+  - {name: after, strategy: stilts, sources: [B.yaml], targets: [A.yaml]}
+";
+    std::fs::write(folder.join("s.yaml"), suite).unwrap();
+    for (out, sets, left_out) in [
+        ("as-it-is", &[][..], "no"),
+        ("clean", &["--set", "deduplicate=true"], "yes"),
+    ] {
+        let output = run(folder, &[&["suite", "s.yaml", "--out", out], sets].concat());
+        let shown = text(&output.stdout);
+        assert!(output.status.success(), "{shown}{}", text(&output.stderr));
+        let line = "overlap: A dev: 2 of 4 rows are among B's training rows";
+        assert!(shown.contains(line), "{shown}");
+        assert_eq!(shown.contains("`--set deduplicate=true`"), left_out == "no");
+        // The source is the run of B alone.
+        let runs = std::fs::read_dir(folder.join(out).join("runs")).unwrap();
+        assert_eq!(runs.count(), 3);
+        let log = folder.join(out).join("runs/single-B-seed1/log.txt");
+        let rows = if left_out == "no" { "B 24" } else { "B 20" };
+        let log = std::fs::read_to_string(log).unwrap();
+        assert!(log.contains(rows), "{log}");
+
+        let output = run(folder, &["report", out]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let page = std::fs::read_to_string(folder.join(out).join("report.md")).unwrap();
+        let row = format!("| A | dev | 2 | 4 | 50.0 | B | {left_out} |");
+        assert!(page.contains(&row), "{page}");
+    }
+}
+
+#[test]
 fn data_check_lists_overlaps() {
     let folder = workplace();
     let args = [

@@ -158,6 +158,10 @@ fn packed_rows_and_steps_of_read_words_alone_train_as_padded_rows_and_dense_step
     let differs = (&fast[name] - &padded[name]).abs().amax([1], false).gt(0.0);
     let differing = i64::try_from(differs.sum(tch::Kind::Int64)).unwrap();
     assert!((1..1000).contains(&differing), "{differing} words differ");
+    // From copies of the matrices in half precision too.
+    let half = ["engine=padded", "training.precision=bf16"];
+    train(folder, "half", &[&undropped[..], &half].concat());
+    assert_moved_alike(&padded, &encoder(folder, "half"));
 }
 
 #[test]
@@ -174,14 +178,20 @@ fn bfloat16_trains_close_to_float32_and_the_same_each_time() {
         let difference = f64::try_from((fp32 - &bf16[name]).abs().max()).unwrap();
         assert!(difference < 1.2e-3, "{name}: {difference}");
     }
-    // Adam's steps have a size of their own; in what direction they go is what must agree.
+    assert_moved_alike(&fp32, &bf16);
+}
+
+/// Adam's steps have a size of their own; in what direction they go is what must agree.
+fn assert_moved_alike(a: &BTreeMap<String, Tensor>, b: &BTreeMap<String, Tensor>) {
     let start = Tensor::read_safetensors(common::minilm().join("model.safetensors")).unwrap();
     let start: BTreeMap<String, Tensor> = start.into_iter().collect();
-    let name = "encoder.layer.3.intermediate.dense.weight";
-    let moved = |weights: &BTreeMap<String, Tensor>| (&weights[name] - &start[name]).view([-1]);
-    let cosine = Tensor::cosine_similarity(&moved(&fp32), &moved(&bf16), 0, 1e-12);
-    let cosine = f64::try_from(cosine).unwrap();
-    assert!(cosine > 0.9, "{cosine}");
+    for part in ["attention.self.key", "intermediate.dense"] {
+        let name = format!("encoder.layer.3.{part}.weight");
+        let moved = |all: &BTreeMap<String, Tensor>| (&all[&name] - &start[&name]).view([-1]);
+        let cosine = Tensor::cosine_similarity(&moved(a), &moved(b), 0, 1e-12);
+        let cosine = f64::try_from(cosine).unwrap();
+        assert!(cosine > 0.9, "{name}: {cosine}");
+    }
 }
 
 #[test]

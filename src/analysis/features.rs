@@ -10,7 +10,6 @@ use crate::data::batch::{Batch, Layout, Shape};
 use crate::data::TokenizedSplit;
 use crate::model::alignment::Alignment;
 use crate::model::encoder::Encoder;
-use crate::model::padded::PaddedForward;
 use crate::model::Mode;
 
 /// What makes a row of X.
@@ -56,7 +55,7 @@ impl Tokens {
     }
 }
 
-/// An encoder, and a task's alignment before it, in float32 without dropout.
+/// An encoder over padded rows, and a task's alignment before it, in float32 without dropout.
 pub struct Extractor<'a> {
     pub encoder: &'a Encoder,
     pub alignment: Option<&'a Alignment>,
@@ -78,7 +77,6 @@ impl Extractor<'_> {
         progress: &dyn Fn(usize),
     ) -> Result<Vec<(String, Covariance)>> {
         let variables = &self.encoder.variables;
-        let forward = PaddedForward::new(variables, &self.encoder.config)?;
         let width = self.encoder.config.hidden_size;
         let mut all: Vec<(String, Covariance)> = self
             .places()
@@ -91,7 +89,7 @@ impl Extractor<'_> {
         for rows in order.chunks(self.batch_size) {
             let shape = Shape::Padded { pad: self.pad };
             let batch = Batch::collate(split, rows, shape, variables.device())?;
-            let states = tch::no_grad(|| self.states(&forward, &batch))?;
+            let states = tch::no_grad(|| self.states(&batch))?;
             for ((_, covariance), states) in all.iter_mut().zip(states) {
                 covariance.add(&self.tokens.features(&states, &batch)?)?;
             }
@@ -112,15 +110,15 @@ impl Extractor<'_> {
     }
 
     /// The states at each place, `[batch, seq, width]`.
-    fn states(&self, forward: &PaddedForward, batch: &Batch) -> Result<Vec<Tensor>> {
-        let mut states = vec![forward.embed(batch, false)?];
+    fn states(&self, batch: &Batch) -> Result<Vec<Tensor>> {
+        let mut states = vec![self.encoder.embed(batch, None, Mode::Evaluate)?];
         if let Some(alignment) = self.alignment {
             states.push(alignment.apply(&states[0])?);
         }
         if self.layers {
             for layer in 0..self.encoder.segments() {
                 let input = &states[states.len() - 1];
-                states.push(forward.layer(layer, input, batch, Mode::Evaluate)?);
+                states.push(self.encoder.layer(layer, input, batch, Mode::Evaluate)?);
             }
         }
         Ok(states)

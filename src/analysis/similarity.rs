@@ -2,7 +2,9 @@
 //!
 //! With X_iᵀX_i ≈ U_i D_i U_iᵀ of rank r_i,
 //!
-//!     sim(1, 2) = ‖(U_1 D_1^{1/2})ᵀ U_2 D_2^{1/2}‖_F / (‖U_1 D_1^{1/2}‖_F · ‖U_2 D_2^{1/2}‖_F)
+//! ```text
+//! sim(1, 2) = ‖(U_1 D_1^{1/2})ᵀ U_2 D_2^{1/2}‖_F / (‖U_1 D_1^{1/2}‖_F · ‖U_2 D_2^{1/2}‖_F)
+//! ```
 //!
 //! lies between 0 and 1, does not change when X's rows are rotated, and where it is low an alignment
 //! has something to do. A task has with itself ‖D‖_F / tr D: 1 only where all rows lie on one line.

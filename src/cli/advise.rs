@@ -12,6 +12,7 @@ use crate::config::yaml::suggest;
 use crate::config::Config;
 use crate::data::overlap;
 use crate::error::io_error;
+use crate::task::Split;
 use crate::train::tasks;
 use crate::{bail_input, input_error};
 
@@ -63,7 +64,8 @@ pub fn run(args: AdviseArgs) -> Result<()> {
     }
     let similarities = args.similarity.as_deref().map(read).transpose()?;
     let evidence = Evidence::read(&args.runs, &config.encoder)?;
-    let (training, scored) = overlap::texts_of_files(&tasks, &config.data)?;
+    let training = overlap::texts_of_files(&tasks, &config.data, &[Split::Train])?;
+    let scored = overlap::texts_of_files(&tasks, &config.data, &[Split::Dev, Split::Test])?;
     let limit = config.training.max_train_rows.as_ref();
     let most = |task: &str| limit.and_then(|limit| limit.of(task)).unwrap_or(usize::MAX);
     let known = Known {

@@ -115,11 +115,11 @@ pub fn run(args: SimilarityArgs) -> Result<()> {
         let trained = data.iter().map(|data| {
             let saved = SavedTask::load(run, &data.task.name, Weights::Overall)?;
             let alignment = saved.model.alignment(saved.index);
-            let encoder = &saved.model.encoder;
+            let encoder = saved.model.encoder.with_engine(Engine::Padded)?;
             measure(
                 data,
                 "trained",
-                args.extractor(&config, encoder, alignment, pad),
+                args.extractor(&config, &encoder, alignment, pad),
             )
         });
         comparisons.extend(compare("trained", &trained.collect::<Result<Vec<_>>>()?)?);

@@ -17,6 +17,7 @@ use crate::experiment::estimate;
 use crate::experiment::file::SuiteFile;
 use crate::experiment::folder::{self, Entry, SuiteFolder};
 use crate::experiment::plan::Plan;
+use crate::experiment::seen::{self, Seen};
 use crate::experiment::work::{self, Options, State};
 use crate::model::encoder_dir;
 use crate::task::{Split, Task};
@@ -109,6 +110,8 @@ pub fn run(args: SuiteArgs) -> Result<()> {
             .map(|run| folder::results(&root, &run.name))
             .collect();
         println!("{}", plan_table(&plan, &works, &done, args.jobs));
+        // Without the data there is nothing to compare, and the table says so.
+        print_seen(&seen::of_plan(&plan).unwrap_or_default());
         return Ok(());
     }
     let entry = match args.resume || args.shard.is_some() {
@@ -131,6 +134,9 @@ pub fn run(args: SuiteArgs) -> Result<()> {
             .map_or(0.0, |s| (s.index - 1) as f64 / s.count as f64),
         devices: devices(visible.as_deref(), cuda),
     };
+    let seen = seen::of_plan(&plan)?;
+    print_seen(&seen);
+    seen::write(&root, &seen)?;
     interrupt::install().context("cannot catch Ctrl-C")?;
     let works = estimate::works(&plan, cuda > 0)?;
     let mut show = Show::new(&plan, works);
@@ -161,6 +167,16 @@ pub fn run(args: SuiteArgs) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Says which scored rows some run trains on.
+fn print_seen(seen: &[Seen]) {
+    for seen in seen {
+        println!("overlap: {}", seen.sentence());
+    }
+    if seen.iter().any(|seen| !seen.left_out) {
+        println!("`--set deduplicate=true` leaves such training rows out of every run");
+    }
 }
 
 /// The suite file, and what the command line added to it.

@@ -19,7 +19,7 @@ use crate::model::encoder::Engine;
 use crate::{bail_input, input_error};
 pub use sampling::{BatchKind, Sampling, Strategy};
 pub use start::{Heads, StartFrom};
-use values::{Interval, Rank, Rate, RowLimit};
+use values::{Deduplicate, Interval, Rank, Rate, RowLimit};
 
 /// How tasks share.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,8 +59,9 @@ pub struct Config {
     /// The run to start from; by default the pretrained encoder with fresh heads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<StartFrom>,
-    /// Leave out training rows whose text is in another task's dev or test split.
-    pub deduplicate: bool,
+    /// Leave out training rows whose text is in another task's dev or test split: another of the
+    /// run's, or also one of the tasks in a list.
+    pub deduplicate: Deduplicate,
     pub alignment: Alignment,
     pub sampling: Sampling,
     pub training: Training,
@@ -81,7 +82,7 @@ impl Default for Config {
             tasks: Vec::new(),
             method: Method::default(),
             start: None,
-            deduplicate: false,
+            deduplicate: Deduplicate::Switch(false),
             alignment: Alignment::default(),
             sampling: Sampling::default(),
             training: Training::default(),

@@ -130,6 +130,30 @@ impl FromStr for Rank {
     }
 }
 
+/// Whose dev and test texts may not be among a task's training rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "`true`, `false`, or a list of tasks")]
+pub enum Deduplicate {
+    /// The run's other tasks', or nobody's.
+    Switch(bool),
+    /// The run's other tasks' and those of the tasks that are named.
+    With(Vec<String>),
+}
+
+impl Deduplicate {
+    pub fn is_on(&self) -> bool {
+        *self != Deduplicate::Switch(false)
+    }
+
+    /// The tasks that are named, by name or file.
+    pub fn named(&self) -> &[String] {
+        match self {
+            Deduplicate::Switch(_) => &[],
+            Deduplicate::With(tasks) => tasks,
+        }
+    }
+}
+
 /// How many training rows a task may have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]

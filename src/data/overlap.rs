@@ -287,21 +287,25 @@ pub fn shared_with_others(overlaps: &[Overlap]) -> BTreeMap<&str, BTreeSet<u32>>
     rows
 }
 
-/// The overlaps between the tasks' files, read as they are: for a study, before its runs. Test
-/// files that are not there are not compared.
+/// The overlaps between the tasks' files, read as they are.
 ///
 /// # Errors
-/// Input errors where a file is missing or cannot be read.
+/// As [`texts_of_files`].
 pub fn of_files(tasks: &[Task], data_dir: &Path) -> Result<Vec<Overlap>> {
-    let (training, scored) = texts_of_files(tasks, data_dir)?;
+    let training = texts_of_files(tasks, data_dir, &[Split::Train])?;
+    let scored = texts_of_files(tasks, data_dir, &[Split::Dev, Split::Test])?;
     Ok(find(&training, &scored))
 }
 
-/// The texts of the tasks' training splits, and those of their dev and test splits.
-pub fn texts_of_files(tasks: &[Task], data_dir: &Path) -> Result<(Vec<Texts>, Vec<Texts>)> {
+/// The texts of those of `splits` that a task has, task by task. Test files that are not there are
+/// left out.
+///
+/// # Errors
+/// Input errors where another file is missing or one cannot be read.
+pub fn texts_of_files(tasks: &[Task], data_dir: &Path, splits: &[Split]) -> Result<Vec<Texts>> {
     let splits: Vec<(&Task, Split)> = tasks
         .iter()
-        .flat_map(|task| Split::ALL.map(|split| (task, split)))
+        .flat_map(|task| splits.iter().map(move |&split| (task, split)))
         .filter(|(task, split)| task.has_split(*split))
         .filter(|(task, split)| *split != Split::Test || sources(task, data_dir, *split).is_ok())
         .collect();
@@ -309,9 +313,7 @@ pub fn texts_of_files(tasks: &[Task], data_dir: &Path) -> Result<(Vec<Texts>, Ve
         let rows = read_split(task, data_dir, split)?;
         Ok(Texts::of_rows(&task.name, split, &rows))
     };
-    let texts = splits.par_iter().map(read).collect::<Result<Vec<_>>>()?;
-    let texts = texts.into_iter();
-    Ok(texts.partition(|texts| texts.split == Split::Train))
+    splits.par_iter().map(read).collect()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde_yaml::Value;
 
 use super::file::{check_keys, Experiment, Grid, Settings, SuiteFile};
 use super::grid::relations;
-use crate::config::values::RowLimit;
+use crate::config::values::{Deduplicate, RowLimit};
 use crate::config::{self, yaml, Alignment, Config, Method, Sampling, Strategy};
 use crate::task::Task;
 use crate::{bail_input, input_error};
@@ -166,6 +166,15 @@ impl<'a> Composer<'a> {
                 length_window: config.sampling.length_window,
                 ..Sampling::default()
             };
+        }
+        if config.deduplicate == Deduplicate::Switch(true) {
+            // Every run without every task's scored rows: a task trains on the same rows alone, with
+            // others, and for others.
+            let others = self.order.iter().filter(|name| !tasks.contains(name));
+            let others: Vec<String> = others.map(|name| self.tasks[name].entry.clone()).collect();
+            if !others.is_empty() {
+                config.deduplicate = Deduplicate::With(others);
+            }
         }
         config.training.threads.get_or_insert(self.threads);
         config.out = None;

@@ -97,6 +97,7 @@ pub fn json(report: &Report) -> Value {
     json!({
         "title": report.title,
         "planned": report.study.planned,
+        "overlaps": report.study.seen,
         "runs": runs.collect::<Vec<_>>(),
         "cells": report.groups,
         "differences": differences(&report.groups),

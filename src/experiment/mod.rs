@@ -4,10 +4,10 @@
 //! once, and the cells of the study's tables that they fill. [`work`] trains them in a [`folder`],
 //! which any number of processes may share.
 //!
-//! [`results`] reads back what the runs gave (or [`plain`], where no suite planned them),
-//! [`samples`] gathers cells over seeds, [`comparison`] sets two of them against each other with
-//! [`statistics`], [`heuristic`] is [W22]'s. [`report`] puts [`tables`] and [`figures`] together and
-//! writes them as [`html`], [`markdown`] and [`export`] say.
+//! [`seen`] says which scored rows it also trains on. [`results`] reads back what the runs gave (or
+//! [`plain`], where no suite planned them), [`samples`] gathers cells over seeds, [`comparison`] sets
+//! two of them against each other with [`statistics`], [`heuristic`] is [W22]'s. [`report`] puts
+//! [`tables`] and [`figures`] together and writes them as [`html`], [`markdown`] and [`export`] say.
 
 pub mod build;
 pub mod child;
@@ -29,6 +29,7 @@ pub mod report;
 pub mod results;
 pub mod rows;
 pub mod samples;
+pub mod seen;
 pub mod statistics;
 pub mod table;
 pub mod tables;

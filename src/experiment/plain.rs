@@ -72,6 +72,7 @@ pub fn read(folder: &Path) -> Result<Study> {
         planned: false,
         runs: found.into_iter().map(|(record, _)| record).collect(),
         cells,
+        seen: Vec::new(),
     })
 }
 

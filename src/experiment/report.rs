@@ -122,6 +122,7 @@ fn sections(
             folded: true,
             ..Section::figures("curves", "Dev score against steps", curves(study, groups)?)
         },
+        Section::table(runs::seen(study)),
         Section::figures("costs", "Cost", cost(study)?.into_iter().collect()),
         Section::table(runs::cells(groups)),
         Section::table(runs::runs(study, folder)),

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::plain;
 use super::plan::{Cell, Plan, Run};
+use super::seen::{self, Seen};
 use crate::train::run_folder::{EvaluationLine, Results, RunFolder};
 use crate::{bail_input, input_error};
 
@@ -24,6 +25,8 @@ pub struct Study {
     /// In the plan's order.
     pub runs: Vec<RunRecord>,
     pub cells: Vec<Cell>,
+    /// Scored rows that it trains on.
+    pub seen: Vec<Seen>,
 }
 
 /// How far a run has come.
@@ -136,6 +139,7 @@ impl Study {
             planned: true,
             runs: plan.runs.iter().map(read).collect(),
             cells: plan.cells,
+            seen: seen::read(folder),
         };
         if study.runs.is_empty() {
             bail_input!("{shown}: the plan has no runs; write it anew with `covalign suite`");

@@ -114,6 +114,14 @@ impl Encoder {
         Ok((encoder, report))
     }
 
+    /// The same encoder, in float32, with another engine.
+    pub fn with_engine(&self, engine: Engine) -> Result<Encoder> {
+        let device = self.variables.device();
+        let mut other = Encoder::random(self.config.clone(), engine, device, 0)?;
+        other.variables.copy(&self.variables)?;
+        Ok(other)
+    }
+
     /// Starts the pooler and the `layers` top layers at random, fixed by `seed`.
     pub fn reinitialize(&self, layers: usize, seed: u64) -> Result<()> {
         tch::manual_seed(named_seed(seed, "reinitialized layers"));
@@ -136,12 +144,13 @@ impl Encoder {
         }
     }
 
-    /// Lets the packed engine compute products in bfloat16, from copies of the weights as they are
-    /// now, or in float32. The others compute in what autocast says.
+    /// Lets the layers' products be computed in `kind`, in half precision from copies of the
+    /// weights as they are now. rust-bert's pass computes in what autocast says.
     pub fn set_products(&mut self, kind: Kind) -> Result<()> {
         match &mut self.forward {
-            Forward::Packed(packed) => packed.set_half(kind == Kind::BFloat16),
-            _ => Ok(()),
+            Forward::Packed(packed) => packed.set_products(kind),
+            Forward::Padded(padded) => padded.set_products(kind),
+            Forward::Reference => Ok(()),
         }
     }
 
@@ -154,7 +163,8 @@ impl Encoder {
     pub fn parameters(&self) -> Vec<Parameter> {
         match &self.forward {
             Forward::Packed(packed) => packed.parameters(),
-            _ => Parameter::of(&self.variables),
+            Forward::Padded(padded) => padded.parameters(),
+            Forward::Reference => Parameter::of(&self.variables),
         }
     }
 
@@ -177,14 +187,18 @@ impl Encoder {
 
     /// The last layer's states, in the shape of the (aligned) embeddings.
     pub fn encode(&self, embeddings: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
+        if let Forward::Reference = self.forward {
+            return Ok(self.reference(embeddings, batch, mode)?.hidden_state);
+        }
+        self.through_layers(embeddings, |i, x| self.layer(i, x, batch, mode))
+    }
+
+    /// The states behind the layer at `index`, from those before it.
+    pub fn layer(&self, index: usize, x: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
         match &self.forward {
-            Forward::Packed(packed) => {
-                self.through_layers(embeddings, |i, x| packed.layer(i, x, batch, false, mode))
-            }
-            Forward::Padded(padded) => {
-                self.through_layers(embeddings, |i, x| padded.layer(i, x, batch, mode))
-            }
-            Forward::Reference => Ok(self.reference(embeddings, batch, mode)?.hidden_state),
+            Forward::Packed(packed) => packed.layer(index, x, batch, false, mode),
+            Forward::Padded(padded) => padded.layer(index, x, batch, false, mode),
+            Forward::Reference => bail!("rust-bert's pass cannot be cut into layers"),
         }
     }
 
@@ -211,7 +225,7 @@ impl Encoder {
                 hidden if last => packed.pool(&hidden),
                 hidden => Ok(hidden),
             },
-            Forward::Padded(padded) => match padded.layer(index, x, batch, mode)? {
+            Forward::Padded(padded) => match padded.layer(index, x, batch, last, mode)? {
                 hidden if last => padded.pool(&hidden),
                 hidden => Ok(hidden),
             },

@@ -13,6 +13,7 @@ pub mod head;
 pub mod hub;
 pub mod packed;
 pub mod padded;
+pub mod parameters;
 pub mod save;
 pub mod weights;
 

@@ -1,60 +1,23 @@
 //! BERT's forward pass over padded rows in libtorch's own operations, for any device.
 //!
-//! Attention goes through libtorch's `scaled_dot_product_attention`, a batch without padding
-//! carries no mask, and dropout at p = 0 costs nothing. A test holds it to rust-bert's own pass.
+//! Query, key and value come from one product, attention goes through libtorch's
+//! `scaled_dot_product_attention`, a batch without padding carries no mask, and dropout at p = 0
+//! costs nothing. Tests hold it to rust-bert's outputs and gradients.
 
-use anyhow::{anyhow, bail, Result};
+use anyhow::{bail, Result};
 use rust_bert::bert::BertConfig;
 use tch::nn::VarStore;
-use tch::{TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
-use super::encoder_config::LAYER_NORM_EPS;
-use super::{activation, Mode};
+use super::parameters::{Layer, Parameters};
+use super::{activation, Mode, Parameter};
 use crate::data::batch::{Batch, Layout};
 use crate::libtorch;
-
-#[derive(Debug)]
-struct Linear {
-    weight: Tensor,
-    bias: Tensor,
-}
-
-impl Linear {
-    fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.f_linear(&self.weight, Some(&self.bias))?)
-    }
-
-    fn layer_norm(&self, x: &Tensor) -> Result<Tensor> {
-        let shape = self.weight.size();
-        Ok(x.f_layer_norm(
-            shape,
-            Some(&self.weight),
-            Some(&self.bias),
-            LAYER_NORM_EPS,
-            true,
-        )?)
-    }
-}
-
-struct Layer {
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    attention_output: Linear,
-    attention_norm: Linear,
-    intermediate: Linear,
-    output: Linear,
-    output_norm: Linear,
-}
+use crate::libtorch::fused::Norm;
 
 /// The shared module: embedding layer, encoder layers, pooler.
 pub struct PaddedForward {
-    words: Tensor,
-    positions: Tensor,
-    segments: Tensor,
-    embedding_norm: Linear,
-    layers: Vec<Layer>,
-    pooler: Linear,
+    parameters: Parameters,
     activation: fn(&Tensor) -> Result<Tensor, TchError>,
     heads: i64,
     hidden_dropout: f64,
@@ -78,42 +41,17 @@ fn dropout(x: Tensor, p: f64, train: bool) -> Result<Tensor> {
     }
 }
 
+fn layer_norm(x: &Tensor, norm: &Norm) -> Result<Tensor> {
+    let shape = norm.gamma.size();
+    let (gamma, beta) = (Some(&norm.gamma), Some(&norm.beta));
+    Ok(x.f_layer_norm(shape, gamma, beta, norm.eps, true)?)
+}
+
 impl PaddedForward {
     /// Takes the variables by their names in `store`.
     pub fn new(store: &VarStore, config: &BertConfig) -> Result<PaddedForward> {
-        let variables = store.variables();
-        let get = |name: String| -> Result<Tensor> {
-            let variable = variables.get(&name);
-            Ok(variable
-                .ok_or_else(|| anyhow!("the encoder has no variable `{name}`"))?
-                .shallow_clone())
-        };
-        let linear = |name: String| -> Result<Linear> {
-            Ok(Linear {
-                weight: get(format!("{name}.weight"))?,
-                bias: get(format!("{name}.bias"))?,
-            })
-        };
-        let layers = (0..config.num_hidden_layers).map(|i| {
-            let part = |name: &str| linear(format!("encoder.layer.{i}.{name}"));
-            Ok(Layer {
-                query: part("attention.self.query")?,
-                key: part("attention.self.key")?,
-                value: part("attention.self.value")?,
-                attention_output: part("attention.output.dense")?,
-                attention_norm: part("attention.output.LayerNorm")?,
-                intermediate: part("intermediate.dense")?,
-                output: part("output.dense")?,
-                output_norm: part("output.LayerNorm")?,
-            })
-        });
         Ok(PaddedForward {
-            words: get("embeddings.word_embeddings.weight".into())?,
-            positions: get("embeddings.position_embeddings.weight".into())?,
-            segments: get("embeddings.token_type_embeddings.weight".into())?,
-            embedding_norm: linear("embeddings.LayerNorm".into())?,
-            layers: layers.collect::<Result<_>>()?,
-            pooler: linear("pooler.dense".into())?,
+            parameters: Parameters::new(store, config)?,
             activation: activation(&config.hidden_act),
             heads: config.num_attention_heads,
             hidden_dropout: config.hidden_dropout_prob,
@@ -121,68 +59,90 @@ impl PaddedForward {
         })
     }
 
-    /// Word + position + segment, LayerNorm, dropout: `[batch, seq, hidden]`.
-    pub fn embed(&self, batch: &Batch, train: bool) -> Result<Tensor> {
-        let seq = batch.ids.size()[1];
-        let words = Tensor::f_embedding(&self.words, &batch.ids, 0, false, false)?;
-        let segments = Tensor::f_embedding(&self.segments, &batch.segments, -1, false, false)?;
-        let sum = words
-            .f_add(&self.positions.f_narrow(0, 0, seq)?)?
-            .f_add(&segments)?;
-        dropout(
-            self.embedding_norm.layer_norm(&sum)?,
-            self.hidden_dropout,
-            train,
-        )
+    /// Takes products in `kind`, from copies of the matrices as they are now; a pass in half
+    /// precision also needs autocast.
+    pub fn set_products(&mut self, kind: Kind) -> Result<()> {
+        self.parameters.set_products(kind)
     }
 
-    /// The layer at `index`, on states `[batch, seq, hidden]`.
-    pub fn layer(&self, index: usize, x: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
+    /// What an optimiser steps.
+    pub fn parameters(&self) -> Vec<Parameter> {
+        self.parameters.steps()
+    }
+
+    /// Word + position + segment, LayerNorm, dropout: `[batch, seq, hidden]`.
+    pub fn embed(&self, batch: &Batch, train: bool) -> Result<Tensor> {
+        let Parameters {
+            words,
+            positions,
+            segments,
+            embedding_norm,
+            ..
+        } = &self.parameters;
+        let seq = batch.ids.size()[1];
+        let words = Tensor::f_embedding(words, &batch.ids, 0, false, false)?;
+        let segments = Tensor::f_embedding(segments, &batch.segments, -1, false, false)?;
+        let sum = words
+            .f_add(&positions.f_narrow(0, 0, seq)?)?
+            .f_add(&segments)?;
+        let embedded = layer_norm(&sum, &embedding_norm.1)?;
+        dropout(embedded, self.hidden_dropout, train)
+    }
+
+    /// The layer at `index`, on states `[batch, seq, hidden]`: of all tokens, or with `first` of
+    /// each row's first token, `[batch, 1, hidden]`.
+    pub fn layer(
+        &self,
+        index: usize,
+        x: &Tensor,
+        batch: &Batch,
+        first: bool,
+        mode: Mode,
+    ) -> Result<Tensor> {
         let mask = attention_mask(batch)?;
         if let Mode::Train { seed } = mode {
             // A layer's own draws: the same again when it is computed again.
             tch::manual_seed(seed.wrapping_add(1 + index as u64) as i64);
         }
-        self.apply(&self.layers[index], x, mask.as_ref(), mode.trains())
+        let layer = &self.parameters.layers[index];
+        let train = mode.trains();
+        let queries = if first { 1 } else { x.size()[1] };
+        let context = self.attention(layer, x, queries, mask.as_ref(), train)?;
+        let attention = layer.attention_output.apply(&context)?;
+        let attention = dropout(attention, self.hidden_dropout, train)?;
+        let x = attention.f_add(&x.f_narrow(1, 0, queries)?)?;
+        let x = layer_norm(&x, &layer.attention_norm.1)?;
+        let wide = (self.activation)(&layer.intermediate.apply(&x)?)?;
+        let narrow = dropout(layer.output.apply(&wide)?, self.hidden_dropout, train)?;
+        layer_norm(&narrow.f_add(&x)?, &layer.output_norm.1)
     }
 
     /// tanh of the pooler's layer on the first token: `[batch, hidden]`.
     pub fn pool(&self, hidden: &Tensor) -> Result<Tensor> {
-        Ok(self.pooler.apply(&hidden.f_select(1, 0)?)?.f_tanh()?)
+        let (weight, bias) = &self.parameters.pooler;
+        let first = hidden.f_select(1, 0)?;
+        Ok(first.f_linear(weight, Some(bias))?.f_tanh()?)
     }
 
-    fn apply(
-        &self,
-        layer: &Layer,
-        x: &Tensor,
-        mask: Option<&Tensor>,
-        train: bool,
-    ) -> Result<Tensor> {
-        let attention = self.attention(layer, x, mask, train)?;
-        let attention = layer.attention_output.apply(&attention)?;
-        let attention = dropout(attention, self.hidden_dropout, train)?;
-        let x = layer.attention_norm.layer_norm(&attention.f_add(x)?)?;
-        let wide = (self.activation)(&layer.intermediate.apply(&x)?)?;
-        let narrow = dropout(layer.output.apply(&wide)?, self.hidden_dropout, train)?;
-        layer.output_norm.layer_norm(&narrow.f_add(&x)?)
-    }
-
+    /// What the first `queries` tokens of each row see of all its tokens.
     fn attention(
         &self,
         layer: &Layer,
         x: &Tensor,
+        queries: i64,
         mask: Option<&Tensor>,
         train: bool,
     ) -> Result<Tensor> {
         let (rows, seq, width) = x.size3()?;
-        let split = |linear: &Linear| -> Result<Tensor> {
-            let projected = linear.apply(x)?;
-            let split = projected.f_view([rows, seq, self.heads, width / self.heads])?;
-            Ok(split.f_transpose(1, 2)?)
-        };
+        let qkv = layer.qkv.apply(x)?;
+        let qkv = qkv.f_view([rows, seq, 3, self.heads, width / self.heads])?;
+        // [3, rows, heads, seq, width / heads]
+        let qkv = qkv.f_permute([2, 0, 3, 1, 4])?;
+        let part = |index: i64| qkv.f_select(0, index);
         let p = if train { self.attention_dropout } else { 0.0 };
-        let (query, key) = (split(&layer.query)?, split(&layer.key)?);
-        let context = libtorch::attention(&query, &key, &split(&layer.value)?, mask, p)?;
-        Ok(context.f_transpose(1, 2)?.f_reshape([rows, seq, width])?)
+        let query = part(0)?.f_narrow(2, 0, queries)?;
+        let context = libtorch::attention(&query, &part(1)?, &part(2)?, mask, p)?;
+        let context = context.f_transpose(1, 2)?;
+        Ok(context.f_reshape([rows, queries, width])?)
     }
 }

@@ -12,7 +12,7 @@ use super::word_rows::WordRows;
 use crate::config::{Config, Training};
 use crate::data::Batch;
 use crate::libtorch::optimizer::{self as steps, AdamW, Moments};
-use crate::model::packed::WORDS;
+use crate::model::parameters::WORDS;
 use crate::model::{MultiTaskModel, Parameter};
 
 /// Parameters that share a learning rate and a weight decay.

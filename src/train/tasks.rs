@@ -133,8 +133,18 @@ pub fn load_data(
             left_out: 0,
         });
     }
-    choose_rows(&mut data, config, &training, &scored)?;
+    let others = texts_of_others(&data, config)?;
+    choose_rows(&mut data, config, &training, &scored, &others)?;
     Ok(data)
+}
+
+/// What tasks are scored on that `deduplicate` names beside the run's own.
+fn texts_of_others(data: &[TaskData], config: &Config) -> Result<Vec<Texts>> {
+    let named = config.deduplicate.named().iter();
+    let tasks: Vec<Task> = named.map(|name| Task::load(name)).collect::<Result<_>>()?;
+    let own = |task: &Task| data.iter().any(|data| data.task.name == task.name);
+    let others: Vec<Task> = tasks.into_iter().filter(|task| !own(task)).collect();
+    overlap::texts_of_files(&others, &config.data, &[Split::Dev, Split::Test])
 }
 
 /// The training rows: without what others are scored on where `deduplicate` says so, then a sample.
@@ -143,9 +153,10 @@ fn choose_rows(
     config: &Config,
     training: &[Texts],
     scored: &[Texts],
+    others: &[Texts],
 ) -> Result<()> {
-    let all = match config.deduplicate {
-        true => overlap::find(training, scored),
+    let all = match config.deduplicate.is_on() {
+        true => overlap::find(training, &[scored, others].concat()),
         false => Vec::new(),
     };
     let shared = overlap::shared_with_others(&all);

@@ -119,6 +119,35 @@ pub fn runs(study: &Study, folder: &Path) -> Table {
     table
 }
 
+/// Scored rows that stand among the training rows of a task that helps.
+pub fn seen(study: &Study) -> Table {
+    let note =
+        "Rows of equal text in the whole files: a run that takes a part of the training rows \
+                sees a part of these. Where they are not left out, a gain may be memory.";
+    let columns = [
+        "Scored",
+        "Split",
+        "#Rows",
+        "#Of",
+        "#Per cent",
+        "Trained on in",
+        "Left out",
+    ];
+    let mut table = Table::new("seen", "Scored rows among training rows", note, &columns);
+    table.rows.extend(study.seen.iter().map(|seen| {
+        vec![
+            Entry::text(&seen.task),
+            Entry::text(&seen.split),
+            Entry::text(seen.rows.to_string()),
+            Entry::text(seen.of.to_string()),
+            Entry::text(format!("{:.1}", 100.0 * seen.rows as f64 / seen.of as f64)),
+            Entry::text(&seen.training),
+            Entry::text(if seen.left_out { "yes" } else { "no" }),
+        ]
+    }));
+    table
+}
+
 /// What the reader has to know before the first table, one sentence each.
 pub fn remarks(study: &Study) -> Vec<String> {
     let count = |state| study.count(state);
