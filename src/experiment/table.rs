@@ -61,6 +61,16 @@ impl Table {
         }
     }
 
+    /// Adds columns of differences, each with its interval and p: what [`Entry::comparison`] fills.
+    pub fn differences(mut self, names: &[&str]) -> Table {
+        let names = names.iter().flat_map(|name| [*name, "95 %", "p"]);
+        self.columns.extend(names.map(|name| Column {
+            name: name.to_owned(),
+            number: true,
+        }));
+        self
+    }
+
     /// Adds a row that links can go to.
     pub fn push_anchored(&mut self, anchor: impl Into<String>, row: Vec<Entry>) {
         self.anchors.resize(self.rows.len(), String::new());

@@ -23,9 +23,15 @@ pub(super) struct PluginData {
     pub content: Vec<u8>,
 }
 
-/// The names and kinds of the parameters, and the scalar tags that are the results.
+/// `HParamInfo.differs`, which the crate's copy of the protocol does not have yet. TensorBoard sets
+/// such parameters first.
+const DIFFERS: u32 = 7;
+
+/// The names and kinds of the parameters, those of `notable` first, and the scalar tags that are the
+/// results.
 pub(super) fn experiment(
     hparams: &[(String, HParam)],
+    notable: &[String],
     metrics: &[String],
     created: f64,
 ) -> PluginData {
@@ -37,6 +43,9 @@ pub(super) fn experiment(
             HParam::Text(_) => DataType::DATA_TYPE_STRING,
             HParam::Bool(_) => DataType::DATA_TYPE_BOOL,
         });
+        if notable.contains(name) {
+            info.mut_unknown_fields().add_varint(DIFFERS, 1);
+        }
         info
     };
     let metric = |tag: &String| {

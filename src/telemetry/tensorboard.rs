@@ -105,11 +105,16 @@ impl EventWriter {
         self.summary(plugin_summary(tag, "text", Vec::new(), tensor), step)
     }
 
-    /// The run's hyper-parameters for the HParams page, and which scalar tags are its results.
-    /// Names must differ from each other.
-    pub fn hparams(&mut self, hparams: &[(String, HParam)], metrics: &[String]) -> Result<()> {
+    /// The run's hyper-parameters for the HParams page, which of them it shows first, and which
+    /// scalar tags are its results. Names must differ from each other.
+    pub fn hparams(
+        &mut self,
+        hparams: &[(String, HParam)],
+        notable: &[String],
+        metrics: &[String],
+    ) -> Result<()> {
         let now = seconds_since_epoch();
-        self.hparams_data(hparams::experiment(hparams, metrics, now))?;
+        self.hparams_data(hparams::experiment(hparams, notable, metrics, now))?;
         self.hparams_data(hparams::session_start(hparams, now))?;
         self.flush()
     }

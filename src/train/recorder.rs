@@ -60,6 +60,12 @@ impl Recorder {
             .text("config", &format!("```yaml\n{yaml}```"), 0)?;
         let mut values = Vec::new();
         flatten("", &serde_yaml::to_value(config)?, &mut values);
+        // What somebody chose says more than defaults.
+        let mut defaults = Vec::new();
+        flatten("", &serde_yaml::to_value(Config::default())?, &mut defaults);
+        let chosen = values.iter().filter(|value| !defaults.contains(value));
+        let mut notable: Vec<String> = chosen.map(|(name, _)| name.clone()).collect();
+        notable.extend(["method", "training.seed"].map(String::from));
         let mut metrics = vec!["dev/glue_score".to_owned(), "final/glue_score".to_owned()];
         metrics.extend(
             config
@@ -67,7 +73,7 @@ impl Recorder {
                 .iter()
                 .map(|task| format!("final/{task}/score")),
         );
-        self.events.hparams(&values, &metrics)?;
+        self.events.hparams(&values, &notable, &metrics)?;
         self.events.flush()
     }
 

@@ -73,24 +73,11 @@ pub fn joint_sets(groups: &[Group], all: bool) -> Vec<JointSet> {
 
 /// Runs as wholes, [W20]'s way of counting.
 pub fn joint(sets: &[JointSet]) -> Table {
-    let columns = [
-        "Tasks",
-        "Setting",
-        "#STL",
-        "#MTL",
-        "#aligned",
-        "#MTL − STL",
-        "#95 %",
-        "#p",
-        "#aligned − STL",
-        "#95 %",
-        "#p",
-        "#aligned − MTL",
-        "#95 %",
-        "#p",
-    ];
+    let columns = ["Tasks", "Setting", "#STL", "#MTL", "#aligned"];
     let note = "A run's figure is the mean over its tasks; STL's is the mean over the same tasks.";
-    let mut table = Table::new("joint", "Joint runs as a whole", note, &columns);
+    let differences = ["MTL − STL", "aligned − STL", "aligned − MTL"];
+    let mut table =
+        Table::new("joint", "Joint runs as a whole", note, &columns).differences(&differences);
     for set in sets {
         let JointSet {
             single,

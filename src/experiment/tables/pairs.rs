@@ -14,24 +14,10 @@ more). Bold: p < 0.1; p is not corrected for the number of comparisons.";
 
 /// Every target with every supporting task: STL, MTL and aligned ([W20]).
 pub fn pairs(groups: &[Group]) -> Table {
-    let columns = [
-        "Target",
-        "With",
-        "Setting",
-        "#STL",
-        "#MTL",
-        "#aligned",
-        "#MTL − STL",
-        "#95 %",
-        "#p",
-        "#aligned − STL",
-        "#95 %",
-        "#p",
-        "#aligned − MTL",
-        "#95 %",
-        "#p",
-    ];
-    let mut table = Table::new("pairs", "Pairs: STL, MTL, aligned", SCORES, &columns);
+    let columns = ["Target", "With", "Setting", "#STL", "#MTL", "#aligned"];
+    let differences = ["MTL − STL", "aligned − STL", "aligned − MTL"];
+    let mut table =
+        Table::new("pairs", "Pairs: STL, MTL, aligned", SCORES, &columns).differences(&differences);
     for row in rows(groups, &[Way::Pair, Way::AlignedPair]) {
         table.rows.push(row.entries(&[(1, 0), (2, 0), (2, 1)]));
     }
@@ -47,21 +33,13 @@ pub fn transfer(groups: &[Group]) -> Table {
         "#STL",
         "#transfer",
         "#aligned transfer",
-        "#transfer − STL",
-        "#95 %",
-        "#p",
-        "#aligned − STL",
-        "#95 %",
-        "#p",
-        "#aligned − transfer",
-        "#95 %",
-        "#p",
     ];
     let note = format!(
         "The encoder trained on the source, then on the target, with and without an alignment matrix \
          of the target's own. {SCORES}"
     );
-    let mut table = Table::new("transfer", "Transfer", &note, &columns);
+    let differences = ["transfer − STL", "aligned − STL", "aligned − transfer"];
+    let mut table = Table::new("transfer", "Transfer", &note, &columns).differences(&differences);
     for row in rows(groups, &[Way::Transfer, Way::AlignedTransfer]) {
         table.rows.push(row.entries(&[(1, 0), (2, 0), (2, 1)]));
     }
@@ -79,20 +57,13 @@ pub fn all(groups: &[Group]) -> Table {
         "#STILTs, mean of supports",
         "#MTL-ALL",
         "#aligned-ALL",
-        "#MTL-ALL − STL",
-        "#95 %",
-        "#p",
-        "#MTL-ALL − MTL",
-        "#95 %",
-        "#p",
-        "#aligned-ALL − MTL-ALL",
-        "#95 %",
-        "#p",
     ];
     let note =
         "All tasks of the set jointly. A mean over pairs or supports is taken per seed, and \
                 missing for a seed while one of them is.";
-    let mut table = Table::new("all", "MTL-ALL beside the rest", note, &columns);
+    let differences = ["MTL-ALL − STL", "MTL-ALL − MTL", "aligned-ALL − MTL-ALL"];
+    let mut table =
+        Table::new("all", "MTL-ALL beside the rest", note, &columns).differences(&differences);
     for row in rows(groups, &[Way::All, Way::AlignedAll]) {
         let mean = |way: Way| {
             let same = groups.iter().filter(|group| {

@@ -70,16 +70,11 @@ pub fn size(points: &[SizePoint]) -> Table {
         "#MTL",
         "#aligned",
         "#STILTs",
-        "#MTL − STL",
-        "#95 %",
-        "#p",
-        "#MTL − STILTs",
-        "#95 %",
-        "#p",
     ];
     let note =
         "Rows as trained on. The heuristic expects MTL to win where support ÷ target is above 1.";
-    let mut table = Table::new("size", "Size study", note, &columns);
+    let differences = ["MTL − STL", "MTL − STILTs"];
+    let mut table = Table::new("size", "Size study", note, &columns).differences(&differences);
     for point in points {
         let row = &point.row;
         let mut entries = vec![
