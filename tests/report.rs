@@ -211,10 +211,17 @@ fn table(page: &str, title: &str) -> Vec<Vec<String>> {
     rows.map(|row| {
         row.trim_matches('|')
             .split(" | ")
-            .map(|cell| cell.trim().to_owned())
+            .map(|cell| shown(cell.trim()))
             .collect()
     })
     .collect()
+}
+
+/// A cell without its anchor and its link.
+fn shown(cell: &str) -> String {
+    let cell = cell.split_once("</a>").map_or(cell, |(_, cell)| cell);
+    let linked = cell.strip_prefix('[').and_then(|c| c.split_once("](<"));
+    linked.map_or(cell, |(cell, _)| cell).to_owned()
 }
 
 #[test]
@@ -334,6 +341,12 @@ fn the_page_needs_nothing_else_and_every_link_leads_somewhere() {
     assert!(lost.is_empty(), "{lost:?}");
     let places = values(" href=\"runs/");
     assert_eq!(places.len(), suite.runs.len());
+    let text_page = read(&folder.join("report.md"));
+    let linked = text_page.split("](<#").skip(1);
+    let linked: BTreeSet<&str> = linked.filter_map(|part| part.split('>').next()).collect();
+    let lost = |id: &&&str| !text_page.contains(&format!("<a id=\"{id}\"></a>"));
+    assert!(linked.len() > 30, "{linked:?}");
+    assert_eq!(linked.iter().find(lost), None);
     assert!(page.contains("Few &amp; &lt;many&gt;") && page.contains("prefers-color-scheme"));
     // The map's cells say what they show and where it comes from.
     assert!(page.contains("<title>Few, helped by Many: +3.10 points"));

@@ -42,17 +42,25 @@ fn write_table(out: &mut String, table: &Table) {
             .map(|c| rule(c.number).to_owned())
             .collect(),
     );
-    for row in &table.rows {
-        line(row.iter().map(entry).collect());
+    for (index, row) in table.rows.iter().enumerate() {
+        let mut cells: Vec<String> = row.iter().map(entry).collect();
+        let anchor = table.anchors.get(index).filter(|anchor| !anchor.is_empty());
+        if let (Some(anchor), Some(first)) = (anchor, cells.first_mut()) {
+            // Markdown has no anchors of its own.
+            first.insert_str(0, &format!("<a id=\"{anchor}\"></a>"));
+        }
+        line(cells);
     }
 }
 
-/// Links inside the page need anchors, which Markdown has none of; those to folders work.
 fn entry(entry: &Entry) -> String {
     let text = plain(&entry.text);
+    let text = match entry.strong && !text.is_empty() {
+        true => format!("**{text}**"),
+        false => text,
+    };
     match &entry.link {
-        Some(link) if !link.starts_with('#') => format!("[{text}](<{link}>)"),
-        _ if entry.strong && !text.is_empty() => format!("**{text}**"),
+        Some(link) if !text.is_empty() => format!("[{text}](<{link}>)"),
         _ => text,
     }
 }
