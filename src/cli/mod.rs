@@ -12,7 +12,6 @@ pub mod saved_run;
 pub mod similarity;
 pub mod submit;
 pub mod suite;
-pub mod suite_show;
 pub mod table;
 pub mod train;
 

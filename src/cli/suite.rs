@@ -1,11 +1,13 @@
 //! `covalign suite`.
 
+mod live;
+mod tables;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
 
-use super::suite_show::{plan_table, results_table, Show};
 use crate::bail_input;
 use crate::config::{yaml, Config};
 use crate::data::sources::sources;
@@ -22,6 +24,8 @@ use crate::experiment::work::{self, Options, State};
 use crate::model::encoder_dir;
 use crate::task::{Split, Task};
 use crate::train::interrupt;
+use live::Show;
+use tables::{plan_table, results_table};
 
 /// Train every run of a study, each once
 #[derive(Debug, clap::Args)]
@@ -218,4 +222,14 @@ fn check_data(plan: &Plan) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// `45 s`, `12 min`, `3 h 05 min`.
+fn duration(seconds: f64) -> String {
+    let minutes = (seconds / 60.0).round() as u64;
+    match minutes {
+        _ if seconds < 90.0 => format!("{seconds:.0} s"),
+        0..=99 => format!("{minutes} min"),
+        _ => format!("{} h {:02} min", minutes / 60, minutes % 60),
+    }
 }

@@ -1,0 +1,276 @@
+//! What `covalign data` prints.
+
+use comfy_table::{presets, CellAlignment, Table, TableComponent};
+
+use super::{FileReport, TaskReport};
+use crate::data::overlap;
+use crate::data::Split;
+use crate::task::Labels;
+
+/// The widest that a table gets.
+const WIDTH: u16 = 100;
+
+impl TaskReport {
+    pub fn print(&self) {
+        let task = &self.task;
+        println!("{}: {}", task.name, task.title);
+        let mut table = new_table(&[
+            "split",
+            "file",
+            "rows",
+            "official",
+            "labels",
+            "p50",
+            "p95",
+            "p99",
+            "max",
+            &format!(">{}", self.max_length),
+        ]);
+        for file in &self.files {
+            let (rows, mut row) = (file.lengths.len(), Vec::new());
+            row.push(file.split.to_string());
+            row.push(
+                file.path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned(),
+            );
+            row.push(rows.to_string());
+            row.push(self.size(file));
+            row.push(file.label_summary(&task.labels));
+            row.extend([0.5, 0.95, 0.99, 1.0].map(|p| percentile(&file.lengths, p).to_string()));
+            row.push(format!(
+                "{:.1}%",
+                100.0 * file.truncated as f64 / rows.max(1) as f64
+            ));
+            table.add_row(row);
+        }
+        if !self.files.is_empty() {
+            println!("{table}");
+        }
+        for file in &self.files {
+            file.print_skipped();
+        }
+        for split in &self.absent {
+            println!("  {split}");
+        }
+        println!();
+    }
+
+    /// Whether the file has as many rows as the official one.
+    fn size(&self, file: &FileReport) -> String {
+        // The two sides of a cut are in one file.
+        let of_file = |other: &&FileReport| other.cut && other.path == file.path;
+        let rows: usize = match file.cut {
+            true => self
+                .files
+                .iter()
+                .filter(of_file)
+                .map(|f| f.lengths.len())
+                .sum(),
+            false => file.lengths.len(),
+        };
+        match file.official {
+            None => String::new(),
+            Some(n) if n == rows && file.cut => "yes, cut".to_string(),
+            Some(n) if n == rows => "yes".to_string(),
+            Some(n) => format!("no: {n}"),
+        }
+    }
+}
+
+impl FileReport {
+    fn label_summary(&self, labels: &Labels) -> String {
+        match labels {
+            _ if self.values.is_empty() => "none".to_string(),
+            Labels::Classes(names) => {
+                let count = |(class, name): (usize, &String)| {
+                    format!("{name}:{}", self.labels.get(&class).unwrap_or(&0))
+                };
+                names
+                    .iter()
+                    .enumerate()
+                    .map(count)
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            }
+            Labels::Range { .. } => {
+                format!("mean {:.2}", mean(self.values.iter().map(|&v| v.into())))
+            }
+        }
+    }
+
+    /// Shares of the labels, or their mean.
+    fn balance(&self, labels: &Labels) -> String {
+        let Labels::Classes(names) = labels else {
+            return self.label_summary(labels);
+        };
+        let share = |(class, name): (usize, &String)| {
+            let count = *self.labels.get(&class).unwrap_or(&0) as f64;
+            format!(
+                "{name}:{:.0}%",
+                100.0 * count / self.values.len().max(1) as f64
+            )
+        };
+        names
+            .iter()
+            .enumerate()
+            .map(share)
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    fn print_skipped(&self) {
+        if self.skipped.is_empty() {
+            return;
+        }
+        let shown: Vec<String> = self
+            .skipped
+            .iter()
+            .take(12)
+            .map(|s| s.line.to_string())
+            .collect();
+        let more = self.skipped.len().saturating_sub(shown.len());
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        println!(
+            "  {}: {} short rows left out, at lines {}{more}",
+            self.path.display(),
+            self.skipped.len(),
+            shown.join(", ")
+        );
+    }
+}
+
+pub fn print_overlaps(found: &[TaskReport]) {
+    let texts = found.iter().flat_map(|report| report.texts.clone());
+    let (training, scored): (Vec<_>, Vec<_>) = texts.partition(|t| t.split == Split::Train);
+    let overlaps = overlap::find(&training, &scored);
+    if overlaps.is_empty() {
+        println!("no dev or test row has the text of a training row");
+        return;
+    }
+    println!("dev and test rows with the text of a training row");
+    let mut table = new_table(&[
+        "task",
+        "split",
+        "rows",
+        "share",
+        "trained in",
+        "training rows",
+    ]);
+    for found in &overlaps {
+        table.add_row([
+            found.task.clone(),
+            found.split.to_string(),
+            found.rows.to_string(),
+            format!("{:.1}%", 100.0 * found.rows as f64 / found.of as f64),
+            found.training.clone(),
+            found.training_rows.len().to_string(),
+        ]);
+    }
+    println!("{table}");
+    for found in &overlaps {
+        println!("  {found}");
+    }
+}
+
+pub fn print_stats(found: &[TaskReport]) {
+    let mut table = new_table(&[
+        "task",
+        "train",
+        "dev",
+        "test",
+        "mean tokens",
+        "labels in train",
+    ]);
+    for report in found {
+        let of = |split| report.files.iter().filter(move |f| f.split == split);
+        let size = |split| match of(split).map(|f| f.lengths.len()).sum::<usize>() {
+            0 => "-".to_string(),
+            n => n.to_string(),
+        };
+        let lengths = report.files.iter().flat_map(|f| &f.lengths);
+        let balance = of(Split::Train)
+            .next()
+            .map_or(String::new(), |f| f.balance(&report.task.labels));
+        table.add_row([
+            report.task.name.clone(),
+            size(Split::Train),
+            size(Split::Dev),
+            size(Split::Test),
+            format!("{:.1}", mean(lengths.map(|&n| n as f64))),
+            balance,
+        ]);
+    }
+    println!("{table}");
+}
+
+fn new_table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+        .set_header(header.to_vec());
+    table
+        .set_content_arrangement(comfy_table::ContentArrangement::Dynamic)
+        .set_width(WIDTH);
+    use TableComponent::{
+        HorizontalLines, LeftBorderIntersections, MiddleIntersections, RightBorderIntersections,
+    };
+    for line in [
+        HorizontalLines,
+        LeftBorderIntersections,
+        MiddleIntersections,
+        RightBorderIntersections,
+    ] {
+        table.remove_style(line);
+    }
+    for (column, name) in header.iter().enumerate() {
+        if ![
+            "split",
+            "file",
+            "labels",
+            "task",
+            "labels in train",
+            "official",
+            "trained in",
+        ]
+        .contains(name)
+        {
+            if let Some(column) = table.column_mut(column) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+    }
+    table
+}
+
+/// The smallest of sorted values that at least a share `p` of them do not exceed.
+fn percentile(sorted: &[usize], p: f64) -> usize {
+    let rank = (p * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0)
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0usize), |(sum, n), v| (sum + v, n + 1));
+    sum / count.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percentile;
+
+    #[test]
+    fn percentiles_are_values_of_the_sample() {
+        let hundred: Vec<usize> = (1..=100).collect();
+        assert_eq!(
+            [0.5, 0.95, 0.99, 1.0].map(|p| percentile(&hundred, p)),
+            [50, 95, 99, 100]
+        );
+        assert_eq!((percentile(&[7], 0.5), percentile(&[], 0.5)), (7, 0));
+    }
+}

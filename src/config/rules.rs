@@ -1,0 +1,165 @@
+//! What a config's values must keep to, alone and together.
+
+use anyhow::Result;
+
+use super::{BatchKind, Config, Method, Strategy};
+use crate::bail_input;
+use crate::model::encoder::Engine;
+
+impl Config {
+    /// Whether each batch holds the same number of rows of every task.
+    fn splits_evenly(&self) -> bool {
+        self.method != Method::Single
+            && self.sampling.strategy == Strategy::Uniform
+            && self.sampling.batches == BatchKind::Heterogeneous
+    }
+
+    /// # Errors
+    /// An input error that names the key.
+    pub(super) fn validate(&self, source: &str) -> Result<()> {
+        let t = &self.training;
+        let e = &self.evaluation;
+        let share = |x: f64| (0.0..=1.0).contains(&x);
+        let positive = |x: f64| x > 0.0 && x.is_finite();
+        let rules: &[(bool, &str, &str)] = &[
+            (
+                !self.tasks.is_empty(),
+                "tasks",
+                "must name at least one task",
+            ),
+            (positive(t.epochs), "training.epochs", "must be above 0"),
+            (
+                t.max_steps != Some(0),
+                "training.max_steps",
+                "must be above 0",
+            ),
+            (t.batch_size > 0, "training.batch_size", "must be above 0"),
+            (
+                t.batch_tokens
+                    .is_none_or(|tokens| tokens >= 2 * t.max_length),
+                "training.batch_tokens",
+                "must be at least twice training.max_length",
+            ),
+            (
+                t.batch_tokens.is_none() || self.sampling.batches == BatchKind::Homogeneous,
+                "training.batch_tokens",
+                "is for homogeneous batches; give training.batch_size",
+            ),
+            (
+                !(t.gradient_checkpointing && self.engine == Engine::Reference),
+                "training.gradient_checkpointing",
+                "cannot be with engine `reference`; take `fast` or `padded`",
+            ),
+            (t.accumulate > 0, "training.accumulate", "must be above 0"),
+            (
+                positive(t.learning_rate),
+                "training.learning_rate",
+                "must be above 0",
+            ),
+            (
+                share(t.warmup),
+                "training.warmup",
+                "is a share of the steps, from 0 to 1",
+            ),
+            (
+                t.weight_decay >= 0.0,
+                "training.weight_decay",
+                "must not be negative",
+            ),
+            (
+                (0.0..1.0).contains(&t.adam_beta1),
+                "training.adam_beta1",
+                "must lie in [0, 1)",
+            ),
+            (
+                (0.0..1.0).contains(&t.adam_beta2),
+                "training.adam_beta2",
+                "must lie in [0, 1)",
+            ),
+            (positive(t.adam_eps), "training.adam_eps", "must be above 0"),
+            (
+                positive(t.layer_decay) && t.layer_decay <= 1.0,
+                "training.layer_decay",
+                "must lie in (0, 1]",
+            ),
+            (
+                t.clip_norm >= 0.0,
+                "training.clip_norm",
+                "must not be negative",
+            ),
+            (
+                t.max_length >= 5,
+                "training.max_length",
+                "must be at least 5",
+            ),
+            (t.threads != Some(0), "training.threads", "must be above 0"),
+            (
+                t.dropout.is_none_or(|p| (0.0..1.0).contains(&p)),
+                "training.dropout",
+                "must lie in [0, 1)",
+            ),
+            (
+                t.head_dropout.is_none_or(|p| (0.0..1.0).contains(&p)),
+                "training.head_dropout",
+                "must lie in [0, 1)",
+            ),
+            (e.batch_size > 0, "evaluation.batch_size", "must be above 0"),
+            (
+                e.patience != Some(0),
+                "evaluation.patience",
+                "must be above 0",
+            ),
+            (
+                self.checkpoints.keep > 0,
+                "checkpoints.keep",
+                "must be above 0",
+            ),
+            (
+                self.sampling.length_window > 0,
+                "sampling.length_window",
+                "must be above 0",
+            ),
+            (
+                share(self.sampling.temperature),
+                "sampling.temperature",
+                "must lie in [0, 1]",
+            ),
+            (
+                self.sampling.reference.values().all(|&score| score <= 1.0),
+                "sampling.reference",
+                "holds fractions, at most 1, as the scores in results.json",
+            ),
+            (
+                !self.splits_evenly() || t.batch_size >= self.tasks.len(),
+                "training.batch_size",
+                "must be at least the number of tasks: each has a part of every batch",
+            ),
+            (
+                self.alignment.alternate_every > 0,
+                "alignment.alternate_every",
+                "must be above 0",
+            ),
+            (
+                self.alignment.encoder_share > 0.0 && self.alignment.encoder_share < 1.0,
+                "alignment.encoder_share",
+                "must lie between 0 and 1",
+            ),
+            (
+                self.alignment.decay_to_identity >= 0.0,
+                "alignment.decay_to_identity",
+                "must not be negative",
+            ),
+        ];
+        for (holds, key, demand) in rules {
+            if !holds {
+                bail_input!("{source}: key `{key}` {demand}");
+            }
+        }
+        let mut names: Vec<_> = self.tasks.iter().collect();
+        names.sort();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            bail_input!("{source}: key `tasks` names `{}` twice", pair[0]);
+        }
+        Ok(())
+    }
+}
