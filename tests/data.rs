@@ -1,9 +1,12 @@
 //! Tasks, reading and the token cache: the real files, the layouts that are not among them, a
 //! person's own files, and bad input.
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use common::real_data;
 use covalign::cli::data::DataCommand;
 use covalign::data::sampling::{BatchSize, Sampler, TaskRows};
 use covalign::data::{load_split, read_input, read_split, Rows, Split, TokenizedSplit, Tokenizer};
@@ -14,18 +17,6 @@ use tempfile::TempDir;
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
-}
-
-/// The folder with glue/ and sentiment/, where it is.
-fn data() -> Option<PathBuf> {
-    let dir = std::env::var_os("COVALIGN_DATA")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"));
-    let there = dir.join("glue").is_dir();
-    if !there {
-        eprintln!("skipped: no data in {} (set COVALIGN_DATA)", dir.display());
-    }
-    there.then_some(dir)
 }
 
 fn task(name: &str) -> Task {
@@ -64,7 +55,7 @@ fn cased() -> Tokenizer {
 
 #[test]
 fn every_real_file_has_its_published_rows() {
-    let Some(data) = data() else { return };
+    let Some(data) = real_data() else { return };
     let glue = [
         ("CoLA", [8551, 1043, 1063]),
         ("SST-2", [67349, 872, 1821]),
@@ -104,7 +95,7 @@ fn every_real_file_has_its_published_rows() {
 
 #[test]
 fn batches_of_like_length_hardly_pad() {
-    let Some(data) = data() else { return };
+    let Some(data) = real_data() else { return };
     let encoder = encoder_dir::resolve("all-MiniLM-L6-v2").expect("`make setup` first");
     let tokenizer = Tokenizer::from_folder(&encoder).expect("a vocabulary");
     let glue = ["CoLA", "SST-2", "MRPC", "STS-B", "RTE", "WNLI", "QNLI"];
@@ -143,7 +134,7 @@ fn batches_of_like_length_hardly_pad() {
 
 #[test]
 fn texts_come_as_they_stand_in_the_file() {
-    let Some(data) = data() else { return };
+    let Some(data) = real_data() else { return };
     let dev = read("MRPC", &data.join("glue"), Split::Dev);
     // A lone quotation mark is text.
     let second = dev.examples[0].text_b.as_deref();
@@ -187,7 +178,7 @@ fn texts_come_as_they_stand_in_the_file() {
 
 #[test]
 fn mrpc_from_microsofts_files_equals_the_archives() {
-    let Some(data) = data() else { return };
+    let Some(data) = real_data() else { return };
     let raw = tempfile::tempdir().expect("a temporary folder");
     for file in [
         "msr_paraphrase_train.txt",
@@ -216,7 +207,7 @@ fn mrpc_from_microsofts_files_equals_the_archives() {
 
 #[test]
 fn a_cut_gives_every_row_to_one_split_in_the_files_order() {
-    let Some(data) = data() else { return };
+    let Some(data) = real_data() else { return };
     let dir = data.join("sentiment");
     let lines = |split| -> Vec<u32> {
         read("TREC", &dir, split)

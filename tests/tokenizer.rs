@@ -1,8 +1,11 @@
 //! Token ids against those of transformers' BertTokenizer, recorded by
 //! scripts/tokenizer_digests.py.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 
+use common::real_data;
 use covalign::data::{read_split, Example, Split, Tokenizer};
 use covalign::error::exit_code;
 use covalign::task::Task;
@@ -11,18 +14,6 @@ use sha2::{Digest, Sha256};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
-}
-
-/// The folder with glue/ and sentiment/, where it is.
-fn data() -> Option<PathBuf> {
-    let dir = std::env::var_os("COVALIGN_DATA")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"));
-    let there = dir.join("glue").is_dir();
-    if !there {
-        eprintln!("skipped: no data in {} (set COVALIGN_DATA)", dir.display());
-    }
-    there.then_some(dir)
 }
 
 /// The folder of all-MiniLM-L6-v2, where `make setup` put it.
@@ -95,7 +86,7 @@ fn files(data: &Path) -> Vec<(String, Vec<Example>)> {
 
 #[test]
 fn every_sentence_of_the_real_data_gives_transformers_ids() {
-    let (Some(data), Some(dir)) = (data(), mini_lm()) else {
+    let (Some(data), Some(dir)) = (real_data(), mini_lm()) else {
         return;
     };
     let tokenizers = [

@@ -45,6 +45,15 @@ fn aligned_with_fixed_identity_is_multitask_step_for_step() {
     assert_ne!(of("mtl"), of("aligned"));
 }
 
+/// Waits until a run that goes on has evaluated.
+fn wait_for_evaluation(child: &mut std::process::Child, run: &Path) {
+    let metrics = run.join("metrics.jsonl");
+    while std::fs::metadata(&metrics).map_or(0, |m| m.len()) == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "ended too early");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn a_run_stopped_by_ctrl_c_resumes_to_the_same_weights() {
     let folder = workplace();
@@ -59,10 +68,7 @@ fn a_run_stopped_by_ctrl_c_resumes_to_the_same_weights() {
         .unwrap();
     // The first evaluation is early in the run.
     let metrics = folder.join("cut/metrics.jsonl");
-    while std::fs::metadata(&metrics).map_or(0, |m| m.len()) == 0 {
-        assert!(child.try_wait().unwrap().is_none(), "ended too early");
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    wait_for_evaluation(&mut child, &folder.join("cut"));
     let pid = child.id().to_string();
     std::process::Command::new("kill")
         .args(["-INT", &pid])
@@ -97,11 +103,7 @@ fn a_run_killed_before_its_first_checkpoint_starts_its_series_afresh() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let metrics = folder.join("cut/metrics.jsonl");
-    while std::fs::metadata(&metrics).map_or(0, |m| m.len()) == 0 {
-        assert!(child.try_wait().unwrap().is_none(), "ended too early");
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    wait_for_evaluation(&mut child, &folder.join("cut"));
     child.kill().unwrap();
     child.wait().unwrap();
 

@@ -104,13 +104,6 @@ fn score(args: &EvaluateArgs, name: &str) -> Result<Scores> {
             args.split
         );
     }
-    let outputs = evaluate::outputs(
-        &saved.model,
-        saved.index,
-        &split,
-        saved.config.evaluation.batch_size,
-        i64::from(saved.tokenizer.pad_id()),
-        saved.arithmetic,
-    )?;
+    let outputs = saved.outputs(&split)?;
     evaluate::scores(&saved.task, &outputs, &split)
 }

@@ -13,7 +13,7 @@ use crate::data::{read_input, Example, TokenizedSplit};
 use crate::error::io_error;
 use crate::task::Labels;
 use crate::telemetry::atomic;
-use crate::train::evaluate::{self, Outputs};
+use crate::train::evaluate::Outputs;
 
 /// Predict labels for rows of a file or of standard input
 ///
@@ -72,14 +72,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
     }
     let length = saved.config.training.max_length;
     let split = TokenizedSplit::from_examples(&rows.examples, &saved.tokenizer, length);
-    let outputs = evaluate::outputs(
-        &saved.model,
-        saved.index,
-        &split,
-        saved.config.evaluation.batch_size,
-        i64::from(saved.tokenizer.pad_id()),
-        saved.arithmetic,
-    )?;
+    let outputs = saved.outputs(&split)?;
     let labels = &saved.task.labels;
     let text = match args.format {
         Format::Tsv => tsv(&rows.examples, &outputs, labels, args.probabilities),

@@ -6,10 +6,12 @@ use anyhow::Result;
 
 use crate::bail_input;
 use crate::config::Config;
-use crate::data::Tokenizer;
+use crate::data::{TokenizedSplit, Tokenizer};
 use crate::model::encoder::Encoder;
 use crate::model::{encoder_config, MultiTaskModel};
 use crate::task::Task;
+use crate::telemetry::progress::Progress;
+use crate::train::evaluate::{self, Outputs};
 use crate::train::precision::Arithmetic;
 use crate::train::run_folder::RunFolder;
 use crate::train::{checkpoint, prepare, tasks};
@@ -79,6 +81,23 @@ impl SavedTask {
             model,
             config,
         })
+    }
+
+    /// The model's outputs on every row of a split, with its progress.
+    pub fn outputs(&self, split: &TokenizedSplit) -> Result<Outputs> {
+        let label = format!("predicting {}", self.task.name);
+        let bar = Progress::counter(split.len() as u64, &label);
+        let outputs = evaluate::outputs(
+            &self.model,
+            self.index,
+            split,
+            self.config.evaluation.batch_size,
+            i64::from(self.tokenizer.pad_id()),
+            self.arithmetic,
+            &|rows| bar.add(rows as u64),
+        )?;
+        bar.finish();
+        Ok(outputs)
     }
 }
 

@@ -15,7 +15,6 @@ use crate::task::submission::{self, SubmissionFile, FILES};
 use crate::task::{Split, Task};
 use crate::telemetry::atomic;
 use crate::telemetry::progress::Progress;
-use crate::train::evaluate;
 use crate::train::run_folder::RunFolder;
 use crate::transfer;
 use crate::{bail_input, input_error};
@@ -233,20 +232,7 @@ fn rows_of(file: &SubmissionFile, found: &Answered) -> Result<std::ops::Range<us
 fn predict(found: &Answered, weights: Weights) -> Result<Vec<String>> {
     let saved = SavedTask::load(&found.root, &found.head, weights)?;
     let split = &found.split;
-    let bar = Progress::counter(
-        split.len() as u64,
-        &format!("predicting {}", found.task.name),
-    );
-    let outputs = evaluate::outputs_with(
-        &saved.model,
-        saved.index,
-        split,
-        saved.config.evaluation.batch_size,
-        i64::from(saved.tokenizer.pad_id()),
-        saved.arithmetic,
-        &|rows| bar.add(rows as u64),
-    )?;
-    bar.finish();
+    let outputs = saved.outputs(split)?;
     let labels = &found.task.labels;
     Ok((0..split.len())
         .map(|row| outputs.text(row, labels))

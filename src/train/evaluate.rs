@@ -99,21 +99,9 @@ impl Outputs {
     }
 }
 
-/// [`outputs_with`] without progress.
-pub fn outputs(
-    model: &MultiTaskModel,
-    task: usize,
-    split: &TokenizedSplit,
-    batch_size: usize,
-    pad: i64,
-    arithmetic: Arithmetic,
-) -> Result<Outputs> {
-    outputs_with(model, task, split, batch_size, pad, arithmetic, &|_| {})
-}
-
 /// Runs the model over a whole split, rows of like length together; nothing is read back until
 /// the end. `progress` is told of the rows of each batch.
-pub fn outputs_with(
+pub fn outputs(
     model: &MultiTaskModel,
     task: usize,
     split: &TokenizedSplit,

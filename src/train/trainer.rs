@@ -156,6 +156,7 @@ impl<'a> Trainer<'a> {
                 self.learner.config.evaluation.batch_size,
                 self.learner.pad,
                 self.learner.arithmetic,
+                &|_| {},
             )?;
             let scores = evaluate::scores(&data.task, &outputs, &data.dev)?;
             dev.insert(data.task.name.clone(), scores);
