@@ -469,5 +469,15 @@ fn trained_runs_side_by_side_make_a_report_without_a_plan() {
     // Two steps teach nothing, so the figure may have its mark.
     let figure = row[3].trim_end_matches(" †");
     assert_eq!(figure, format!("{single:.2} (1)"));
-    assert_eq!(table(&page, "All runs").len(), 1 + 4);
+    let runs = table(&page, "All runs");
+    assert_eq!(runs.len(), 1 + 4);
+    let place = |name: &str| runs[0].iter().position(|column| column == name).unwrap();
+    let moved = |run: &str| -> &str {
+        let row = runs.iter().find(|row| row[place("Run")] == run).unwrap();
+        &row[place("‖R − I‖")]
+    };
+    assert_eq!((moved("stl"), moved("mtl")), ("", ""));
+    // Two steps of Adam at 2e-5 and at nine times as much: no element of R moves further.
+    let far = |run: &str| -> f64 { moved(run).split(", ").next().unwrap().parse().unwrap() };
+    assert!(far("r1") > 0.0 && far("r9") > 4.0 * far("r1") && far("r9") < 0.15);
 }

@@ -99,6 +99,12 @@ impl Alignment {
         Ok(self.departure()?.f_add(&self.identity)?)
     }
 
+    /// ‖R − I‖_F.
+    pub fn distance_from_identity(&self) -> Result<f64> {
+        let squared = tch::no_grad(|| self.squared_distance_from_identity())?;
+        Ok(f64::try_from(squared)?.sqrt())
+    }
+
     /// ‖R − I‖²_F, a scalar that R's decay to the identity differentiates.
     pub fn squared_distance_from_identity(&self) -> Result<Tensor> {
         let departure = match self.form {

@@ -93,12 +93,20 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     let mut trainer = Trainer::new(learner, batches, folder, recorder, progress);
     trainer.run()?;
 
+    let mut distance_from_identity = BTreeMap::new();
+    for (index, data) in trainer.learner.data.iter().enumerate() {
+        if let Some(alignment) = trainer.learner.model.alignment(index) {
+            let distance = alignment.distance_from_identity()?;
+            distance_from_identity.insert(data.task.name.clone(), distance);
+        }
+    }
     let state = &trainer.progress;
     let results = Results {
         method: config.method.name().into(),
         tasks: task_results(state),
         training_rows,
         constant_answer,
+        distance_from_identity,
         glue_score: glue_score(state),
         best: state.overall.clone().unwrap_or(Overall {
             step: state.step,

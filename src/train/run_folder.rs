@@ -222,6 +222,9 @@ pub struct Results {
     /// above it has learned nothing.
     #[serde(default)]
     pub constant_answer: BTreeMap<String, f64>,
+    /// How far each task's alignment has moved at the end: ‖R − I‖_F.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub distance_from_identity: BTreeMap<String, f64>,
     /// Mean of the tasks' scores, each at its best evaluation, × 100.
     pub glue_score: f64,
     /// The same of the best single evaluation, whose weights are in `best/`.

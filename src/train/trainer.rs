@@ -172,8 +172,7 @@ impl<'a> Trainer<'a> {
         for (index, data) in self.learner.data.iter().enumerate() {
             if let Some(alignment) = self.learner.model.alignment(index) {
                 let values = alignment.singular_values()?;
-                let distance = tch::no_grad(|| alignment.squared_distance_from_identity())?;
-                let distance = f64::try_from(distance)?.sqrt();
+                let distance = alignment.distance_from_identity()?;
                 let step = self.progress.step;
                 self.recorder
                     .alignment(step, &data.task.name, distance, &values)?;

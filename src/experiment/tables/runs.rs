@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::experiment::results::{RunRecord, State, Study};
 use crate::experiment::samples::Group;
 use crate::experiment::table::{points, Entry, Table, MISSING};
+use crate::train::run_folder::Results;
 
 /// Every group with each seed's score and a link to its run.
 pub fn cells(groups: &[Group]) -> Table {
@@ -73,13 +74,15 @@ pub fn runs(study: &Study, folder: &Path) -> Table {
         "#Seed",
         "#Score",
         "#Steps",
+        "#‖R − I‖",
         "#Seconds",
         "#Tokens/s",
         "Device",
         "Precision",
         "Folder",
     ];
-    let note = "Score is the mean over the run's tasks, each at its best evaluation, × 100.";
+    let note = "Score is the mean over the run's tasks, each at its best evaluation, × 100; ‖R − I‖ is how \
+                far each task's alignment is from the identity at the end.";
     let mut table = Table::new("runs", "All runs", note, &columns);
     for record in &study.runs {
         let run = &record.run;
@@ -105,6 +108,7 @@ pub fn runs(study: &Study, folder: &Path) -> Table {
                 ..number(results.map(|r| r.glue_score), 2)
             },
             number(results.map(|r| r.steps as f64), 0),
+            results.map_or(Entry::default(), distances),
             number(results.map(|r| r.seconds), 1),
             number(results.map(|r| r.tokens_per_second), 0),
             word(results.map(|r| r.device.as_str())),
@@ -116,7 +120,20 @@ pub fn runs(study: &Study, folder: &Path) -> Table {
         ];
         table.push_anchored(format!("run-{}", run.name), row);
     }
-    table
+    table.without_empty_columns()
+}
+
+/// How far each alignment has moved, in the order of the tasks' names.
+fn distances(results: &Results) -> Entry {
+    let each = results.distance_from_identity.iter();
+    let shown: Vec<String> = each.clone().map(|(_, far)| format!("{far:.2}")).collect();
+    let named: Vec<String> = each
+        .map(|(task, far)| format!("{task}: {far:.4}"))
+        .collect();
+    Entry {
+        tooltip: named.join("\n"),
+        ..Entry::text(shown.join(", "))
+    }
 }
 
 /// Scored rows that stand among the training rows of a task that helps.
