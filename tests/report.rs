@@ -217,6 +217,16 @@ fn table(page: &str, title: &str) -> Vec<Vec<String>> {
     .collect()
 }
 
+/// A `report.json` with one picture more.
+fn with_figure(report: &str, id: &str) -> String {
+    let mut report: Value = serde_json::from_str(report).unwrap();
+    report["figures"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"id": id}));
+    report.to_string()
+}
+
 /// A cell without its anchor and its link.
 fn shown(cell: &str) -> String {
     let cell = cell.split_once("</a>").map_or(cell, |(_, cell)| cell);
@@ -350,6 +360,16 @@ fn the_page_needs_nothing_else_and_every_link_leads_somewhere() {
     assert!(page.contains("Few &amp; &lt;many&gt;") && page.contains("prefers-color-scheme"));
     // The map's cells say what they show and where it comes from.
     assert!(page.contains("<title>Few, helped by Many: +3.10 points"));
+
+    // A picture of the last report that is none of this one's goes; somebody else's stays.
+    let earlier = with_figure(&read(&folder.join("report.json")), "map-gone");
+    std::fs::write(folder.join("report.json"), earlier).unwrap();
+    for name in ["map-gone", "own"] {
+        std::fs::write(folder.join(format!("figures/{name}.svg")), "<svg/>").unwrap();
+    }
+    report(folder, &["."]);
+    assert!(!folder.join("figures/map-gone.svg").exists());
+    std::fs::remove_file(folder.join("figures/own.svg")).unwrap();
 
     let figures: Vec<_> = std::fs::read_dir(folder.join("figures"))
         .unwrap()

@@ -8,7 +8,7 @@ use super::figures::cost::cost;
 use super::figures::curves::curves;
 use super::figures::heat_map::heat_maps;
 use super::figures::size::size_lines;
-use super::figures::{standalone, Figure};
+use super::figures::{slug, standalone, Figure};
 use super::heuristic::{ordered_pairs, OrderedPair};
 use super::results::Study;
 use super::samples::{groups, Group};
@@ -65,10 +65,16 @@ impl Report {
         self.sections.iter().find(|section| section.id == id)
     }
 
-    /// Writes `report.{html,md,csv,json}` and `figures/*.svg`; returns their paths.
+    /// Writes `report.{html,md,csv,json}` and `figures/*.svg`, and removes the pictures of an earlier
+    /// report there that this one does not have; returns their paths.
     pub fn write(&self, out: &Path) -> Result<Vec<PathBuf>> {
         let figures = out.join("figures");
         RunFolder::create(&figures)?;
+        for id in earlier_figures(out) {
+            if !self.figures().any(|figure| figure.id == id) {
+                let _ = std::fs::remove_file(figures.join(format!("{id}.svg")));
+            }
+        }
         for figure in self.figures() {
             let path = figures.join(format!("{}.svg", figure.id));
             atomic::write(&path, standalone(figure).as_bytes())?;
@@ -82,6 +88,17 @@ impl Report {
         atomic::write_json(&json, &export::json(self))?;
         Ok(vec![page, text, lines, json, figures])
     }
+}
+
+/// The pictures of the report that is in `out` already; it may have been one of fewer runs.
+fn earlier_figures(out: &Path) -> Vec<String> {
+    let bytes = std::fs::read(out.join("report.json")).unwrap_or_default();
+    let report: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let figures = report["figures"].as_array().into_iter().flatten();
+    let ids = figures.filter_map(|figure| figure["id"].as_str());
+    ids.filter(|id| slug(id) == *id)
+        .map(str::to_owned)
+        .collect()
 }
 
 fn sections(

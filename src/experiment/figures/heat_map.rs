@@ -125,7 +125,7 @@ fn heat_map(groups: &[Group], ways: (Way, Way), variant: &Variant) -> Result<Opt
         cells: &cells,
         largest: largest.max(1e-9),
     };
-    let size = map.size();
+    let size = map.size(&title);
     let svg = drawing(size, &title, |area, overlay| {
         map.draw(area, overlay, &title)
     })?;
@@ -164,10 +164,11 @@ impl Map<'_> {
         widest.unwrap_or(0).max(48) + 10
     }
 
-    fn size(&self) -> (u32, u32) {
+    fn size(&self, title: &str) -> (u32, u32) {
         let width = self.left() + self.cell_width() * self.supports.len() as i32 + 8;
+        let width = width.max(290).max(width_of(title, TEXT + 2) + 12);
         let height = TOP + CELL_HEIGHT * self.targets.len() as i32 + 34;
-        (width.max(290) as u32, height as u32)
+        (width as u32, height as u32)
     }
 
     fn draw(&self, area: &Area, overlay: &mut Overlay, title: &str) -> Result<()> {
