@@ -40,7 +40,7 @@ pub struct SubmitArgs {
     /// Read the test rows from here instead of from where the runs have their data
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Give tasks without a run or without test rows the commonest answer of their training rows
+    /// Give tasks without a run or without test rows one answer in every row, a common one
     #[arg(long)]
     fill_missing: bool,
     /// Which of the runs' weights
@@ -75,7 +75,7 @@ pub fn run(args: SubmitArgs) -> Result<()> {
     if !missing.is_empty() && !args.fill_missing {
         bail_input!(
             "the server wants all eleven files; there is nothing for {}; name runs that have them, \
-             or --fill-missing gives them the commonest answer",
+             or --fill-missing writes one answer into every row",
             missing.join(", ")
         );
     }
@@ -94,7 +94,7 @@ pub fn run(args: SubmitArgs) -> Result<()> {
         let found = answered.iter().find(|found| found.task.name == file.task);
         let from = match found {
             Some(found) => found.root.display().to_string(),
-            None => format!("nothing: `{}` in every row", file.commonest),
+            None => format!("nothing: `{}` in every row", file.filler),
         };
         rows.push(vec![
             format!("{}.tsv", file.name),

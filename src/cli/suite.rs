@@ -138,9 +138,15 @@ pub fn run(args: SuiteArgs) -> Result<()> {
             .map_or(0.0, |s| (s.index - 1) as f64 / s.count as f64),
         devices: devices(visible.as_deref(), cuda),
     };
-    let seen = seen::of_plan(&plan)?;
+    let seen = match seen::read(&root) {
+        Some(seen) => seen,
+        None => {
+            let seen = seen::of_plan(&plan)?;
+            seen::write(&root, &seen)?;
+            seen
+        }
+    };
     print_seen(&seen);
-    seen::write(&root, &seen)?;
     interrupt::install().context("cannot catch Ctrl-C")?;
     let works = estimate::works(&plan, cuda > 0)?;
     let mut show = Show::new(&plan, works);

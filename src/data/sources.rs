@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::error::io_error;
 use crate::task::layout::{File, Ids};
 use crate::task::{Split, Task};
 use crate::{bail_input, input_error};
@@ -64,7 +63,11 @@ fn source<'t>(task: &Task, data_dir: &Path, of: Split, file: &'t File) -> Result
         .unwrap_or_default();
     let wanted = data_dir.join(&task.folder).join(&file.path);
     if !data_dir.is_dir() {
-        return Err(io_error(data_dir, std::io::ErrorKind::NotFound.into()));
+        bail_input!(
+            "{}: no such folder; the key `data` (or --data) names the one that holds the tasks' \
+             folders",
+            data_dir.display()
+        );
     }
     bail_input!(
         "{}: no such file; task {} reads its {of} split from {}{other} in {} or {}",

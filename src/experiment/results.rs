@@ -139,7 +139,7 @@ impl Study {
             planned: true,
             runs: plan.runs.iter().map(read).collect(),
             cells: plan.cells,
-            seen: seen::read(folder),
+            seen: seen::read(folder).unwrap_or_default(),
         };
         if study.runs.is_empty() {
             bail_input!("{shown}: the plan has no runs; write it anew with `covalign suite`");

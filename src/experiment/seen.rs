@@ -57,10 +57,10 @@ pub fn write(suite: &Path, seen: &[Seen]) -> Result<()> {
     atomic::write_json(&path(suite), &seen)
 }
 
-/// Those that a suite's folder knows of.
-pub fn read(suite: &Path) -> Vec<Seen> {
-    let bytes = std::fs::read(path(suite)).unwrap_or_default();
-    serde_json::from_slice(&bytes).unwrap_or_default()
+/// Those that a suite's folder knows of; none where nobody has looked.
+pub fn read(suite: &Path) -> Option<Vec<Seen>> {
+    let bytes = std::fs::read(path(suite)).ok()?;
+    serde_json::from_slice(&bytes).ok()
 }
 
 /// What the data of a plan's runs shows, the most rows first.
@@ -75,25 +75,30 @@ pub fn of_plan(plan: &Plan) -> Result<Vec<Seen>> {
     // A task's training and scored rows are those of its file and of a data folder.
     let mut files: BTreeMap<PathBuf, BTreeMap<String, Task>> = BTreeMap::new();
     let mut exposed: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut loaded: BTreeMap<String, Task> = BTreeMap::new();
     for run in &plan.runs {
         let config: Config = yaml::from_str(&run.config, &run.name)?;
-        let name = |entry: &String| Ok(Task::load(entry)?.name);
-        let spared: Vec<String> = match config.deduplicate.is_on() {
+        for entry in config.tasks.iter().chain(config.deduplicate.named()) {
+            if !loaded.contains_key(entry) {
+                loaded.insert(entry.clone(), Task::load(entry)?);
+            }
+        }
+        let spared: BTreeSet<&str> = match config.deduplicate.is_on() {
             true => {
                 let covered = config.tasks.iter().chain(config.deduplicate.named());
-                covered.map(name).collect::<Result<_>>()?
+                covered.map(|entry| &*loaded[entry].name).collect()
             }
-            false => Vec::new(),
+            false => BTreeSet::new(),
         };
         let known = files.entry(config.data).or_default();
-        for entry in &config.tasks {
-            let task = Task::load(entry)?;
-            for (target, _) in together.iter().filter(|(_, s)| *s == task.name) {
-                if !spared.iter().any(|spared| spared == target) {
-                    exposed.insert((target.to_string(), task.name.clone()));
-                }
+        for task in config.tasks.iter().map(|entry| &loaded[entry]) {
+            let shown = together.iter().filter(|(_, s)| *s == task.name);
+            for (target, _) in shown.filter(|(target, _)| !spared.contains(target)) {
+                exposed.insert((target.to_string(), task.name.clone()));
             }
-            known.insert(task.name.clone(), task);
+            known
+                .entry(task.name.clone())
+                .or_insert_with(|| task.clone());
         }
     }
     let mut seen = Vec::new();

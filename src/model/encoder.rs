@@ -148,8 +148,8 @@ impl Encoder {
     /// weights as they are now. rust-bert's pass computes in what autocast says.
     pub fn set_products(&mut self, kind: Kind) -> Result<()> {
         match &mut self.forward {
-            Forward::Packed(packed) => packed.set_products(kind),
-            Forward::Padded(padded) => padded.set_products(kind),
+            Forward::Packed(PackedForward { parameters, .. })
+            | Forward::Padded(PaddedForward { parameters, .. }) => parameters.set_products(kind),
             Forward::Reference => Ok(()),
         }
     }
@@ -162,8 +162,8 @@ impl Encoder {
     /// What an optimiser steps.
     pub fn parameters(&self) -> Vec<Parameter> {
         match &self.forward {
-            Forward::Packed(packed) => packed.parameters(),
-            Forward::Padded(padded) => padded.parameters(),
+            Forward::Packed(PackedForward { parameters, .. })
+            | Forward::Padded(PaddedForward { parameters, .. }) => parameters.steps(),
             Forward::Reference => Parameter::of(&self.variables),
         }
     }

@@ -11,18 +11,17 @@ use tch::nn::VarStore;
 use tch::{Kind, Tensor};
 
 use super::parameters::Parameters;
-use super::{activation, Mode, Parameter};
+use super::{activation, Mode};
 use crate::data::batch::{Batch, Layout, Packed};
 use crate::libtorch::fused::{self, Dropout};
 
 /// The shared module over packed rows.
 pub struct PackedForward {
-    parameters: Parameters,
+    pub parameters: Parameters,
     activation: Activation,
     heads: i64,
     hidden_dropout: f64,
     attention_dropout: f64,
-    half: bool,
 }
 
 impl PackedForward {
@@ -34,19 +33,7 @@ impl PackedForward {
             heads: config.num_attention_heads,
             hidden_dropout: config.hidden_dropout_prob,
             attention_dropout: config.attention_probs_dropout_prob,
-            half: false,
         })
-    }
-
-    /// Computes in bfloat16 from copies of the matrices as they are now, or in float32.
-    pub fn set_products(&mut self, kind: Kind) -> Result<()> {
-        self.half = kind == Kind::BFloat16;
-        self.parameters.set_products(kind)
-    }
-
-    /// What an optimiser steps.
-    pub fn parameters(&self) -> Vec<Parameter> {
-        self.parameters.steps()
     }
 
     /// Word + position + segment, LayerNorm, dropout: `[tokens, width]`. `words` are the rows of
@@ -63,7 +50,7 @@ impl PackedForward {
             [places, &rows.positions, &batch.segments],
             &self.parameters.embedding_norm.1,
             dropout,
-            self.half,
+            self.parameters.products() == Kind::BFloat16,
         )
     }
 

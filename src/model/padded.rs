@@ -7,17 +7,17 @@
 use anyhow::{bail, Result};
 use rust_bert::bert::BertConfig;
 use tch::nn::VarStore;
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 
 use super::parameters::{Layer, Parameters};
-use super::{activation, Mode, Parameter};
+use super::{activation, Mode};
 use crate::data::batch::{Batch, Layout};
 use crate::libtorch;
 use crate::libtorch::fused::Norm;
 
 /// The shared module: embedding layer, encoder layers, pooler.
 pub struct PaddedForward {
-    parameters: Parameters,
+    pub parameters: Parameters,
     activation: fn(&Tensor) -> Result<Tensor, TchError>,
     heads: i64,
     hidden_dropout: f64,
@@ -57,17 +57,6 @@ impl PaddedForward {
             hidden_dropout: config.hidden_dropout_prob,
             attention_dropout: config.attention_probs_dropout_prob,
         })
-    }
-
-    /// Takes products in `kind`, from copies of the matrices as they are now; a pass in half
-    /// precision also needs autocast.
-    pub fn set_products(&mut self, kind: Kind) -> Result<()> {
-        self.parameters.set_products(kind)
-    }
-
-    /// What an optimiser steps.
-    pub fn parameters(&self) -> Vec<Parameter> {
-        self.parameters.steps()
     }
 
     /// Word + position + segment, LayerNorm, dropout: `[batch, seq, hidden]`.

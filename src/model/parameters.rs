@@ -49,6 +49,7 @@ pub struct Parameters {
     pub layers: Vec<Layer>,
     /// Weight and bias, always in float32.
     pub pooler: (Tensor, Tensor),
+    products: Kind,
 }
 
 impl Linear {
@@ -165,7 +166,13 @@ impl Parameters {
                 get(&format!("{POOLER}.weight"))?,
                 get(&format!("{POOLER}.bias"))?,
             ),
+            products: Kind::Float,
         })
+    }
+
+    /// What the layers' products are taken in.
+    pub fn products(&self) -> Kind {
+        self.products
     }
 
     /// Takes the layers' products in `kind` from now on: in half precision from copies of the
@@ -176,6 +183,7 @@ impl Parameters {
             Device::Cpu if kind == Kind::Half => Kind::Float,
             _ => kind,
         };
+        self.products = kind;
         let layers = self.layers.iter_mut();
         layers
             .flat_map(Layer::matrices_mut)

@@ -34,9 +34,10 @@ pub struct SubmissionFile {
     /// Rows of the official test file.
     pub rows: usize,
     pub answers: Answers,
-    /// The commonest answer among the task's training rows (STS-B: their mean): what stands for a
-    /// task that nothing was trained for.
-    pub commonest: &'static str,
+    /// What stands in every row of a task that nothing was trained for: the commonest answer of the
+    /// training rows (STS-B: their mean), QQP's after Wang et al. (2018); MNLI's three are equally
+    /// common.
+    pub filler: &'static str,
 }
 
 const NO_YES: Answers = Answers::OneOf(&["0", "1"]);
@@ -47,7 +48,7 @@ const fn file(
     name: &'static str,
     rows: usize,
     answers: Answers,
-    commonest: &'static str,
+    filler: &'static str,
 ) -> SubmissionFile {
     SubmissionFile {
         name,
@@ -55,7 +56,7 @@ const fn file(
         part: None,
         rows,
         answers,
-        commonest,
+        filler,
     }
 }
 
@@ -96,9 +97,9 @@ impl SubmissionFile {
         Ok(text)
     }
 
-    /// The text with the commonest answer in every row.
+    /// The text with `filler` in every row.
     pub fn filled(&self) -> Result<String> {
-        self.text(&vec![self.commonest.to_owned(); self.rows])
+        self.text(&vec![self.filler.to_owned(); self.rows])
     }
 
     /// Whether the server would take it.
