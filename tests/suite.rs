@@ -374,7 +374,11 @@ fn a_mistake_in_a_suite_is_one_line_that_names_it() {
             "[DemoParaphrse]",
             "did you mean `DemoParaphrase`?",
         ),
-        ("data: demo", "data: demos", "demos: no such file or folder"),
+        (
+            "data: demo",
+            "data: demos",
+            "demos: no such folder; the key `data`",
+        ),
         (
             "{training.max_train_rows: 60}",
             "{training.seed: 2}",
