@@ -64,8 +64,7 @@ fn source<'t>(task: &Task, data_dir: &Path, of: Split, file: &'t File) -> Result
     let wanted = data_dir.join(&task.folder).join(&file.path);
     if !data_dir.is_dir() {
         bail_input!(
-            "{}: no such folder; the key `data` (or --data) names the one that holds the tasks' \
-             folders",
+            "{}: no such folder; the key `data` names the one that holds the tasks' folders",
             data_dir.display()
         );
     }

@@ -78,22 +78,19 @@ pub fn of_plan(plan: &Plan) -> Result<Vec<Seen>> {
     let mut loaded: BTreeMap<String, Task> = BTreeMap::new();
     for run in &plan.runs {
         let config: Config = yaml::from_str(&run.config, &run.name)?;
-        for entry in config.tasks.iter().chain(config.deduplicate.named()) {
+        let covered = || config.tasks.iter().chain(config.deduplicate.named());
+        for entry in covered() {
             if !loaded.contains_key(entry) {
                 loaded.insert(entry.clone(), Task::load(entry)?);
             }
         }
-        let spared: BTreeSet<&str> = match config.deduplicate.is_on() {
-            true => {
-                let covered = config.tasks.iter().chain(config.deduplicate.named());
-                covered.map(|entry| &*loaded[entry].name).collect()
-            }
-            false => BTreeSet::new(),
+        let spared = |target: &str| {
+            config.deduplicate.is_on() && covered().any(|entry| loaded[entry].name == target)
         };
-        let known = files.entry(config.data).or_default();
+        let known = files.entry(config.data.clone()).or_default();
         for task in config.tasks.iter().map(|entry| &loaded[entry]) {
             let shown = together.iter().filter(|(_, s)| *s == task.name);
-            for (target, _) in shown.filter(|(target, _)| !spared.contains(target)) {
+            for (target, _) in shown.filter(|(target, _)| !spared(target)) {
                 exposed.insert((target.to_string(), task.name.clone()));
             }
             known

@@ -56,9 +56,7 @@ impl PackedForward {
 
     /// tanh of the pooler's layer on states of first tokens, `[batch, width]` in float32.
     pub fn pool(&self, first: &Tensor) -> Result<Tensor> {
-        let (weight, bias) = &self.parameters.pooler;
-        let first = first.f_to_kind(Kind::Float)?;
-        Ok(first.f_linear(weight, Some(bias))?.f_tanh()?)
+        self.parameters.pool(&first.f_to_kind(Kind::Float)?)
     }
 
     /// The layer at `index`: of all tokens, `[tokens, width]` as it takes them, or with `first` of

@@ -108,9 +108,7 @@ impl PaddedForward {
 
     /// tanh of the pooler's layer on the first token: `[batch, hidden]`.
     pub fn pool(&self, hidden: &Tensor) -> Result<Tensor> {
-        let (weight, bias) = &self.parameters.pooler;
-        let first = hidden.f_select(1, 0)?;
-        Ok(first.f_linear(weight, Some(bias))?.f_tanh()?)
+        self.parameters.pool(&hidden.f_select(1, 0)?)
     }
 
     /// What the first `queries` tokens of each row see of all its tokens.

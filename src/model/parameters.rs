@@ -48,8 +48,7 @@ pub struct Parameters {
     pub embedding_norm: NamedNorm,
     pub layers: Vec<Layer>,
     /// Weight and bias, always in float32.
-    pub pooler: (Tensor, Tensor),
-    products: Kind,
+    pooler: (Tensor, Tensor),
 }
 
 impl Linear {
@@ -166,13 +165,19 @@ impl Parameters {
                 get(&format!("{POOLER}.weight"))?,
                 get(&format!("{POOLER}.bias"))?,
             ),
-            products: Kind::Float,
         })
     }
 
     /// What the layers' products are taken in.
     pub fn products(&self) -> Kind {
-        self.products
+        let layer = self.layers.first();
+        layer.map_or(Kind::Float, |layer| layer.qkv.leaf.kind())
+    }
+
+    /// tanh of the pooler's layer on states of first tokens, `[batch, hidden]`.
+    pub fn pool(&self, first: &Tensor) -> Result<Tensor> {
+        let (weight, bias) = &self.pooler;
+        Ok(first.f_linear(weight, Some(bias))?.f_tanh()?)
     }
 
     /// Takes the layers' products in `kind` from now on: in half precision from copies of the
@@ -183,7 +188,6 @@ impl Parameters {
             Device::Cpu if kind == Kind::Half => Kind::Float,
             _ => kind,
         };
-        self.products = kind;
         let layers = self.layers.iter_mut();
         layers
             .flat_map(Layer::matrices_mut)
