@@ -293,6 +293,63 @@ fn the_tables_hold_the_runs_numbers_and_name_what_is_missing() {
     );
 }
 
+/// scipy 1.17.1's `ttest_rel` of the three pairs' means, [72.075, 76.275, 85.05] against [70.625,
+/// 75.375, 85.5], and of the two seeds' means over the pairs, [77.4667, 78.1333] against [76.6667,
+/// 77.6667].
+#[test]
+fn the_summary_tests_a_difference_over_seeds_and_over_pairs() {
+    let mut suite = Suite::new();
+    let singles = [
+        ("Few", [60.0, 61.0]),
+        ("Many", [80.0, 81.5]),
+        ("Most", [90.0, 90.5]),
+    ];
+    for (task, [first, second]) in &singles {
+        let scores: [Option<&[f64]>; 2] = [Some(&[*first]), Some(&[*second])];
+        suite.add("single", "single", &[task], None, &scores);
+    }
+    let joint = [
+        (["Few", "Many"], [[63.0, 80.1], [64.2, 81.0]]),
+        (["Few", "Most"], [[61.0, 91.5], [60.0, 92.6]]),
+        (["Many", "Most"], [[79.0, 90.2], [81.0, 90.0]]),
+    ];
+    for (tasks, [first, second]) in &joint {
+        suite.add(
+            "pair",
+            "multitask",
+            tasks,
+            None,
+            &[Some(first), Some(second)],
+        );
+    }
+    suite.write_plan();
+    report(suite.folder.path(), &["."]);
+    let page = read(&suite.folder.path().join("report.md"));
+    let summary = table(&page, "Summary over pairs");
+    let columns = [
+        "Pairs",
+        "STL",
+        "MTL",
+        "MTL − STL",
+        "p over seeds",
+        "p over pairs",
+        "ahead",
+    ];
+    assert_eq!(summary[0], columns);
+    assert_eq!(
+        summary[1],
+        [
+            "3",
+            "77.17",
+            "77.80",
+            "+0.63 (+0.82 %)",
+            "0.164",
+            "0.378",
+            "2 of 3"
+        ]
+    );
+}
+
 #[test]
 fn the_heuristic_is_counted_over_decided_pairs() {
     let suite = study();

@@ -22,6 +22,8 @@ pub enum Pairing {
     Seeds,
     /// All of one side against all of the other (Welch), fewer than two seeds being common.
     None,
+    /// Set of tasks by set of tasks, each with its mean over the seeds.
+    Sets,
 }
 
 /// `a − b` in points (score × 100).
@@ -34,7 +36,7 @@ pub struct Comparison {
     pub n: usize,
     pub pairing: Pairing,
     pub test: Option<TTest>,
-    /// 95 % bootstrap interval of the mean difference, for three or more paired seeds.
+    /// 95 % bootstrap interval of the mean difference, for three or more pairs of scores.
     pub interval: Option<Interval>,
     pub runs: Vec<String>,
 }
@@ -63,6 +65,25 @@ impl Comparison {
                 runs,
             });
         }
+        Comparison::paired(&pairs, Pairing::Seeds, runs)
+    }
+
+    /// Over sets of tasks, `(a, b)` of each: whether one way is ahead on tasks like these, rather
+    /// than on these tasks with other seeds. `None` where no set has both.
+    pub fn over_sets(sets: &[(&Sample, &Sample)]) -> Option<Comparison> {
+        let each: Vec<(Comparison, f64)> = sets
+            .iter()
+            .filter_map(|(a, b)| Some((Comparison::of(a, b)?, b.mean()?)))
+            .collect();
+        let runs: BTreeSet<String> = each.iter().flat_map(|(c, _)| c.runs.clone()).collect();
+        let pairs: Vec<(f64, f64)> = each
+            .iter()
+            .map(|(comparison, base)| (base + comparison.difference, *base))
+            .collect();
+        Comparison::paired(&pairs, Pairing::Sets, runs.into_iter().collect())
+    }
+
+    fn paired(pairs: &[(f64, f64)], pairing: Pairing, runs: Vec<String>) -> Option<Comparison> {
         let differences: Vec<f64> = pairs.iter().map(|(a, b)| a - b).collect();
         let bases: Vec<f64> = pairs.iter().map(|(_, b)| *b).collect();
         let difference = statistics::mean(&differences)?;
@@ -70,7 +91,7 @@ impl Comparison {
             difference,
             percent: percent(difference, statistics::mean(&bases)?),
             n: differences.len(),
-            pairing: Pairing::Seeds,
+            pairing,
             test: statistics::paired_t_test(&differences),
             interval: statistics::bootstrap_interval(&differences, RESAMPLES, BOOTSTRAP_SEED),
             runs,

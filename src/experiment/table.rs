@@ -62,10 +62,15 @@ impl Table {
     }
 
     /// Adds columns of differences, each with its interval and p: what [`Entry::comparison`] fills.
-    pub fn differences(mut self, names: &[&str]) -> Table {
-        let names = names.iter().flat_map(|name| [*name, "95 %", "p"]);
-        self.columns.extend(names.map(|name| Column {
-            name: name.to_owned(),
+    pub fn differences(self, names: &[&str]) -> Table {
+        let names: Vec<&str> = names.iter().flat_map(|name| [*name, "95 %", "p"]).collect();
+        self.numbers(&names)
+    }
+
+    /// Adds columns of numbers.
+    pub fn numbers(mut self, names: &[&str]) -> Table {
+        self.columns.extend(names.iter().map(|name| Column {
+            name: (*name).to_owned(),
             number: true,
         }));
         self
@@ -177,8 +182,13 @@ pub fn explain(comparison: &Comparison) -> String {
             "paired t-test over {n} seeds: t = {:.3}, p = {:.4}",
             test.t, test.p
         ),
+        (Pairing::Sets, Some(test)) => format!(
+            "paired t-test over {n} sets of tasks: t = {:.3}, p = {:.4}",
+            test.t, test.p
+        ),
         (Pairing::Seeds, None) if n < 2 => "one seed: no test".into(),
-        (_, None) => "the seeds do not vary: no test".into(),
+        (Pairing::Sets, None) if n < 2 => "one set of tasks: no test".into(),
+        (_, None) => "the differences do not vary: no test".into(),
         (Pairing::None, Some(test)) => format!(
             "Welch's t-test, the seeds not being the same: t = {:.3}, df = {:.1}, p = {:.4}",
             test.t, test.degrees_of_freedom, test.p

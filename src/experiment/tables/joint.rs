@@ -102,20 +102,16 @@ pub fn joint(sets: &[JointSet]) -> Table {
 
 /// [W20]'s summary: the mean over all pairs per method, and on how many of them one is ahead.
 pub fn summary(pairs: &[JointSet]) -> Table {
-    let columns = [
-        "Setting",
-        "#Pairs",
-        "#STL",
-        "#MTL",
-        "#aligned",
-        "#aligned ahead of MTL",
-        "#aligned ahead of STL",
-        "#MTL ahead of STL",
-    ];
-    let note = "Mean over the pairs' runs, each the mean over its two tasks, and on how many pairs a \
-                method's mean is ahead (of those that have both). Means are over the pairs that have \
-                a score for every method planned.";
+    let columns = ["Setting", "#Pairs", "#STL", "#MTL", "#aligned"];
+    let note = "Mean over the pairs' runs, each the mean over its two tasks, of the pairs that have a \
+                score for every method planned. Over seeds, p is of the means over these pairs, seed by \
+                seed: would other seeds say the same? Over pairs, it takes each pair's mean as one \
+                sample: would other pairs? (Pairs that share a task are less than independent.) Ahead: \
+                the pairs on which the first method's mean is higher.";
     let mut table = Table::new("summary", "Summary over pairs", note, &columns);
+    for name in ["MTL − STL", "aligned − STL", "aligned − MTL"] {
+        table = table.numbers(&[name, "p over seeds", "p over pairs", "ahead"]);
+    }
     let mut variants: Vec<&Variant> = Vec::new();
     for set in pairs {
         if !variants.contains(&&set.variant) {
@@ -124,53 +120,55 @@ pub fn summary(pairs: &[JointSet]) -> Table {
     }
     for variant in variants {
         let sets: Vec<&JointSet> = pairs.iter().filter(|set| set.variant == *variant).collect();
-        let used = |sample: fn(&JointSet) -> &Sample| {
-            let any = sets.iter().any(|set| !sample(set).points.is_empty());
-            any.then_some(sample)
-        };
-        let methods: [fn(&JointSet) -> &Sample; 3] =
-            [|set| &set.single, |set| &set.multitask, |set| &set.aligned];
-        let planned: Vec<_> = methods.into_iter().filter_map(used).collect();
-        let complete: Vec<&&JointSet> = sets
-            .iter()
-            .filter(|set| planned.iter().all(|sample| sample(set).mean().is_some()))
-            .collect();
-        let mean = |sample: fn(&JointSet) -> &Sample| {
-            if used(sample).is_none() {
-                return Entry::default();
-            }
-            let means: Vec<f64> = complete
-                .iter()
-                .filter_map(|set| sample(set).mean())
-                .collect();
-            Entry::text(statistics::mean(&means).map_or(MISSING.into(), points))
-        };
-        let ahead = |a: fn(&JointSet) -> &Sample, b: fn(&JointSet) -> &Sample| {
-            let differences: Vec<f64> = sets
-                .iter()
-                .filter_map(|set| Some(Comparison::of(a(set), b(set))?.difference))
-                .collect();
-            let ahead = differences.iter().filter(|d| **d > 0.0).count();
-            match differences.is_empty() {
-                true => Entry::default(),
-                false => Entry::text(format!("{ahead} of {}", differences.len())),
-            }
-        };
-        let [single, multitask, aligned] = methods;
-        let count = match complete.len() == sets.len() {
-            true => sets.len().to_string(),
-            false => format!("{} of {}", complete.len(), sets.len()),
-        };
-        table.rows.push(vec![
-            Entry::text(variant_name(variant)),
-            Entry::text(count),
-            mean(single),
-            mean(multitask),
-            mean(aligned),
-            ahead(aligned, multitask),
-            ahead(aligned, single),
-            ahead(multitask, single),
-        ]);
+        table.rows.push(summary_row(variant, &sets));
     }
     table.without_empty_columns()
+}
+
+fn summary_row(variant: &Variant, sets: &[&JointSet]) -> Vec<Entry> {
+    type Method = fn(&JointSet) -> &Sample;
+    let methods: [Method; 3] = [|set| &set.single, |set| &set.multitask, |set| &set.aligned];
+    let planned = |method: &Method| sets.iter().any(|set| !method(set).points.is_empty());
+    let complete: Vec<&JointSet> = sets
+        .iter()
+        .copied()
+        .filter(|set| {
+            let mut used = methods.iter().filter(|method| planned(method));
+            used.all(|method| method(set).mean().is_some())
+        })
+        .collect();
+    let count = match complete.len() == sets.len() {
+        true => sets.len().to_string(),
+        false => format!("{} of {}", complete.len(), sets.len()),
+    };
+    let mut row = vec![Entry::text(variant_name(variant)), Entry::text(count)];
+    row.extend(methods.iter().map(|method| {
+        if !planned(method) {
+            return Entry::default();
+        }
+        let means: Vec<f64> = complete.iter().filter_map(|s| method(s).mean()).collect();
+        Entry::text(statistics::mean(&means).map_or(MISSING.into(), points))
+    }));
+    let [single, multitask, aligned] = methods;
+    for (a, b) in [(multitask, single), (aligned, single), (aligned, multitask)] {
+        let of = |method: Method| {
+            let samples: Vec<&Sample> = complete.iter().map(|set| method(set)).collect();
+            Sample::mean_of(&samples)
+        };
+        let over_seeds = Comparison::of(&of(a), &of(b));
+        let samples: Vec<(&Sample, &Sample)> =
+            complete.iter().map(|set| (a(set), b(set))).collect();
+        let over_pairs = Comparison::over_sets(&samples);
+        let ahead = || {
+            let each = samples.iter().filter_map(|(a, b)| Comparison::of(a, b));
+            let differences: Vec<f64> = each.map(|comparison| comparison.difference).collect();
+            let ahead = differences.iter().filter(|d| **d > 0.0).count();
+            Entry::text(format!("{ahead} of {}", differences.len()))
+        };
+        let [_, _, p_over_seeds] = Entry::comparison(over_seeds.as_ref());
+        let [difference, _, p_over_pairs] = Entry::comparison(over_pairs.as_ref());
+        let ahead = over_pairs.as_ref().map_or_else(Entry::default, |_| ahead());
+        row.extend([difference, p_over_seeds, p_over_pairs, ahead]);
+    }
+    row
 }
