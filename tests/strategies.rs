@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{covalign, evaluations, fails, json, run, text, train, workplace};
+use common::{covalign, evaluations, json, refused, run, text, train, workplace};
 use covalign::config::Config;
 use covalign::data::sampling::PlannedBatch;
 use covalign::data::Batch;
@@ -386,13 +386,7 @@ fn what_a_strategy_lacks_is_one_line_that_names_the_key() {
     let folder = folder.path();
     train(folder, "stl", &["method=single", "training.max_steps=1"]);
     let best = "stl/DemoSentiment/best";
-    let line = |sets: &[&str]| {
-        let mut args = vec!["train", "c.yaml", "--out", "x"];
-        sets.iter().for_each(|set| args.extend(["--set", set]));
-        let line = fails(folder, &args, 2);
-        assert!(!folder.join("x").exists(), "{sets:?}");
-        line
-    };
+    let line = |sets: &[&str]| refused(folder, sets);
     assert!(line(&["start.run=demo"]).contains("no run folder"));
     let several = line(&["start.run=stl"]);
     assert!(several.contains("stl/DemoSentiment"), "{several}");

@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::{covalign, evaluations, fails, json, run, text, train, workplace, CONFIG};
+use common::{covalign, evaluations, fails, json, refused, run, text, train, workplace, CONFIG};
 use serde_json::Value;
 use tch::Tensor;
 
@@ -425,13 +425,7 @@ fn every_schedule_form_and_method_trains() {
 fn wrong_input_is_one_line_with_exit_code_2_and_leaves_nothing_behind() {
     let folder = workplace();
     let folder = folder.path();
-    let line = |sets: &[&str]| {
-        let mut args = vec!["train", "c.yaml", "--out", "x"];
-        sets.iter().for_each(|set| args.extend(["--set", set]));
-        let line = fails(folder, &args, 2);
-        assert!(!folder.join("x").exists(), "{sets:?}");
-        line
-    };
+    let line = |sets: &[&str]| refused(folder, sets);
     assert!(line(&["training.lerning_rate=1"]).contains("did you mean `learning_rate`?"));
     assert!(line(&["training.batch_size=many"]).contains("training.batch_size"));
     assert!(line(&["training.epochs=0"]).contains("training.epochs"));

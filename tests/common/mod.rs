@@ -76,6 +76,15 @@ pub fn fails(folder: &Path, args: &[&str], code: i32) -> String {
     lines[0].to_owned()
 }
 
+/// The one line that `train c.yaml` with other values ends with, which leaves nothing behind.
+pub fn refused(folder: &Path, sets: &[&str]) -> String {
+    let mut args = vec!["train", "c.yaml", "--out", "x"];
+    sets.iter().for_each(|set| args.extend(["--set", set]));
+    let line = fails(folder, &args, 2);
+    assert!(!folder.join("x").exists(), "{sets:?}");
+    line
+}
+
 /// A TensorBoard folder's event files, in the order in which they were begun.
 pub fn event_files(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).unwrap();
