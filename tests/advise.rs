@@ -138,6 +138,24 @@ fn measured_runs_decide() {
         // All three, with a difference whose sign is anyone's guess.
         let all = json!({s: points(noise * if i == 0 { -9.0 } else { 3.0 }), p: 0.7, q: 0.7});
         finished(folder, &folder_of("all"), "multitask", seed, all, &[]);
+        // q with s: MTL harms, alignment is anyone's guess.
+        finished(
+            folder,
+            &folder_of("alone-q"),
+            "single",
+            seed,
+            json!({q: 0.72 + noise / 100.0}),
+            &[],
+        );
+        let guess = 0.72 + [0.03, -0.03, 0.02, -0.02][i];
+        finished(
+            folder,
+            &folder_of("guess"),
+            "aligned",
+            seed,
+            json!({s: points(-2.0), q: guess}),
+            &[],
+        );
         // p, MTL against STILTs, never alone.
         finished(
             folder,
@@ -192,13 +210,14 @@ fn measured_runs_decide() {
     );
     assert!(other["certainty"].as_f64().unwrap() > 0.95);
     assert_eq!(on(&advice, q, &[p])["advice"], "unknown");
+    assert_eq!(on(&advice, q, &[s])["advice"], "undecided");
 
     let output = run(
         folder,
         &["advise", "c.yaml", "--runs", "runs", "--target", s],
     );
     let shown = text(&output.stdout);
-    assert!(shown.contains("36 finished runs read"), "{shown}");
+    assert!(shown.contains("44 finished runs read"), "{shown}");
     assert!(
         shown.lines().all(|line| line.chars().count() <= 100),
         "{shown}"

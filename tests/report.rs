@@ -64,9 +64,10 @@ struct Suite {
     folder: tempfile::TempDir,
     runs: Vec<Value>,
     cells: Vec<Value>,
+    /// Training rows of the runs that are added next, and the grid's values of their cells.
+    rows: Value,
+    variant: Value,
 }
-
-const ROWS: [(&str, u64); 3] = [("Few", 1000), ("Many", 5000), ("Most", 8000)];
 
 impl Suite {
     fn new() -> Suite {
@@ -74,6 +75,8 @@ impl Suite {
             folder: tempfile::tempdir().unwrap(),
             runs: Vec::new(),
             cells: Vec::new(),
+            rows: json!({"Few": 1000, "Many": 5000, "Most": 8000}),
+            variant: json!({}),
         }
     }
 
@@ -89,7 +92,17 @@ impl Suite {
         for (index, scores) in scores.iter().enumerate() {
             let seed = index + 1;
             let from = source.map_or(String::new(), |source| format!("{source}-then-"));
-            let name = format!("{strategy}-{method}-{from}{}-seed{seed}", tasks.join("+"));
+            let setting: String = self
+                .variant
+                .as_object()
+                .unwrap()
+                .values()
+                .map(|v| format!("-{}", v.as_str().unwrap()))
+                .collect();
+            let name = format!(
+                "{strategy}-{method}-{from}{}{setting}-seed{seed}",
+                tasks.join("+")
+            );
             let source_run = source.map(|source| format!("single-single-{source}-seed{seed}"));
             let mut run = json!({"name": &name, "method": method, "tasks": tasks, "seed": seed, "config": ""});
             if let Some(source) = source_run {
@@ -102,7 +115,7 @@ impl Suite {
                 supports.extend(source);
                 self.cells.push(json!({
                     "experiment": strategy, "strategy": strategy, "method": method, "target": target,
-                    "supports": supports, "seed": seed, "run": &name,
+                    "supports": supports, "seed": seed, "run": &name, "variant": self.variant,
                 }));
             }
             if let Some(scores) = scores {
@@ -129,13 +142,7 @@ impl Suite {
                 .collect::<serde_json::Map<_, _>>()
                 .into()
         };
-        let rows = |task: &str| {
-            ROWS.iter()
-                .find(|(name, _)| *name == task)
-                .unwrap()
-                .1
-                .into()
-        };
+        let rows = |task: &str| self.rows[task].clone();
         let mean = scores.iter().sum::<f64>() / scores.len() as f64;
         let results = json!({
             "method": method, "tasks": results, "training_rows": of_tasks(&rows),
@@ -385,6 +392,64 @@ fn the_heuristic_is_counted_over_decided_pairs() {
     assert!(thresholds
         .iter()
         .any(|row| row[0] == "1.000" && row[4] == "the heuristic"));
+}
+
+#[test]
+fn a_size_study_is_a_line_over_the_supports_rows() {
+    let mut suite = Suite::new();
+    suite.add(
+        "single",
+        "single",
+        &["Few"],
+        None,
+        &[Some(&[60.0]), Some(&[61.0])],
+    );
+    for (rows, scores) in [(5000, [64.0, 64.6]), (500, [60.5, 61.7])] {
+        suite.variant = json!({"training.max_train_rows.Many": rows.to_string()});
+        suite.rows = json!({"Few": 1000, "Many": rows});
+        let [first, second] = scores.map(|score| [score, 80.0]);
+        suite.add(
+            "pair",
+            "multitask",
+            &["Few", "Many"],
+            None,
+            &[Some(&first), Some(&second)],
+        );
+    }
+    suite.write_plan();
+    let folder = suite.folder.path();
+    report(folder, &["."]);
+    let sizes = table(&read(&folder.join("report.md")), "Size study");
+    let few: Vec<&[String]> = sizes
+        .iter()
+        .filter(|row| row[0] == "Few")
+        .map(|row| &row[2..7])
+        .collect();
+    assert_eq!(
+        few[0],
+        [
+            "1000",
+            "500",
+            "0.50",
+            "60.50 ± 0.71 (2)",
+            "61.10 ± 0.85 (2)"
+        ]
+    );
+    assert_eq!(
+        few[1],
+        [
+            "1000",
+            "5000",
+            "5.00",
+            "60.50 ± 0.71 (2)",
+            "64.30 ± 0.42 (2)"
+        ]
+    );
+    let pictures = std::fs::read_dir(folder.join("figures")).unwrap();
+    let sizes = pictures
+        .flatten()
+        .filter(|p| p.file_name().to_string_lossy().starts_with("size-"));
+    assert_eq!(sizes.count(), 1);
 }
 
 #[test]

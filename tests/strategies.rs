@@ -362,6 +362,19 @@ fn a_run_starts_from_the_best_weights_of_another() {
         ours["DemoParaphrase.weight"],
         other["DemoParaphrase.weight"]
     );
+    // Of several that fit, the task's own.
+    let own = [
+        "tasks=[DemoSentiment]",
+        "method=single",
+        "start.run=kept",
+        "start.heads=keep",
+    ];
+    train(folder, "own", &[&still[..], &own].concat());
+    let expected = serde_json::json!({"DemoSentiment": "DemoSentiment"});
+    assert_eq!(
+        json(&folder.join("own/results.json"))["start"]["heads"],
+        expected
+    );
 
     // The run needs its source no more: to predict, or to go on from its last checkpoint.
     std::fs::rename(folder.join("stl"), folder.join("moved")).unwrap();
