@@ -371,6 +371,12 @@ fn the_heuristic_is_counted_over_decided_pairs() {
         (&few["target_rows"], &few["support_rows"]),
         (&json!(1000), &json!(5000))
     );
+    // The rows of a STILTs run's support are its source's.
+    let cells = json["cells"].as_array().unwrap();
+    let stilts = cells
+        .iter()
+        .find(|cell| cell["way"] == "STILTs" && cell["target"] == "Few");
+    assert_eq!(stilts.unwrap()["support_rows"], 5000);
     // Differences 2.5, 2.7, 2.6. With two degrees of freedom p = 1 − t / √(t² + 2).
     let t = 2.6 / (0.1 / 3f64.sqrt());
     let test = &few["comparison"]["test"];
@@ -504,6 +510,13 @@ fn the_page_needs_nothing_else_and_every_link_leads_somewhere() {
     for name in ["map-mtl-vs-stl.svg", "map-stilts-vs-stl.svg", "cost.svg"] {
         assert!(names.contains(name), "{names:?}");
     }
+    // Scores of 54 to 65 points.
+    let curve = read(&folder.join("figures/curve-few-with-many-stl-mtl-aligned-stilts.svg"));
+    let ticks: Vec<&str> = curve
+        .lines()
+        .filter(|line| ["55", "60", "65"].contains(line))
+        .collect();
+    assert!(ticks.contains(&"60"), "{curve}");
     let check = "import sys, xml.dom.minidom as x\nfor f in sys.argv[1:]: x.parse(f)";
     let parsed = Command::new("python3")
         .args(["-c", check])
@@ -538,6 +551,61 @@ fn a_folder_that_is_no_study_is_refused_in_one_line() {
     suite.write_plan();
     let line = fails(suite.folder.path(), &["report", "."], 2);
     assert!(line.contains("single-single-Few-seed1"), "{line}");
+}
+
+#[test]
+fn runs_without_a_plan_are_what_their_configs_say() {
+    let suite = Suite::new();
+    let runs: [(&str, &str, &[&str], &str); 5] = [
+        ("alone", "single", &["Few"], ""),
+        ("source", "single", &["Many"], ""),
+        ("after", "single", &["Few"], "start: {run: runs/source}"),
+        ("with-r", "aligned", &["Few"], "start: {run: runs/source}"),
+        ("jointly", "multitask", &["Few", "Many", "Most"], ""),
+    ];
+    for (name, method, tasks, start) in runs {
+        suite.write_run(name, method, tasks, 1, &[60.0, 80.0, 90.0][..tasks.len()]);
+        let config =
+            format!("method: {method}\ntasks: {tasks:?}\ntraining: {{seed: 1}}\n{start}\n");
+        std::fs::write(
+            suite
+                .folder
+                .path()
+                .join("runs")
+                .join(name)
+                .join("config.yaml"),
+            config,
+        )
+        .unwrap();
+    }
+    report(suite.folder.path(), &["runs"]);
+    let report: Value =
+        serde_json::from_str(&read(&suite.folder.path().join("runs/report.json"))).unwrap();
+    let word = |cell: &Value, key: &str| cell[key].as_str().unwrap().to_owned();
+    let cells: BTreeSet<[String; 3]> = report["cells"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|cell| {
+            let supports: Vec<&str> = cell["supports"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|s| s.as_str().unwrap())
+                .collect();
+            [word(cell, "way"), word(cell, "target"), supports.join("+")]
+        })
+        .collect();
+    let expected = [
+        ["STL", "Few", ""],
+        ["STL", "Many", ""],
+        ["STILTs", "Few", "Many"],
+        ["aligned transfer", "Few", "Many"],
+        ["MTL-ALL", "Few", "Many+Most"],
+        ["MTL-ALL", "Many", "Few+Most"],
+        ["MTL-ALL", "Most", "Few+Many"],
+    ];
+    assert_eq!(cells, expected.map(|cell| cell.map(str::to_owned)).into());
 }
 
 /// Two short tasks of different shape.

@@ -98,18 +98,15 @@ impl RunRecord {
         Some(100.0 * score).filter(|score| score.is_finite())
     }
 
-    /// The tasks on which the run is not above the best constant answer, or has a Matthews
-    /// correlation of 0.
+    /// The tasks on which the run is not above the best constant answer.
     pub fn collapsed(&self) -> Vec<&str> {
         let Some(results) = &self.results else {
             return Vec::new();
         };
         let tasks = results.tasks.iter();
         let collapsed = tasks.filter(|(task, result)| {
-            let metrics = &result.dev.metrics;
-            let uncorrelated = metrics.iter().any(|(m, v)| m == "matthews" && *v == 0.0);
             let level = results.constant_answer.get(*task);
-            uncorrelated || level.is_some_and(|level| result.dev.score <= level + 1e-9)
+            level.is_some_and(|level| result.dev.score <= level + 1e-9)
         });
         collapsed.map(|(task, _)| task.as_str()).collect()
     }

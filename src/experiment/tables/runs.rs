@@ -197,28 +197,14 @@ pub fn remarks(study: &Study) -> Vec<String> {
     }
     let collapsed: Vec<String> = study.runs.iter().filter_map(collapse).collect();
     remarks.push(match collapsed.len() {
-        0 => "No run collapsed (a dev score not above the best constant answer, or a Matthews \
-              correlation of 0)."
-            .into(),
+        0 => "No run collapsed (a dev score not above the best constant answer).".into(),
         n => format!(
-            "† {n} collapsed {} (a dev score not above the best constant answer, or a Matthews \
-             correlation of 0), counted in the means: {}.",
+            "† {n} collapsed {} (a dev score not above the best constant answer), counted in the \
+             means: {}.",
             if n == 1 { "run" } else { "runs" },
             collapsed.join(", ")
         ),
     });
-    if study
-        .runs
-        .iter()
-        .filter_map(|r| r.results.as_ref())
-        .any(|r| r.constant_answer.is_empty())
-    {
-        remarks.push(
-            "Some runs do not tell the score of a constant answer; of them only a Matthews \
-             correlation of 0 is noticed."
-                .into(),
-        );
-    }
     remarks
 }
 
