@@ -8,7 +8,6 @@ use crate::config::{yaml, BatchKind, Config};
 use crate::data::sampling::{BatchSize, Sampler, TaskRows};
 use crate::model::{encoder_config, encoder_dir};
 use crate::task::Task;
-use crate::train::run_folder::Results;
 
 /// Tokens that one thread trains on in a second, times the encoder's FLOP per token: a rough guess,
 /// from 1500 tokens/s with all-MiniLM-L6-v2 on a server's core.
@@ -42,9 +41,9 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Counts a run that is done.
-    pub fn learn(&mut self, work: &Work, results: &Results) {
-        self.seconds += results.seconds;
+    /// Counts a run that took `seconds`.
+    pub fn learn(&mut self, work: &Work, seconds: f64) {
+        self.seconds += seconds;
         self.guessed += work.seconds;
     }
 
@@ -140,4 +139,26 @@ fn flops_of_a_token(encoder: &str) -> f64 {
         },
     );
     6.0 * weights
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guess_is_scaled_by_what_runs_took() {
+        let work = |seconds: f64| Work {
+            rows: Vec::new(),
+            steps: 0,
+            tokens: 0.0,
+            counted: true,
+            seconds,
+        };
+        let mut pace = Pace::default();
+        assert_eq!(pace.seconds(&work(10.0)), 10.0);
+        // Guessed 40 s in all, took 100 s.
+        pace.learn(&work(10.0), 40.0);
+        pace.learn(&work(30.0), 60.0);
+        assert_eq!(pace.seconds(&work(10.0)), 25.0);
+    }
 }

@@ -77,7 +77,7 @@ impl<'a> Show<'a> {
                 self.begun.insert(run, Instant::now());
             }
             Event::Done { run, results } => {
-                self.pace.learn(&self.works[run], results);
+                self.pace.learn(&self.works[run], results.seconds);
                 self.begun.remove(&run);
                 self.done += 1;
                 if self.ticked {

@@ -32,7 +32,7 @@ pub fn plan_table(plan: &Plan, works: &[Work], done: &[Option<Results>], jobs: u
     let mut pace = Pace::default();
     for (work, results) in works.iter().zip(done) {
         if let Some(results) = results {
-            pace.learn(work, results);
+            pace.learn(work, results.seconds);
         }
     }
     let mut groups: Vec<(String, Vec<usize>)> = Vec::new();
