@@ -85,12 +85,13 @@ fn loss(learner: &Learner, part: &PlannedBatch) -> Tensor {
 }
 
 #[test]
-fn a_heterogeneous_steps_gradient_is_that_of_its_parts_summed_losses() {
+fn a_heterogeneous_steps_gradient_is_that_of_its_parts_weighted_losses() {
     let folder = workplace();
     let folder = folder.path();
     let sets = [
         HETEROGENEOUS,
         "engine=padded",
+        "training.loss_weights={DemoSimilarity: 0.25}",
         "training.dropout=0",
         "training.head_dropout=0",
         &format!("data={}", folder.join("demo").display()),
@@ -126,7 +127,13 @@ fn a_heterogeneous_steps_gradient_is_that_of_its_parts_summed_losses() {
     assert!(difference(&together, &sum) < 1e-6);
     let losses: Vec<Tensor> = step
         .iter()
-        .map(|(_, part)| loss(&learner, &part.planned))
+        .map(|(_, part)| {
+            let weight = match learner.data[part.planned.task].task.is_regression() {
+                true => 0.25,
+                false => 1.0,
+            };
+            loss(&learner, &part.planned) * weight
+        })
         .collect();
     Tensor::stack(&losses, 0).sum(Kind::Float).backward();
     assert!(difference(&take_gradients(&learner), &sum) < 1e-5);

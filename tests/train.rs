@@ -429,6 +429,13 @@ fn wrong_input_is_one_line_with_exit_code_2_and_leaves_nothing_behind() {
     assert!(line(&["training.lerning_rate=1"]).contains("did you mean `learning_rate`?"));
     assert!(line(&["training.batch_size=many"]).contains("training.batch_size"));
     assert!(line(&["training.epochs=0"]).contains("training.epochs"));
+    let weights = line(&["training.loss_weights={DemoSentimnt: 0.5}"]);
+    assert!(
+        weights.contains("did you mean `DemoSentiment`?"),
+        "{weights}"
+    );
+    let weights = line(&["training.loss_weights={DemoSentiment: 0}"]);
+    assert!(weights.contains("training.loss_weights"), "{weights}");
     assert!(line(&["tasks=[DemoSentimnt]"]).contains("DemoSentiment"));
     assert!(line(&["encoder=nowhere"]).contains("covalign encoder fetch"));
     assert!(line(&["data=nowhere"]).contains("nowhere"));

@@ -8,6 +8,7 @@ pub mod start;
 pub mod values;
 pub mod yaml;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -214,6 +215,10 @@ pub struct Training {
     /// A seeded sample of this many training rows: a number for each task, or `{CoLA: 1000, …}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_train_rows: Option<RowLimit>,
+    /// Factors on tasks' losses, 1 where none is given. The squared error of a score from 0 to 5
+    /// is many times a cross-entropy: beside it, other tasks hardly move what they share.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub loss_weights: BTreeMap<String, f64>,
     /// Replaces the encoder's dropout probabilities.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
@@ -252,6 +257,7 @@ impl Default for Training {
             clip_norm: 1.0,
             max_length: 128,
             max_train_rows: None,
+            loss_weights: BTreeMap::new(),
             dropout: None,
             head_dropout: None,
             precision: Precision::Auto,

@@ -157,6 +157,8 @@ impl<'a> Composer<'a> {
             .max_train_rows
             .take()
             .and_then(|limit| limit.only(own));
+        let weights = &mut config.training.loss_weights;
+        weights.retain(|task, _| own(task));
         if config.method != Method::Aligned {
             config.alignment = Alignment::default();
         }

@@ -64,16 +64,18 @@ impl Learner {
             let none: Option<Tensor> = None;
             logits.f_cross_entropy_loss(labels, none, tch::Reduction::Mean, -100, 0.0)?
         };
-        let mut objective = loss.shallow_clone();
+        let training = &self.config.training;
+        let share = 1.0 / training.accumulate as f64;
+        let weight = training.loss_weights.get(&self.data[task].task.name);
+        let mut objective = loss.f_mul_scalar(share * weight.unwrap_or(&1.0))?;
         let decay = self.config.alignment.decay_to_identity;
         if let Some(alignment) = model.alignment(task) {
             if decay > 0.0 && moving.alignments {
                 let distance = alignment.squared_distance_from_identity()?;
-                objective = objective.f_add(&distance.f_mul_scalar(decay)?)?;
+                objective = objective.f_add(&distance.f_mul_scalar(share * decay)?)?;
             }
         }
-        let share = 1.0 / self.config.training.accumulate as f64;
-        let objective = self.optimizer.scaled(objective.f_mul_scalar(share)?)?;
+        let objective = self.optimizer.scaled(objective)?;
         stages.end(Stage::Head);
         objective.f_backward()?;
         if let Some(recompute) = recompute {
