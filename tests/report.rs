@@ -365,7 +365,7 @@ fn the_heuristic_is_counted_over_decided_pairs() {
     let verdict = "is right on 1 of 2 decided pairs, 50.0 %; 2 of 3 ordered pairs are decided";
     assert!(shown.contains(verdict), "{shown}");
     let json: Value = serde_json::from_str(&read(&folder.join("elsewhere/report.json"))).unwrap();
-    let heuristic = &json["heuristic"];
+    let heuristic = &json["heuristic"][0];
     let few = &heuristic["pairs"][0];
     assert_eq!(
         (&few["target_rows"], &few["support_rows"]),
@@ -398,6 +398,49 @@ fn the_heuristic_is_counted_over_decided_pairs() {
     assert!(thresholds
         .iter()
         .any(|row| row[0] == "1.000" && row[4] == "the heuristic"));
+}
+
+#[test]
+fn the_heuristic_is_counted_for_each_setting_of_mtl() {
+    let mut suite = Suite::new();
+    suite.add(
+        "single",
+        "single",
+        &["Many"],
+        None,
+        &[Some(&[80.0]), Some(&[81.0])],
+    );
+    let after = [Some(&[60.0][..]), Some(&[61.0])];
+    suite.add("stilts", "single", &["Few"], Some("Many"), &after);
+    for (rate, scores) in [("1e-4", [62.0, 63.1]), ("5e-4", [55.0, 56.1])] {
+        suite.variant = json!({"training.learning_rate": rate});
+        let [first, second] = scores.map(|score| [score, 80.0]);
+        suite.add(
+            "pair",
+            "multitask",
+            &["Few", "Many"],
+            None,
+            &[Some(&first), Some(&second)],
+        );
+    }
+    suite.write_plan();
+    let folder = suite.folder.path();
+    let shown = report(folder, &["."]);
+    for (rate, right) in [("1e-4", 1), ("5e-4", 0)] {
+        let line = format!("learning_rate={rate}: The heuristic");
+        let line = shown.lines().find(|l| l.contains(&line)).unwrap();
+        assert!(
+            line.contains(&format!("is right on {right} of 1 decided pairs")),
+            "{line}"
+        );
+    }
+    let sweep = table(
+        &read(&folder.join("report.md")),
+        "The heuristic's threshold",
+    );
+    let at_one = sweep.iter().filter(|row| row[1] == "1.000");
+    let agreement: Vec<&str> = at_one.map(|row| row[4].as_str()).collect();
+    assert_eq!(agreement, ["**100.0 %**", "**0.0 %**"]);
 }
 
 #[test]

@@ -4,10 +4,10 @@ use anyhow::Result;
 use serde_json::{json, Value};
 
 use super::comparison::Comparison;
-use super::heuristic::{agreement, sweep};
+use super::heuristic::{agreement, by_setting, sweep, OrderedPair};
 use super::report::Report;
 use super::results::RunRecord;
-use super::samples::{beside, variant_name, Group, Way};
+use super::samples::{beside, variant_name, Group, Variant, Way};
 
 /// One line per cell, seed and metric (`score` is their mean), as fractions; a cell without results
 /// has one line without a value.
@@ -93,7 +93,15 @@ pub fn json(report: &Report) -> Value {
             "results": record.results,
         })
     });
-    let pairs = &report.ordered_pairs;
+    let heuristic = |(variant, pairs): (&Variant, Vec<&OrderedPair>)| {
+        json!({
+            "setting": variant,
+            "pairs": pairs,
+            "agreement": agreement(&pairs, 1.0),
+            "sweep_after_the_fact": sweep(&pairs),
+        })
+    };
+    let heuristic = by_setting(&report.ordered_pairs).into_iter().map(heuristic);
     json!({
         "title": report.title,
         "planned": report.study.planned,
@@ -107,11 +115,7 @@ pub fn json(report: &Report) -> Value {
             "aligned_minus_single": Comparison::of(&pair.aligned, &pair.single),
             "aligned_minus_multitask": Comparison::of(&pair.aligned, &pair.multitask),
         })).collect::<Vec<_>>(),
-        "heuristic": {
-            "pairs": pairs,
-            "agreement": agreement(pairs, 1.0),
-            "sweep_after_the_fact": sweep(pairs),
-        },
+        "heuristic": heuristic.collect::<Vec<_>>(),
         "figures": report.figures().collect::<Vec<_>>(),
     })
 }

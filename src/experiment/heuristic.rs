@@ -65,29 +65,56 @@ impl Agreement {
     }
 }
 
-/// The ordered pairs that the study trains by MTL and by STILTs.
+/// The ordered pairs that the study trains by MTL and by STILTs. A grid may be of one of them alone:
+/// each of its settings is a pair with the other's only one.
 pub fn ordered_pairs(groups: &[Group]) -> Vec<OrderedPair> {
-    let stilts = groups
-        .iter()
-        .filter(|group| group.way == Way::Stilts && group.supports.len() == 1);
-    stilts
-        .filter_map(|stilts| {
-            let mtl = beside(groups, Way::Pair, &stilts.supports, stilts)?;
-            Some(OrderedPair {
-                target: stilts.target.clone(),
-                support: stilts.supports_name(),
-                variant: stilts.variant.clone(),
-                target_rows: mtl.target_rows.or(stilts.target_rows),
-                support_rows: mtl.support_rows.or(stilts.support_rows),
-                mtl: mtl.id.clone(),
-                stilts: stilts.id.clone(),
-                comparison: Comparison::of(&mtl.sample, &stilts.sample),
-            })
-        })
-        .collect()
+    let one_support = |group: &&Group| group.supports.len() == 1;
+    let found = groups.iter().filter(one_support).filter_map(|group| {
+        let other = |way| beside(groups, way, &group.supports, group);
+        match group.way {
+            Way::Stilts => Some((group, other(Way::Pair)?, group)),
+            Way::Pair => Some((group, group, other(Way::Stilts)?)),
+            _ => None,
+        }
+    });
+    let mut pairs: Vec<OrderedPair> = Vec::new();
+    for (setting, mtl, stilts) in found {
+        if pairs
+            .iter()
+            .any(|p| p.mtl == mtl.id && p.stilts == stilts.id)
+        {
+            continue;
+        }
+        pairs.push(OrderedPair {
+            target: stilts.target.clone(),
+            support: stilts.supports_name(),
+            variant: setting.variant.clone(),
+            target_rows: mtl.target_rows.or(stilts.target_rows),
+            support_rows: mtl.support_rows.or(stilts.support_rows),
+            mtl: mtl.id.clone(),
+            stilts: stilts.id.clone(),
+            comparison: Comparison::of(&mtl.sample, &stilts.sample),
+        });
+    }
+    pairs
 }
 
-pub fn agreement(pairs: &[OrderedPair], threshold: f64) -> Agreement {
+/// The pairs of each setting of the grid, in the order in which the settings come.
+pub fn by_setting(pairs: &[OrderedPair]) -> Vec<(&Variant, Vec<&OrderedPair>)> {
+    let mut settings: Vec<(&Variant, Vec<&OrderedPair>)> = Vec::new();
+    for pair in pairs {
+        match settings
+            .iter_mut()
+            .find(|(variant, _)| **variant == pair.variant)
+        {
+            Some((_, own)) => own.push(pair),
+            None => settings.push((&pair.variant, vec![pair])),
+        }
+    }
+    settings
+}
+
+pub fn agreement(pairs: &[&OrderedPair], threshold: f64) -> Agreement {
     let answers: Vec<bool> = pairs.iter().filter_map(|p| p.agrees(threshold)).collect();
     Agreement {
         threshold,
@@ -98,11 +125,11 @@ pub fn agreement(pairs: &[OrderedPair], threshold: f64) -> Agreement {
 
 /// Agreement for every threshold that sorts the decided pairs differently: from STILTs always (0)
 /// through the middles between neighbouring ratios to MTL always.
-pub fn sweep(pairs: &[OrderedPair]) -> Vec<Agreement> {
+pub fn sweep(pairs: &[&OrderedPair]) -> Vec<Agreement> {
     let mut ratios: Vec<f64> = pairs
         .iter()
         .filter(|pair| pair.outcome().is_some())
-        .filter_map(OrderedPair::ratio)
+        .filter_map(|pair| pair.ratio())
         .collect();
     if ratios.is_empty() {
         return Vec::new();

@@ -110,11 +110,8 @@ fn sections(
 ) -> Result<Vec<Section>> {
     let size_points = size::size_points(groups);
     let mut stilts_section = Section::table(stilts::stilts(groups, ordered_pairs));
-    if !ordered_pairs.is_empty() {
-        stilts_section
-            .paragraphs
-            .push(stilts::verdict(ordered_pairs));
-    }
+    let verdicts = stilts::verdicts(ordered_pairs);
+    stilts_section.paragraphs.extend(verdicts);
     let mut all = joint::joint(&joint_sets(groups, true));
     all.id = "joint-all".into();
     all.title = "All tasks jointly, as a whole".into();

@@ -1,7 +1,7 @@
 //! STILTs against pairwise MTL, and the heuristic that chooses between them ([W22]).
 
-use crate::experiment::heuristic::{agreement, sweep, Agreement, OrderedPair};
-use crate::experiment::samples::{beside, variant_name, Group, Way};
+use crate::experiment::heuristic::{agreement, by_setting, sweep, Agreement, OrderedPair};
+use crate::experiment::samples::{beside, variant_name, Group, Variant, Way};
 use crate::experiment::table::{Entry, Table, MISSING};
 
 /// STILTs against pairwise MTL, per ordered pair ([W22]).
@@ -64,8 +64,17 @@ pub fn stilts(groups: &[Group], pairs: &[OrderedPair]) -> Table {
     table.without_empty_columns()
 }
 
-/// The heuristic's agreement at ratio 1, in words.
-pub fn verdict(pairs: &[OrderedPair]) -> String {
+/// The heuristic's agreement at ratio 1 in words, for each setting of the grid.
+pub fn verdicts(pairs: &[OrderedPair]) -> Vec<String> {
+    let settings = by_setting(pairs);
+    let verdict = |(variant, pairs): &(&Variant, Vec<&OrderedPair>)| match settings.len() {
+        1 => verdict(pairs),
+        _ => format!("{}: {}", variant_name(variant), verdict(pairs)),
+    };
+    settings.iter().map(verdict).collect()
+}
+
+fn verdict(pairs: &[&OrderedPair]) -> String {
     let Agreement { right, decided, .. } = agreement(pairs, 1.0);
     let all = pairs.len();
     let compared = pairs
@@ -95,8 +104,22 @@ pub fn thresholds(pairs: &[OrderedPair]) -> Table {
     let note = "MTL is foretold where target rows ÷ support rows is below the threshold: 0 foretells \
                 STILTs always, ∞ MTL always. The best threshold is chosen after the fact, on the same \
                 pairs: it says how well such a rule can fit, not how well it foretells.";
-    let columns = ["#Threshold", "#Right", "#Decided", "#Agreement", "Remark"];
+    let columns = [
+        "Setting",
+        "#Threshold",
+        "#Right",
+        "#Decided",
+        "#Agreement",
+        "Remark",
+    ];
     let mut table = Table::new("thresholds", "The heuristic's threshold", note, &columns);
+    for (variant, pairs) in by_setting(pairs) {
+        table.rows.extend(threshold_rows(variant, &pairs));
+    }
+    table.without_empty_columns()
+}
+
+fn threshold_rows(variant: &Variant, pairs: &[&OrderedPair]) -> Vec<Vec<Entry>> {
     let sweep = sweep(pairs);
     let best = sweep.iter().map(|a| a.right).max();
     let mut lines: Vec<Agreement> = sweep;
@@ -106,7 +129,7 @@ pub fn thresholds(pairs: &[OrderedPair]) -> Table {
             lines.insert(at, agreement(pairs, 1.0));
         }
     }
-    for line in &lines {
+    let row = |line: &Agreement| {
         let mut remarks = Vec::new();
         if line.threshold == 1.0 {
             remarks.push("the heuristic");
@@ -121,7 +144,8 @@ pub fn thresholds(pairs: &[OrderedPair]) -> Table {
         let share = line
             .share()
             .map_or(MISSING.into(), |s| format!("{:.1} %", 100.0 * s));
-        table.rows.push(vec![
+        vec![
+            Entry::text(variant_name(variant)),
             Entry::text(threshold),
             Entry::text(line.right.to_string()),
             Entry::text(line.decided.to_string()),
@@ -130,7 +154,7 @@ pub fn thresholds(pairs: &[OrderedPair]) -> Table {
                 ..Entry::text(share)
             },
             Entry::text(remarks.join("; ")),
-        ]);
-    }
-    table
+        ]
+    };
+    lines.iter().map(row).collect()
 }
