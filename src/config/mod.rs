@@ -215,8 +215,9 @@ pub struct Training {
     /// A seeded sample of this many training rows: a number for each task, or `{CoLA: 1000, …}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_train_rows: Option<RowLimit>,
-    /// Factors on tasks' losses, 1 where none is given. The squared error of a score from 0 to 5
-    /// is many times a cross-entropy: beside it, other tasks hardly move what they share.
+    /// Factors on the losses of tasks that are trained together, 1 where none is given. The squared
+    /// error of a score from 0 to 5 is many times a cross-entropy: beside it, other tasks hardly
+    /// move what they share.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub loss_weights: BTreeMap<String, f64>,
     /// Replaces the encoder's dropout probabilities.

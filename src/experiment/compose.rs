@@ -158,7 +158,7 @@ impl<'a> Composer<'a> {
             .take()
             .and_then(|limit| limit.only(own));
         let weights = &mut config.training.loss_weights;
-        weights.retain(|task, _| own(task));
+        weights.retain(|task, _| own(task) && tasks.len() > 1);
         if config.method != Method::Aligned {
             config.alignment = Alignment::default();
         }

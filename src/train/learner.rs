@@ -66,8 +66,12 @@ impl Learner {
         };
         let training = &self.config.training;
         let share = 1.0 / training.accumulate as f64;
-        let weight = training.loss_weights.get(&self.data[task].task.name);
-        let mut objective = loss.f_mul_scalar(share * weight.unwrap_or(&1.0))?;
+        let weights = &training.loss_weights;
+        let weight = match self.data.len() {
+            1 => 1.0,
+            _ => *weights.get(&self.data[task].task.name).unwrap_or(&1.0),
+        };
+        let mut objective = loss.f_mul_scalar(share * weight)?;
         let decay = self.config.alignment.decay_to_identity;
         if let Some(alignment) = model.alignment(task) {
             if decay > 0.0 && moving.alignments {
