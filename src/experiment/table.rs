@@ -194,7 +194,17 @@ pub fn explain(comparison: &Comparison) -> String {
             test.t, test.degrees_of_freedom, test.p
         ),
     };
-    minus(&format!("{how}\nruns: {}", comparison.runs.join(", ")))
+    let interval = comparison.interval.map_or(String::new(), |interval| {
+        format!(
+            "\n95 % {} … {}",
+            signed(interval.low),
+            signed(interval.high)
+        )
+    });
+    minus(&format!(
+        "{how}{interval}\nruns: {}",
+        comparison.runs.join(", ")
+    ))
 }
 
 /// Points with two decimals.

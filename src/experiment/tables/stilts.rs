@@ -10,23 +10,22 @@ pub fn stilts(groups: &[Group], pairs: &[OrderedPair]) -> Table {
         "Target",
         "Support",
         "Setting",
-        "#Target rows",
-        "#Support rows",
+        "#Rows",
         "#STL",
         "#MTL",
         "#STILTs",
         "#MTL − STILTs",
-        "#95 %",
         "#p",
         "Better",
         "Heuristic says",
         "Right?",
     ];
-    let note = "Better is named where p < 0.1; the heuristic says MTL where the target has fewer \
-                training rows than the supporting task, as trained on here.";
+    let note =
+        "Rows are the target's and the supporting task's, as trained on here; the heuristic says \
+                MTL where the target has fewer. Better is named where p < 0.1.";
     let mut table = Table::new("stilts", "STILTs against pairwise MTL", note, &columns);
     let by_id = |id: &str| groups.iter().find(|group| group.id == id);
-    let count = |rows: Option<u64>| Entry::text(rows.map_or(MISSING.into(), |n| n.to_string()));
+    let count = |rows: Option<u64>| rows.map_or(MISSING.to_owned(), |n| n.to_string());
     let name = |mtl: Option<bool>, unknown: &str| {
         Entry::text(match mtl {
             Some(true) => "MTL",
@@ -41,13 +40,17 @@ pub fn stilts(groups: &[Group], pairs: &[OrderedPair]) -> Table {
             Entry::text(&pair.target),
             Entry::text(&pair.support),
             Entry::text(variant_name(&pair.variant)),
-            count(pair.target_rows),
-            count(pair.support_rows),
+            Entry::text(format!(
+                "{} : {}",
+                count(pair.target_rows),
+                count(pair.support_rows)
+            )),
             Entry::group(single),
             Entry::group(by_id(&pair.mtl)),
             Entry::group(stilts),
         ];
-        row.extend(Entry::comparison(pair.comparison.as_ref()));
+        let [difference, _, p] = Entry::comparison(pair.comparison.as_ref());
+        row.extend([difference, p]);
         let undecided = match pair.comparison {
             Some(_) => "undecided",
             None => "missing",
