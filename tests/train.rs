@@ -45,6 +45,62 @@ fn aligned_with_fixed_identity_is_multitask_step_for_step() {
     assert_ne!(of("mtl"), of("aligned"));
 }
 
+/// The second column of what `predict` says of the dev rows of `data`.
+fn predictions(folder: &Path, out: &str, data: &str) -> Vec<f64> {
+    let dev = format!("{data}/DemoSimilarity/dev.tsv");
+    let output = run(folder, &["predict", out, "--task", "DemoSimilarity", &dev]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    let second = |line: &str| line.split('\t').nth(1).unwrap().parse().unwrap();
+    shown.lines().skip(1).map(second).collect()
+}
+
+#[test]
+fn unit_scores_train_as_if_the_file_had_them_from_0_to_1() {
+    let folder = workplace();
+    let folder = folder.path();
+    common::write_demo(&folder.join("unit-demo"));
+    for split in ["train", "dev"] {
+        let path = folder.join(format!("unit-demo/DemoSimilarity/{split}.tsv"));
+        let rows = std::fs::read_to_string(&path).unwrap();
+        let scaled = rows.lines().map(|row| match row.rsplit_once('\t') {
+            Some((rest, score)) if score != "score" => {
+                format!("{rest}\t{}", score.parse::<f64>().unwrap() / 5.0)
+            }
+            _ => row.to_owned(),
+        });
+        std::fs::write(&path, scaled.collect::<Vec<_>>().join("\n")).unwrap();
+    }
+    let task = common::root().join("configs/tasks/DemoSimilarity.yaml");
+    let task = std::fs::read_to_string(task).unwrap();
+    let task = task.replace("max: 5", "max: 1") + "name: DemoSimilarity\n";
+    std::fs::write(folder.join("Scaled.yaml"), task).unwrap();
+
+    let fp32 = "training.precision=fp32";
+    train(folder, "unit", &[fp32, "training.scores=unit"]);
+    let own = ["data=unit-demo", "tasks=[DemoSentiment, Scaled.yaml]"];
+    train(folder, "scaled", &[&own[..], &[fp32]].concat());
+    train(folder, "raw", &[fp32]);
+    let of = |out: &str, data: &str| predictions(folder, out, data);
+    let (unit, scaled, raw) = (
+        of("unit", "demo"),
+        of("scaled", "unit-demo"),
+        of("raw", "demo"),
+    );
+    let apart = |a: &[f64], b: &[f64]| {
+        let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+        differences.fold(0.0, f64::max)
+    };
+    assert!(
+        unit.len() > 50 && unit.iter().any(|&score| score > 1.0),
+        "{unit:?}"
+    );
+    let scaled: Vec<f64> = scaled.iter().map(|score| 5.0 * score).collect();
+    // Predictions have three decimals.
+    assert!(apart(&unit, &scaled) < 0.01, "{}", apart(&unit, &scaled));
+    assert!(apart(&unit, &raw) > 0.1);
+}
+
 /// Waits until a run that goes on has evaluated.
 fn wait_for_evaluation(child: &mut std::process::Child, run: &Path) {
     let metrics = run.join("metrics.jsonl");
@@ -429,13 +485,7 @@ fn wrong_input_is_one_line_with_exit_code_2_and_leaves_nothing_behind() {
     assert!(line(&["training.lerning_rate=1"]).contains("did you mean `learning_rate`?"));
     assert!(line(&["training.batch_size=many"]).contains("training.batch_size"));
     assert!(line(&["training.epochs=0"]).contains("training.epochs"));
-    let weights = line(&["training.loss_weights={DemoSentimnt: 0.5}"]);
-    assert!(
-        weights.contains("did you mean `DemoSentiment`?"),
-        "{weights}"
-    );
-    let weights = line(&["training.loss_weights={DemoSentiment: 0}"]);
-    assert!(weights.contains("training.loss_weights"), "{weights}");
+    assert!(line(&["training.scores=units"]).contains("training.scores"));
     assert!(line(&["tasks=[DemoSentimnt]"]).contains("DemoSentiment"));
     assert!(line(&["encoder=nowhere"]).contains("covalign encoder fetch"));
     assert!(line(&["data=nowhere"]).contains("nowhere"));

@@ -200,11 +200,11 @@ impl Outcome {
 }
 
 /// The settings by which two runs for a target may be compared: how it was trained and evaluated,
-/// but for the seed, for where it was computed, and for its weight beside other tasks.
+/// but for the seed and for where it was computed.
 fn settings(config: &Value, target: &str) -> String {
     let mut training = config["training"].clone();
     if let Value::Mapping(keys) = &mut training {
-        for key in ["seed", "device", "threads", "loss_weights"] {
+        for key in ["seed", "device", "threads"] {
             keys.remove(key);
         }
         // Where the numbers of rows are given by task, the target's.

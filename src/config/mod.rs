@@ -8,7 +8,6 @@ pub mod start;
 pub mod values;
 pub mod yaml;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -181,6 +180,18 @@ pub enum Precision {
     Fp16,
 }
 
+/// How regression learns scores.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScoreScale {
+    /// As they are, as the papers do. The squared error of a score from 0 to 5 is many times a
+    /// cross-entropy: beside it, other tasks hardly move what they share.
+    #[default]
+    Raw,
+    /// As if the task's range went from 0 to 1. Predictions are in the range itself all the same.
+    Unit,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Training {
@@ -215,11 +226,8 @@ pub struct Training {
     /// A seeded sample of this many training rows: a number for each task, or `{CoLA: 1000, …}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_train_rows: Option<RowLimit>,
-    /// Factors on the losses of tasks that are trained together, 1 where none is given. The squared
-    /// error of a score from 0 to 5 is many times a cross-entropy: beside it, other tasks hardly
-    /// move what they share.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub loss_weights: BTreeMap<String, f64>,
+    /// How regression learns scores.
+    pub scores: ScoreScale,
     /// Replaces the encoder's dropout probabilities.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
@@ -258,7 +266,7 @@ impl Default for Training {
             clip_norm: 1.0,
             max_length: 128,
             max_train_rows: None,
-            loss_weights: BTreeMap::new(),
+            scores: ScoreScale::Raw,
             dropout: None,
             head_dropout: None,
             precision: Precision::Auto,

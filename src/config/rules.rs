@@ -103,11 +103,6 @@ impl Config {
                 "training.head_dropout",
                 "must lie in [0, 1)",
             ),
-            (
-                t.loss_weights.values().all(|&weight| positive(weight)),
-                "training.loss_weights",
-                "holds factors above 0",
-            ),
             (e.batch_size > 0, "evaluation.batch_size", "must be above 0"),
             (
                 e.patience != Some(0),

@@ -10,7 +10,7 @@ use serde_yaml::Value;
 use super::file::{check_keys, Experiment, Grid, Settings, SuiteFile};
 use super::grid::relations;
 use crate::config::values::{Deduplicate, RowLimit};
-use crate::config::{self, yaml, Alignment, Config, Method, Sampling, Strategy};
+use crate::config::{self, yaml, Alignment, Config, Method, Sampling, ScoreScale, Strategy};
 use crate::task::Task;
 use crate::{bail_input, input_error};
 
@@ -157,8 +157,9 @@ impl<'a> Composer<'a> {
             .max_train_rows
             .take()
             .and_then(|limit| limit.only(own));
-        let weights = &mut config.training.loss_weights;
-        weights.retain(|task, _| own(task) && tasks.len() > 1);
+        if !tasks.iter().any(|name| self.task(name).is_regression()) {
+            config.training.scores = ScoreScale::default();
+        }
         if config.method != Method::Aligned {
             config.alignment = Alignment::default();
         }

@@ -87,7 +87,6 @@ pub fn combinations(grids: [&Grid; 2]) -> Vec<Settings> {
 pub fn shown(settings: &Settings) -> BTreeMap<String, String> {
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
-        Value::Mapping(map) if map.is_empty() => "none".to_owned(),
         other => serde_yaml::to_string(other)
             .unwrap_or_default()
             .trim()

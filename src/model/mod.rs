@@ -82,10 +82,13 @@ pub struct TaskShape {
     pub name: String,
     /// Classes, or 1 for regression.
     pub outputs: i64,
+    /// The lowest and the highest score, where the head learns them scaled to 0 and 1.
+    pub range: Option<(f64, f64)>,
 }
 
 struct TaskModule {
     head: Head,
+    range: Option<(f64, f64)>,
     alignment: Option<Alignment>,
 }
 
@@ -128,7 +131,11 @@ impl MultiTaskModel {
                         Alignment::new(&(alignments.root() / &task.name), form, start, width)
                     })
                     .transpose()?;
-                Ok(TaskModule { head, alignment })
+                Ok(TaskModule {
+                    head,
+                    range: task.range,
+                    alignment,
+                })
             })
             .collect::<Result<_>>()?;
         Ok(MultiTaskModel {
@@ -161,10 +168,21 @@ impl MultiTaskModel {
         }
     }
 
-    /// The task's logits `[batch, outputs]` from the pooler's output.
+    /// The task's logits `[batch, outputs]` from the pooler's output; of regression the scores.
     pub fn logits(&self, task: usize, pooled: &Tensor, mode: Mode) -> Result<Tensor> {
-        let logits = self.tasks[task].head.apply(pooled, mode.trains())?;
-        Ok(logits.f_to_kind(Kind::Float)?)
+        let TaskModule { head, range, .. } = &self.tasks[task];
+        let logits = head.apply(pooled, mode.trains())?.f_to_kind(Kind::Float)?;
+        Ok(match range {
+            Some((min, max)) => logits.f_mul_scalar(max - min)?.f_add_scalar(*min)?,
+            None => logits,
+        })
+    }
+
+    /// What makes the squared error of the task's scores that of scores from 0 to 1; 1 where the
+    /// head learns them as they are.
+    pub fn loss_factor(&self, task: usize) -> f64 {
+        let range = self.tasks[task].range;
+        range.map_or(1.0, |(min, max)| (max - min).powi(-2))
     }
 
     /// The alignment of the task at index `task`, when trained aligned.

@@ -66,12 +66,7 @@ impl Learner {
         };
         let training = &self.config.training;
         let share = 1.0 / training.accumulate as f64;
-        let weights = &training.loss_weights;
-        let weight = match self.data.len() {
-            1 => 1.0,
-            _ => *weights.get(&self.data[task].task.name).unwrap_or(&1.0),
-        };
-        let mut objective = loss.f_mul_scalar(share * weight)?;
+        let mut objective = loss.f_mul_scalar(share * model.loss_factor(task))?;
         let decay = self.config.alignment.decay_to_identity;
         if let Some(alignment) = model.alignment(task) {
             if decay > 0.0 && moving.alignments {

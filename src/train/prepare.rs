@@ -77,7 +77,8 @@ pub fn model<'a>(
         .then(|| (config.alignment.model_form(), config.alignment.init));
     let dropout = config.training.head_dropout;
     let dropout = dropout.unwrap_or(encoder.config.hidden_dropout_prob);
-    let shapes: Vec<_> = tasks.map(tasks::shape).collect();
+    let scores = config.training.scores;
+    let shapes: Vec<_> = tasks.map(|task| tasks::shape(task, scores)).collect();
     MultiTaskModel::new(encoder, &shapes, alignment, dropout, config.training.seed)
 }
 

@@ -137,7 +137,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
 
 /// Gives a fresh model the weights of the run that it starts from.
 fn begin(source: Source, learner: &Learner) -> Result<Started> {
-    let started = source.give(&learner.model, &learner.data)?;
+    let started = source.give(learner)?;
     let training = &learner.config.training;
     if let Some(layers) = training.reinit_layers {
         learner.model.encoder.reinitialize(layers, training.seed)?;

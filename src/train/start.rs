@@ -9,8 +9,8 @@ use anyhow::Result;
 use tch::Tensor;
 
 use super::checkpoint;
+use super::learner::Learner;
 use super::run_folder::{RunFolder, Started};
-use super::tasks::TaskData;
 use crate::bail_input;
 use crate::config::{Config, Heads, StartFrom};
 use crate::error::io_error;
@@ -66,13 +66,16 @@ impl Source {
         }))
     }
 
-    /// Copies the run's encoder into `model`, and heads where they are to be kept. The tasks are
-    /// the model's.
-    pub fn give(&self, model: &MultiTaskModel, tasks: &[TaskData]) -> Result<Started> {
+    /// Copies the run's encoder into the learner's model, and heads where they are to be kept.
+    pub fn give(&self, learner: &Learner) -> Result<Started> {
+        let model = &learner.model;
         let saved = checkpoint::read_encoder(&self.folder.best(), &model.encoder.variables)?;
         let mut heads = BTreeMap::new();
         if self.start.heads == Heads::Keep {
-            for TaskData { task, .. } in tasks {
+            // A head of scores as they are is none of scores from 0 to 1.
+            let same_scores = self.config.training.scores == learner.config.training.scores;
+            let tasks = learner.data.iter().map(|data| &data.task);
+            for task in tasks.filter(|task| same_scores || !task.is_regression()) {
                 if let Some(from) = self.head_for(&task.name, task.outputs(), &saved.heads) {
                     copy_head(&saved.heads, from, model, &task.name)?;
                     heads.insert(task.name.clone(), from.to_owned());

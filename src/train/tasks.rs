@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::run_folder::RunFolder;
 use crate::bail_input;
-use crate::config::Config;
+use crate::config::{Config, ScoreScale};
 use crate::data::cache;
 use crate::data::overlap::{self, Overlap, Texts};
 use crate::data::sampling::{self, TaskRows};
@@ -16,7 +16,7 @@ use crate::data::tokenizer::Tokenizer;
 use crate::data::TokenizedSplit;
 use crate::error::one_line;
 use crate::model::{named_seed, TaskShape};
-use crate::task::{Split, Task};
+use crate::task::{Labels, Split, Task};
 use crate::telemetry::progress::Progress;
 
 /// A task with its tokenised training and dev split.
@@ -71,10 +71,14 @@ pub fn saved_tasks(folder: &RunFolder, config: &Config) -> Result<Vec<Task>> {
 }
 
 /// What the model needs to know of a task.
-pub fn shape(task: &Task) -> TaskShape {
+pub fn shape(task: &Task, scores: ScoreScale) -> TaskShape {
     TaskShape {
         name: task.name.clone(),
         outputs: task.outputs(),
+        range: match (scores, &task.labels) {
+            (ScoreScale::Unit, Labels::Range { min, max }) => Some((*min, *max)),
+            _ => None,
+        },
     }
 }
 

@@ -32,7 +32,7 @@ use crate::train::tasks;
 /// its own, `out/<task>`, and writes their common `results.json`.
 pub fn train(config: &Config, out: &Path, resume: bool) -> Result<Results> {
     let folder = RunFolder::new(out);
-    check_names(config)?;
+    check_limits(config)?;
     if config.method != Method::Single || config.tasks.len() == 1 {
         return run::run(config, &folder, resume);
     }
@@ -63,24 +63,20 @@ pub fn train(config: &Config, out: &Path, resume: bool) -> Result<Results> {
     Ok(results)
 }
 
-/// What is given by task must name tasks of the run.
-fn check_names(config: &Config) -> Result<()> {
-    let limits = match &config.training.max_train_rows {
-        Some(RowLimit::Named(limits)) => limits.keys().collect(),
-        _ => Vec::new(),
+/// A limit of rows must name tasks of the run.
+fn check_limits(config: &Config) -> Result<()> {
+    let Some(RowLimit::Named(limits)) = &config.training.max_train_rows else {
+        return Ok(());
     };
-    let weights = config.training.loss_weights.keys().collect();
     let tasks = tasks::load_tasks(config)?;
     let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
-    for (key, given) in [("max_train_rows", limits), ("loss_weights", weights)] {
-        if let Some(other) = given.iter().find(|task| !names.contains(&task.as_str())) {
-            bail_input!(
-                "key `training.{key}`: no task of the run is called `{other}`; {}",
-                yaml::suggest(other, &names)
-            );
-        }
+    match limits.keys().find(|task| !names.contains(&task.as_str())) {
+        None => Ok(()),
+        Some(other) => bail_input!(
+            "key `training.max_train_rows`: no task of the run is called `{other}`; {}",
+            yaml::suggest(other, &names)
+        ),
     }
-    Ok(())
 }
 
 /// The folder in which a task of a run was trained: the run's own, or its sub-folder for `single`.
