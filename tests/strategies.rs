@@ -370,19 +370,25 @@ fn a_run_starts_from_the_best_weights_of_another() {
         ours["DemoParaphrase.weight"],
         other["DemoParaphrase.weight"]
     );
-    // Of several that fit, the task's own.
-    let own = [
-        "tasks=[DemoSentiment]",
-        "method=single",
-        "start.run=kept",
-        "start.heads=keep",
-    ];
-    train(folder, "own", &[&still[..], &own].concat());
-    let expected = serde_json::json!({"DemoSentiment": "DemoSentiment"});
-    assert_eq!(
-        json(&folder.join("own/results.json"))["start"]["heads"],
-        expected
-    );
+    // Of several that fit, the task's own; a head of scores as they are is none of scores to 1.
+    let heads = |task: &str, scores: &str| -> Value {
+        let out = format!("{task}-{scores}");
+        let tasks = format!("tasks=[{task}]");
+        let scores = format!("training.scores={scores}");
+        let own = [
+            "method=single",
+            "start.run=kept",
+            "start.heads=keep",
+            &tasks,
+            &scores,
+        ];
+        train(folder, &out, &[&still[..], &own].concat());
+        json(&folder.join(out).join("results.json"))["start"]["heads"].clone()
+    };
+    let own = |task: &str| serde_json::json!({ task: task });
+    assert_eq!(heads("DemoSentiment", "unit"), own("DemoSentiment"));
+    assert_eq!(heads("DemoSimilarity", "raw"), own("DemoSimilarity"));
+    assert_eq!(heads("DemoSimilarity", "unit"), serde_json::json!({}));
 
     // The run needs its source no more: to predict, or to go on from its last checkpoint.
     std::fs::rename(folder.join("stl"), folder.join("moved")).unwrap();
