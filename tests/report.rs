@@ -124,6 +124,12 @@ impl Suite {
         }
     }
 
+    /// MTL runs of a pair, with both tasks' scores for seeds 1 and 2.
+    fn add_pair(&mut self, tasks: [&str; 2], [first, second]: [[f64; 2]; 2]) {
+        let scores: [Option<&[f64]>; 2] = [Some(&first), Some(&second)];
+        self.add("pair", "multitask", &tasks, None, &scores);
+    }
+
     fn write_run(&self, name: &str, method: &str, tasks: &[&str], seed: usize, scores: &[f64]) {
         let place = self.folder.path().join("runs").join(name);
         std::fs::create_dir_all(&place).unwrap();
@@ -320,14 +326,8 @@ fn the_summary_tests_a_difference_over_seeds_and_over_pairs() {
         (["Few", "Most"], [[61.0, 91.5], [60.0, 92.6]]),
         (["Many", "Most"], [[79.0, 90.2], [81.0, 90.0]]),
     ];
-    for (tasks, [first, second]) in &joint {
-        suite.add(
-            "pair",
-            "multitask",
-            tasks,
-            None,
-            &[Some(first), Some(second)],
-        );
+    for (tasks, scores) in joint {
+        suite.add_pair(tasks, scores);
     }
     suite.write_plan();
     report(suite.folder.path(), &["."]);
@@ -414,14 +414,7 @@ fn the_heuristic_is_counted_for_each_setting_of_mtl() {
     suite.add("stilts", "single", &["Few"], Some("Many"), &after);
     for (rate, scores) in [("1e-4", [62.0, 63.1]), ("5e-4", [55.0, 56.1])] {
         suite.variant = json!({"training.learning_rate": rate});
-        let [first, second] = scores.map(|score| [score, 80.0]);
-        suite.add(
-            "pair",
-            "multitask",
-            &["Few", "Many"],
-            None,
-            &[Some(&first), Some(&second)],
-        );
+        suite.add_pair(["Few", "Many"], scores.map(|score| [score, 80.0]));
     }
     suite.write_plan();
     let folder = suite.folder.path();
@@ -456,14 +449,7 @@ fn a_size_study_is_a_line_over_the_supports_rows() {
     for (rows, scores) in [(5000, [64.0, 64.6]), (500, [60.5, 61.7])] {
         suite.variant = json!({"training.max_train_rows.Many": rows.to_string()});
         suite.rows = json!({"Few": 1000, "Many": rows});
-        let [first, second] = scores.map(|score| [score, 80.0]);
-        suite.add(
-            "pair",
-            "multitask",
-            &["Few", "Many"],
-            None,
-            &[Some(&first), Some(&second)],
-        );
+        suite.add_pair(["Few", "Many"], scores.map(|score| [score, 80.0]));
     }
     suite.write_plan();
     let folder = suite.folder.path();

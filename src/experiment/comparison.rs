@@ -34,6 +34,9 @@ pub struct Comparison {
     pub percent: Option<f64>,
     /// Differences behind it; with [`Pairing::None`] the smaller side's number of seeds.
     pub n: usize,
+    /// Of these, the differences above 0; with [`Pairing::None`] there are none to count.
+    #[serde(skip)]
+    pub ahead: usize,
     pub pairing: Pairing,
     pub test: Option<TTest>,
     /// 95 % bootstrap interval of the mean difference, for three or more pairs of scores.
@@ -59,6 +62,7 @@ impl Comparison {
                 difference,
                 percent: percent(difference, base),
                 n: sa.len().min(sb.len()),
+                ahead: 0,
                 pairing: Pairing::None,
                 test: statistics::welch_t_test(&sa, &sb),
                 interval: None,
@@ -91,6 +95,7 @@ impl Comparison {
             difference,
             percent: percent(difference, statistics::mean(&bases)?),
             n: differences.len(),
+            ahead: differences.iter().filter(|d| **d > 0.0).count(),
             pairing,
             test: statistics::paired_t_test(&differences),
             interval: statistics::bootstrap_interval(&differences, RESAMPLES, BOOTSTRAP_SEED),

@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use super::comparison::Comparison;
-use super::samples::{beside, Group, Variant, Way};
+use super::samples::{beside, by_variant, Group, Variant, Way};
 
 /// An ordered pair that was trained both ways.
 #[derive(Debug, Clone, Serialize)]
@@ -99,19 +99,9 @@ pub fn ordered_pairs(groups: &[Group]) -> Vec<OrderedPair> {
     pairs
 }
 
-/// The pairs of each setting of the grid, in the order in which the settings come.
+/// The pairs of each setting of the grid.
 pub fn by_setting(pairs: &[OrderedPair]) -> Vec<(&Variant, Vec<&OrderedPair>)> {
-    let mut settings: Vec<(&Variant, Vec<&OrderedPair>)> = Vec::new();
-    for pair in pairs {
-        match settings
-            .iter_mut()
-            .find(|(variant, _)| **variant == pair.variant)
-        {
-            Some((_, own)) => own.push(pair),
-            None => settings.push((&pair.variant, vec![pair])),
-        }
-    }
-    settings
+    by_variant(pairs, |pair| &pair.variant)
 }
 
 pub fn agreement(pairs: &[&OrderedPair], threshold: f64) -> Agreement {

@@ -68,9 +68,9 @@ fn matters(key: &str, parts: &Parts) -> bool {
     }
 }
 
-/// What is no good in a folder's name, as one `_`.
 fn clean(name: &str) -> String {
     let fine = |c: char| c.is_ascii_alphanumeric() || "+-_.=".contains(c);
-    let words = name.split(|c| !fine(c)).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join("_")
+    name.chars()
+        .map(|c| if fine(c) { c } else { '_' })
+        .collect()
 }

@@ -163,6 +163,22 @@ pub fn variant_name(variant: &Variant) -> String {
     values.collect::<Vec<_>>().join(", ")
 }
 
+/// What has the same values of the grid together, in the order in which the values come.
+pub fn by_variant<'a, T>(
+    items: impl IntoIterator<Item = &'a T>,
+    variant: impl Fn(&'a T) -> &'a Variant,
+) -> Vec<(&'a Variant, Vec<&'a T>)> {
+    let mut together: Vec<(&Variant, Vec<&T>)> = Vec::new();
+    for item in items {
+        let own = variant(item);
+        match together.iter_mut().find(|(other, _)| *other == own) {
+            Some((_, items)) => items.push(item),
+            None => together.push((own, vec![item])),
+        }
+    }
+    together
+}
+
 /// The cells of a study, by all but the seed; in the plan's order.
 pub fn groups(study: &Study) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();

@@ -64,8 +64,7 @@ impl Learner {
             let none: Option<Tensor> = None;
             logits.f_cross_entropy_loss(labels, none, tch::Reduction::Mean, -100, 0.0)?
         };
-        let training = &self.config.training;
-        let share = 1.0 / training.accumulate as f64;
+        let share = 1.0 / self.config.training.accumulate as f64;
         let mut objective = loss.f_mul_scalar(share * model.loss_factor(task))?;
         let decay = self.config.alignment.decay_to_identity;
         if let Some(alignment) = model.alignment(task) {

@@ -6,7 +6,9 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::{drawing, slug, width_of, write_text, Area, Figure, Overlay, INK, TEXT};
 use crate::experiment::comparison::Comparison;
-use crate::experiment::samples::{beside, same_tasks, variant_name, Group, Variant, Way};
+use crate::experiment::samples::{
+    beside, by_variant, same_tasks, variant_name, Group, Variant, Way,
+};
 use crate::experiment::table::{explain, signed};
 
 /// Worse, no difference, better.
@@ -39,13 +41,8 @@ enum Cell {
 pub fn heat_maps(groups: &[Group]) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for (a, b) in MAPS {
-        let mut variants: Vec<&Variant> = Vec::new();
-        for group in groups.iter().filter(|group| group.way == a) {
-            if !variants.contains(&&group.variant) {
-                variants.push(&group.variant);
-            }
-        }
-        for variant in variants {
+        let shown = groups.iter().filter(|group| group.way == a);
+        for (variant, _) in by_variant(shown, |group| &group.variant) {
             figures.extend(heat_map(groups, (a, b), variant)?);
         }
     }

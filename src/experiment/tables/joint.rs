@@ -4,7 +4,9 @@ use serde::Serialize;
 
 use super::{rows, Row};
 use crate::experiment::comparison::Comparison;
-use crate::experiment::samples::{same_tasks, variant_name, Group, Sample, Variant, Way};
+use crate::experiment::samples::{
+    by_variant, same_tasks, variant_name, Group, Sample, Variant, Way,
+};
 use crate::experiment::statistics;
 use crate::experiment::table::{points, Entry, Table, MISSING};
 
@@ -112,14 +114,7 @@ pub fn summary(pairs: &[JointSet]) -> Table {
     for name in ["MTL − STL", "aligned − STL", "aligned − MTL"] {
         table = table.numbers(&[name, "p over seeds", "p over pairs", "ahead"]);
     }
-    let mut variants: Vec<&Variant> = Vec::new();
-    for set in pairs {
-        if !variants.contains(&&set.variant) {
-            variants.push(&set.variant);
-        }
-    }
-    for variant in variants {
-        let sets: Vec<&JointSet> = pairs.iter().filter(|set| set.variant == *variant).collect();
+    for (variant, sets) in by_variant(pairs, |set| &set.variant) {
         table.rows.push(summary_row(variant, &sets));
     }
     table.without_empty_columns()
@@ -159,15 +154,13 @@ fn summary_row(variant: &Variant, sets: &[&JointSet]) -> Vec<Entry> {
         let samples: Vec<(&Sample, &Sample)> =
             complete.iter().map(|set| (a(set), b(set))).collect();
         let over_pairs = Comparison::over_sets(&samples);
-        let ahead = || {
-            let each = samples.iter().filter_map(|(a, b)| Comparison::of(a, b));
-            let differences: Vec<f64> = each.map(|comparison| comparison.difference).collect();
-            let ahead = differences.iter().filter(|d| **d > 0.0).count();
-            Entry::text(format!("{ahead} of {}", differences.len()))
-        };
         let [_, _, p_over_seeds] = Entry::comparison(over_seeds.as_ref());
         let [difference, _, p_over_pairs] = Entry::comparison(over_pairs.as_ref());
-        let ahead = over_pairs.as_ref().map_or_else(Entry::default, |_| ahead());
+        let ahead = over_pairs
+            .as_ref()
+            .map_or_else(Entry::default, |over_pairs| {
+                Entry::text(format!("{} of {}", over_pairs.ahead, over_pairs.n))
+            });
         row.extend([difference, p_over_seeds, p_over_pairs, ahead]);
     }
     row
