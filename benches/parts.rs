@@ -2,16 +2,18 @@
 //!
 //! `covalign bench` measures whole steps.
 
+use covalign::config::alignment::{Form, Start};
 use covalign::config::Config;
 use covalign::data::batch::Shape;
+use covalign::data::planned::TaskRows;
 use covalign::data::read::Example;
-use covalign::data::sampling::{BatchSize, Sampler, TaskRows};
+use covalign::data::sampling::{BatchSize, Sampler};
 use covalign::data::{Batch, TokenizedSplit, Tokenizer};
-use covalign::model::alignment::{Alignment, Form, Start};
-use covalign::model::encoder_dir;
-use covalign::train::batches::Batches;
+use covalign::hub::encoder_dir;
+use covalign::model::alignment::Alignment;
+use covalign::train::feed::batches::Batches;
 use covalign::train::prepare::prepare;
-use covalign::train::schedule::EVERYTHING;
+use covalign::train::step::schedule::EVERYTHING;
 use covalign::train::tasks::load_tasks;
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use tch::nn::VarStore;

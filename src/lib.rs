@@ -7,11 +7,13 @@
 //! - [`config`]: YAML to structs, defaults, overrides, errors that name the key.
 //! - [`task`]: what a task is: inputs, labels, metrics, loss, files.
 //! - [`data`]: reading, tokenising, caching, batching, sampling over tasks.
+//! - [`hub`]: encoders from the hub or a folder.
 //! - [`model`]: encoder (rust-bert), alignment, heads, weights in and out.
 //! - [`train`]: the loop, optimiser, schedule, precision, checkpoints.
 //! - [`transfer`]: strategies made of runs.
 //! - [`analysis`]: covariance similarity, advice.
-//! - [`experiment`]: a grid of runs, its results, its report.
+//! - [`suite`]: a study: its file, its plan, its runs done.
+//! - [`report`]: what runs say: samples, comparisons, tables, figures.
 //! - [`telemetry`]: TensorBoard, progress, JSONL.
 //! - [`libtorch`]: the one unsafe room (besides the memory map in [`data::cache`]): a small C++ shim
 //!   for what tch lacks.
@@ -22,9 +24,11 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod error;
-pub mod experiment;
+pub mod hub;
 pub mod libtorch;
 pub mod model;
+pub mod report;
+pub mod suite;
 pub mod task;
 pub mod telemetry;
 pub mod train;

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use common::real_data;
 use covalign::cli::data::DataCommand;
-use covalign::data::sampling::{BatchSize, Sampler, TaskRows};
+use covalign::data::planned::TaskRows;
+use covalign::data::sampling::{BatchSize, Sampler};
 use covalign::data::{load_split, read_input, read_split, Rows, Split, TokenizedSplit, Tokenizer};
 use covalign::error::exit_code;
-use covalign::model::encoder_dir;
+use covalign::hub::encoder_dir;
 use covalign::task::{Labels, Task};
 use tempfile::TempDir;
 

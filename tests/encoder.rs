@@ -4,10 +4,12 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
+use covalign::config::alignment::{Form, Start};
+use covalign::config::Engine;
 use covalign::data::Batch;
 use covalign::libtorch;
-use covalign::model::alignment::{Alignment, Form, Start};
-use covalign::model::encoder::{Encoder, Engine};
+use covalign::model::alignment::Alignment;
+use covalign::model::encoder::Encoder;
 use covalign::model::{weights, Mode};
 use serde_json::Value;
 use tch::nn::VarStore;

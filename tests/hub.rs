@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use covalign::error::{exit_code, one_line};
-use covalign::model::hub::{Hub, Source, Wanted, Weights};
+use covalign::hub::fetch::{Hub, Source, Wanted, Weights};
 use sha2::{Digest, Sha256};
 
 /// How the server answers for one path.

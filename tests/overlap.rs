@@ -7,7 +7,7 @@ use std::path::Path;
 use common::{fails, real_data, run, text};
 use covalign::data::overlap;
 use covalign::task::Task;
-use covalign::train::run_folder::CutSplit;
+use covalign::train::keep::run_folder::CutSplit;
 
 /// Counted with Python alone: unicodedata.normalize('NFKC', t).lower() without punctuation and
 /// spaces (one space between two digits), dev of MR, CR, SUBJ, MPQA and TREC cut by SplitMix64.

@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use common::{covalign, evaluations, json, refused, run, text, train, workplace};
 use covalign::config::Config;
-use covalign::data::sampling::PlannedBatch;
+use covalign::data::planned::PlannedBatch;
 use covalign::data::Batch;
 use covalign::model::Mode;
-use covalign::train::batches::Batches;
 use covalign::train::evaluate::Scores;
-use covalign::train::learner::Learner;
+use covalign::train::feed::batches::Batches;
 use covalign::train::prepare::prepare;
-use covalign::train::schedule::EVERYTHING;
+use covalign::train::step::learner::Learner;
+use covalign::train::step::schedule::EVERYTHING;
 use covalign::train::tasks::load_tasks;
 use serde_json::Value;
 use tch::{Kind, Tensor};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::{covalign, fails, json, root, run, text};
 use covalign::config::{After, Config};
-use covalign::experiment::plan::{Plan, Strategy};
+use covalign::suite::plan::{Plan, Strategy};
 
 /// A study of two tasks and every strategy with a two-layer encoder: eight trainings a seed.
 const SUITE: &str = "

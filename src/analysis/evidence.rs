@@ -10,7 +10,7 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::error::io_error;
 use crate::input_error;
-use crate::train::run_folder::{EncoderIdentity, RunFolder, TaskResult};
+use crate::train::keep::run_folder::{EncoderIdentity, RunFolder, TaskResult};
 
 /// A way to train a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -7,8 +7,8 @@ use comfy_table::{presets, CellAlignment, Table};
 use serde_json::json;
 
 use crate::config::Config;
-use crate::train::batches::Batches;
 use crate::train::bench::{measure, Costs};
+use crate::train::feed::batches::Batches;
 use crate::train::prepare::prepare;
 use crate::train::tasks;
 

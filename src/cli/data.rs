@@ -8,12 +8,13 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+use crate::bail_input;
 use crate::data::overlap::Texts;
 use crate::data::sources::{sources, Source};
 use crate::data::{read_split, Skipped, Split, TokenizedSplit, Tokenizer};
 use crate::error::{io_error, one_line};
+use crate::hub::encoder_dir;
 use crate::task::Task;
-use crate::{bail_input, model::encoder_dir};
 use show::{print_overlaps, print_stats};
 
 #[derive(Debug, Subcommand)]

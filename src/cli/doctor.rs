@@ -7,8 +7,8 @@ use anyhow::{bail, Result};
 use comfy_table::{presets, Cell, ColumnConstraint, Table, Width};
 
 use super::encoder::megabytes;
+use crate::hub::encoder_dir::{cache_dir, encoders_dir, home, list, size_on_disk};
 use crate::libtorch::{self, CudaStatus};
-use crate::model::encoder_dir::{cache_dir, encoders_dir, home, list, size_on_disk};
 
 /// The libtorch that covalign is tested with.
 const TESTED: &str = "2.11.0";
@@ -212,7 +212,7 @@ fn encoders() -> Vec<Finding> {
         )];
     }
     let describe = |(number, encoder): (usize, _)| {
-        let crate::model::encoder_dir::Installed {
+        let crate::hub::encoder_dir::Installed {
             name,
             shape,
             weights,

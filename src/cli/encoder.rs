@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use comfy_table::{presets, Cell, CellAlignment, Table};
 
+use crate::config::Engine;
 use crate::data::Tokenizer;
-use crate::model::encoder::{Encoder, Engine};
-use crate::model::encoder_dir::{encoders_dir, list, resolve};
+use crate::hub::encoder_dir::{encoders_dir, list, resolve};
+use crate::hub::fetch::{Hub, Source, Wanted, Weights};
+use crate::model::encoder::Encoder;
 use crate::model::encoder_init::init;
-use crate::model::hub::{Hub, Source, Wanted, Weights};
 use crate::model::{save, weights};
 use crate::telemetry::progress::Progress;
 

@@ -8,7 +8,7 @@ use comfy_table::{presets, CellAlignment, Table};
 use super::saved_run::{self, SavedTask, Weights};
 use crate::bail_input;
 use crate::data::load_split;
-use crate::model::encoder_dir;
+use crate::hub::encoder_dir;
 use crate::task::Split;
 use crate::train::evaluate::{self, Scores};
 

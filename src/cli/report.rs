@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use comfy_table::{presets, CellAlignment, ContentArrangement, Table};
 
-use crate::experiment::report::Report;
-use crate::experiment::results::Study;
-use crate::experiment::samples::{Group, Way};
-use crate::experiment::statistics::mean;
-use crate::experiment::table::{points, MISSING};
+use crate::report::samples::{Group, Way};
+use crate::report::statistics::mean;
+use crate::report::table::{points, MISSING};
+use crate::report::{read, sections, write};
 
 /// Tables, significance tests and pictures of a suite's runs
 #[derive(Debug, clap::Args)]
@@ -28,14 +27,14 @@ pub struct ReportArgs {
 }
 
 pub fn run(args: ReportArgs) -> Result<()> {
-    let study = Study::read(&args.folder)?;
+    let study = read::study(&args.folder)?;
     let (out, way) = match args.out {
         None => (args.folder.clone(), PathBuf::new()),
         // Links from elsewhere go by the whole path.
         Some(out) => (out, std::path::absolute(&args.folder)?),
     };
-    let report = Report::of(study, &way)?;
-    let paths = report.write(&out)?;
+    let report = sections::report(study, &way)?;
+    let paths = write::write(&report, &out)?;
     println!("{}", report.title);
     println!("{}", overview(&report.groups));
     let remarks = report

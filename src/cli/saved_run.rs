@@ -12,9 +12,10 @@ use crate::model::{encoder_config, MultiTaskModel};
 use crate::task::Task;
 use crate::telemetry::progress::Progress;
 use crate::train::evaluate::{self, Outputs};
-use crate::train::precision::Arithmetic;
-use crate::train::run_folder::RunFolder;
-use crate::train::{checkpoint, prepare, tasks};
+use crate::train::keep::checkpoint;
+use crate::train::keep::run_folder::RunFolder;
+use crate::train::step::precision::Arithmetic;
+use crate::train::{prepare, tasks};
 use crate::transfer;
 
 /// Which of a run's saved weights to use.

@@ -10,12 +10,12 @@ use super::table;
 use crate::config::yaml::suggest;
 use crate::data::sources::sources;
 use crate::data::{cache, TokenizedSplit, Tokenizer};
-use crate::model::encoder_dir;
+use crate::hub::encoder_dir;
 use crate::task::submission::{self, SubmissionFile, FILES};
 use crate::task::{Split, Task};
 use crate::telemetry::atomic;
 use crate::telemetry::progress::Progress;
-use crate::train::run_folder::RunFolder;
+use crate::train::keep::run_folder::RunFolder;
 use crate::transfer;
 use crate::{bail_input, input_error};
 

@@ -2,7 +2,7 @@
 
 use comfy_table::{presets, CellAlignment, ContentArrangement, Table};
 
-use crate::train::run_folder::Results;
+use crate::train::keep::run_folder::Results;
 
 /// One row per task with the metrics of its best evaluation, and their mean; 100 columns at most.
 pub fn score_table(results: &Results) -> String {

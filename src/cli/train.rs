@@ -8,8 +8,8 @@ use super::table;
 use crate::bail_input;
 use crate::config::Config;
 use crate::train::interrupt;
-use crate::train::lock::RunLock;
-use crate::train::run_folder::RunFolder;
+use crate::train::keep::lock::RunLock;
+use crate::train::keep::run_folder::RunFolder;
 use crate::transfer;
 
 /// Fine-tune an encoder as a config says

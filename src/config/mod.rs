@@ -2,9 +2,11 @@
 //!
 //! A training config has few keys, each with a default worth using; see `configs/`.
 
+pub mod alignment;
 mod rules;
 pub mod sampling;
 pub mod start;
+pub mod training;
 pub mod values;
 pub mod yaml;
 
@@ -15,12 +17,12 @@ use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
 use crate::error::io_error;
-use crate::model::alignment::{Form, Start};
-use crate::model::encoder::Engine;
 use crate::{bail_input, input_error};
+pub use alignment::{Alignment, AlignmentForm, Schedule};
 pub use sampling::{BatchKind, Sampling, Strategy};
 pub use start::{Heads, StartFrom};
-use values::{Deduplicate, Interval, Rank, Rate, RowLimit};
+pub use training::{Precision, ScoreScale, Training};
+use values::{Deduplicate, Interval};
 
 /// How tasks share.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +46,19 @@ impl Method {
             Method::Aligned => "aligned",
         }
     }
+}
+
+/// Whose forward pass computes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    /// Ours, made for training: packed rows and fused operations on a CPU, else `padded`.
+    #[default]
+    Fast,
+    /// Padded rows in libtorch's operations.
+    Padded,
+    /// rust-bert's own.
+    Reference,
 }
 
 /// The whole training config.
@@ -91,189 +106,6 @@ impl Default for Config {
             checkpoints: Checkpoints::default(),
             engine: Engine::default(),
             out: None,
-        }
-    }
-}
-
-/// Which of the papers' texts the updates follow.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Schedule {
-    /// A batch of task i moves A_i, R_i and B.
-    #[default]
-    Joint,
-    /// B is trained with R_i = I, then frozen; then R_i and A_i alone.
-    FixedEncoder,
-    /// B, and (R_i, A_i), in turn.
-    Alternating,
-}
-
-/// Form of the R_i's.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AlignmentForm {
-    /// A matrix of the given rank (`full`, or r for I + U Vᵀ).
-    #[default]
-    General,
-    Diagonal,
-    Orthogonal,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Alignment {
-    pub form: AlignmentForm,
-    /// `full`, or the rank r of R − I.
-    pub rank: Rank,
-    pub init: Start,
-    /// `2e-5`, or a multiple of the encoder's such as `20x`.
-    pub learning_rate: Rate,
-    /// λ of the term λ‖R − I‖²_F in the loss.
-    pub decay_to_identity: f64,
-    pub schedule: Schedule,
-    /// `alternating`: optimiser steps before the turn changes.
-    pub alternate_every: u64,
-    /// `fixed_encoder`: the share of all steps that trains B first.
-    pub encoder_share: f64,
-}
-
-impl Default for Alignment {
-    fn default() -> Self {
-        Alignment {
-            form: AlignmentForm::General,
-            rank: Rank::Full,
-            init: Start::Identity,
-            learning_rate: Rate::Relative(1.0),
-            decay_to_identity: 0.0,
-            schedule: Schedule::Joint,
-            alternate_every: 50,
-            encoder_share: 0.5,
-        }
-    }
-}
-
-impl Alignment {
-    /// The model's form of R_i.
-    pub fn model_form(&self) -> Form {
-        match (self.form, self.rank) {
-            (AlignmentForm::General, Rank::Full) => Form::Full,
-            (AlignmentForm::General, Rank::Low(rank)) => Form::LowRank(rank),
-            (AlignmentForm::Diagonal, _) => Form::Diagonal,
-            (AlignmentForm::Orthogonal, _) => Form::Orthogonal,
-        }
-    }
-}
-
-/// Arithmetic of the forward and backward pass; parameters and optimiser are always float32.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Precision {
-    /// bf16 where the device multiplies it in hardware, fp16 on GPUs before it, else fp32.
-    #[default]
-    Auto,
-    Fp32,
-    /// fp32, with TF32 matrix products on CUDA.
-    Tf32,
-    /// Matrix products in bfloat16.
-    Bf16,
-    /// Matrix products in float16, with dynamic loss scaling: for GPUs without bfloat16.
-    Fp16,
-}
-
-/// How regression learns scores.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ScoreScale {
-    /// As they are, as the papers do. The squared error of a score from 0 to 5 is many times a
-    /// cross-entropy: beside it, other tasks hardly move what they share.
-    #[default]
-    Raw,
-    /// As if the task's range went from 0 to 1. Predictions are in the range itself all the same.
-    Unit,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Training {
-    pub epochs: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_steps: Option<u64>,
-    /// Rows of one task in a batch.
-    pub batch_size: usize,
-    /// About so many tokens in a batch, in place of `batch_size`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub batch_tokens: Option<usize>,
-    /// Batches whose gradients are summed into one optimiser step.
-    pub accumulate: usize,
-    pub learning_rate: f64,
-    /// Learning rate of the heads, absolute or a multiple of the encoder's.
-    pub head_learning_rate: Rate,
-    /// Factor on the learning rate for each layer further down, the embeddings lowest; 1 for none.
-    pub layer_decay: f64,
-    /// The pooler and this many of the top layers start at random.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reinit_layers: Option<usize>,
-    /// Share of the steps over which the learning rate rises; then it falls linearly to 0.
-    pub warmup: f64,
-    pub weight_decay: f64,
-    pub adam_beta1: f64,
-    pub adam_beta2: f64,
-    pub adam_eps: f64,
-    /// Largest norm of all gradients together; 0 clips nothing.
-    pub clip_norm: f64,
-    /// Tokens that a row is cut to.
-    pub max_length: usize,
-    /// A seeded sample of this many training rows: a number for each task, or `{CoLA: 1000, …}`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_train_rows: Option<RowLimit>,
-    /// How regression learns scores.
-    pub scores: ScoreScale,
-    /// Replaces the encoder's dropout probabilities.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dropout: Option<f64>,
-    /// Dropout before the heads; by default the encoder's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub head_dropout: Option<f64>,
-    pub precision: Precision,
-    /// Keep only the layers' inputs for the backward pass and compute the rest again: about a third
-    /// slower, a fraction of the memory.
-    pub gradient_checkpointing: bool,
-    /// Threads on the CPU; by default one per core.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub threads: Option<usize>,
-    /// `auto` (CUDA when there), `cpu`, `cuda` or `cuda:1`.
-    pub device: String,
-    pub seed: u64,
-}
-
-impl Default for Training {
-    fn default() -> Self {
-        Training {
-            epochs: 3.0,
-            max_steps: None,
-            batch_size: 32,
-            batch_tokens: None,
-            accumulate: 1,
-            learning_rate: 2e-5,
-            head_learning_rate: Rate::Relative(1.0),
-            layer_decay: 1.0,
-            reinit_layers: None,
-            warmup: 0.1,
-            weight_decay: 0.01,
-            adam_beta1: 0.9,
-            adam_beta2: 0.999,
-            adam_eps: 1e-8,
-            clip_norm: 1.0,
-            max_length: 128,
-            max_train_rows: None,
-            scores: ScoreScale::Raw,
-            dropout: None,
-            head_dropout: None,
-            precision: Precision::Auto,
-            gradient_checkpointing: false,
-            threads: None,
-            device: "auto".into(),
-            seed: 42,
         }
     }
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{BatchKind, Config, Method, Strategy};
 use crate::bail_input;
-use crate::model::encoder::Engine;
+use crate::config::Engine;
 
 impl Config {
     /// Whether each batch holds the same number of rows of every task.

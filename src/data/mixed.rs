@@ -3,7 +3,7 @@
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::sampling::TaskRows;
+use super::planned::TaskRows;
 
 /// Rows of each task in each batch, `[batch][task]`, where all tasks' rows are shuffled together
 /// and cut into batches of `batch_size`; `shares` are the rows of each task.

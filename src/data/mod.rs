@@ -7,6 +7,7 @@ pub mod lines;
 pub mod mixed;
 pub mod normalize;
 pub mod overlap;
+pub mod planned;
 pub mod read;
 pub mod sampling;
 pub mod shares;

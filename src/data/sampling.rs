@@ -7,25 +7,9 @@ use rand::seq::SliceRandom;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use super::planned::{Parts, PlannedBatch, TaskRows};
 use super::{budget, mixed, shares};
 use crate::config::{BatchKind, Sampling, Strategy, Training};
-
-/// Rows of one task that are trained together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedBatch {
-    /// Index of the task among the run's.
-    pub task: usize,
-    /// Rows of the task's training split.
-    pub rows: Vec<u32>,
-}
-
-/// The training rows of one task, with their lengths in tokens.
-#[derive(Debug, Clone)]
-pub struct TaskRows {
-    pub rows: Vec<u32>,
-    /// Tokens of each of `rows`.
-    pub lengths: Vec<u32>,
-}
 
 /// How large a batch is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +28,6 @@ impl BatchSize {
         }
     }
 }
-
-/// A batch: rows of one task, or of several, each task's apart.
-pub type Parts = Vec<PlannedBatch>;
 
 /// Draws the batches of any epoch.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 
 use anyhow::Result;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
 use super::{check, given, pointers};
@@ -113,6 +113,19 @@ pub struct Moments {
     pub exp_avg: Tensor,
     pub exp_avg_sq: Tensor,
     pub step: Tensor,
+}
+
+impl Moments {
+    /// The state before the first step.
+    pub fn fresh(parameter: Tensor, leaf: Tensor) -> Result<Moments> {
+        Ok(Moments {
+            exp_avg: parameter.f_zeros_like()?,
+            exp_avg_sq: parameter.f_zeros_like()?,
+            step: Tensor::f_zeros([1; 0], (Kind::Float, parameter.device()))?,
+            leaf,
+            parameter,
+        })
+    }
 }
 
 /// One AdamW step on the CPU over `states`, all of whose leaves have gradients.

@@ -6,32 +6,10 @@
 //! keeps small departures from the identity in half precision.
 
 use anyhow::Result;
-use serde::{Deserialize, Serialize};
 use tch::nn::{Init, Path};
 use tch::{Kind, Tensor};
 
-/// The set of matrices that R_i is learned in; d is the encoder's width.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Form {
-    /// Any d×d matrix: the paper's.
-    Full,
-    /// R = I + U Vᵀ with U and V of d×r; U starts as N(0, 0.02²), V at zero.
-    LowRank(i64),
-    /// R = diag(r).
-    Diagonal,
-    /// R = (I + A)⁻¹ (I − A) with A = W − Wᵀ (Cayley's map): a rotation.
-    Orthogonal,
-}
-
-/// Where R_i starts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Start {
-    #[default]
-    Identity,
-    /// Parameters get N(0, 0.02²) on top of the identity.
-    Random,
-}
+use crate::config::alignment::{Form, Start};
 
 const INIT_STD: f64 = 0.02;
 

@@ -6,7 +6,6 @@ use std::path::Path;
 use anyhow::{bail, Context, Result};
 use rust_bert::bert::{BertConfig, BertEmbedding, BertEmbeddings, BertModel, BertModelOutput};
 use rust_bert::RustBertError;
-use serde::{Deserialize, Serialize};
 use tch::nn::{self, VarStore};
 use tch::{Device, Kind, Tensor};
 
@@ -14,20 +13,8 @@ use super::packed::PackedForward;
 use super::padded::PaddedForward;
 use super::weights::{self, LoadReport};
 use super::{encoder_config, named_seed, Mode, Parameter};
+use crate::config::Engine;
 use crate::data::batch::{Batch, Layout, Shape};
-
-/// Whose forward pass computes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Engine {
-    /// Ours, made for training: packed rows and fused operations on a CPU, else `padded`.
-    #[default]
-    Fast,
-    /// Padded rows in libtorch's operations.
-    Padded,
-    /// rust-bert's own.
-    Reference,
-}
 
 /// The engine at work.
 enum Forward {

@@ -7,19 +7,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use tch::Device;
 
-use super::encoder::{Encoder, Engine};
-use super::{encoder_config, save, weights};
+use super::encoder::Encoder;
+use super::{encoder_config, save};
 use crate::bail_input;
+use crate::config::Engine;
 use crate::data::Tokenizer;
 use crate::error::io_error;
-
-/// What an encoder's folder says of its tokeniser; all but the vocabulary may be missing.
-pub const TOKENIZER_FILES: [&str; 4] = [
-    "vocab.txt",
-    "tokenizer_config.json",
-    "tokenizer.json",
-    "special_tokens_map.json",
-];
+use crate::hub::encoder_dir::{TOKENIZER_FILES, WEIGHT_FILES};
 
 /// Makes `folder`, an encoder in the shapes of the file `config` with the tokeniser of the encoder
 /// in `vocabulary`, and random weights that `seed` fixes: N(0, initializer_range²), LayerNorms at
@@ -67,7 +61,7 @@ pub fn init(folder: &Path, config: &Path, vocabulary: &Path, seed: u64) -> Resul
     let encoder = Encoder::random(shape, Engine::Reference, Device::Cpu, seed)?;
     let tensors = save::variables(&encoder.variables);
     let count = tensors.iter().map(|(_, tensor)| tensor.numel()).sum();
-    let path = making.path().join(weights::FILE_NAMES[0]);
+    let path = making.path().join(WEIGHT_FILES[0]);
     save::write(&path, &save::copies(tensors)?)?;
     std::fs::rename(making.keep(), folder)
         .with_context(|| format!("{}: cannot be made", folder.display()))?;

@@ -4,13 +4,10 @@
 //! each has its head A_i and, when trained aligned, its matrix R_i (Wu, Zhang, Ré, ICLR 2020).
 
 pub mod alignment;
-pub mod download;
 pub mod encoder;
 pub mod encoder_config;
-pub mod encoder_dir;
 pub mod encoder_init;
 pub mod head;
-pub mod hub;
 pub mod packed;
 pub mod padded;
 pub mod parameters;
@@ -23,8 +20,9 @@ use sha2::{Digest, Sha256};
 use tch::nn::VarStore;
 use tch::{Kind, TchError, Tensor};
 
+use crate::config::alignment::{Form, Start};
 use crate::data::Batch;
-use alignment::{Alignment, Form, Start};
+use alignment::Alignment;
 use encoder::Encoder;
 use head::Head;
 

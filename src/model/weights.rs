@@ -12,10 +12,8 @@ use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
 use crate::error::io_error;
+use crate::hub::encoder_dir::WEIGHT_FILES;
 use crate::{bail_input, input_error};
-
-/// The weight files that an encoder's folder may hold, the preferred one first.
-pub const FILE_NAMES: [&str; 3] = ["model.safetensors", "pytorch_model.bin", "rust_model.ot"];
 
 /// What loading found, besides the weights that fitted.
 #[derive(Debug, Default, Clone)]
@@ -28,7 +26,7 @@ pub struct LoadReport {
 
 /// The weight file in an encoder's folder.
 pub fn find(folder: &Path) -> Result<PathBuf> {
-    FILE_NAMES
+    WEIGHT_FILES
         .iter()
         .map(|name| folder.join(name))
         .find(|path| path.is_file())
@@ -36,7 +34,7 @@ pub fn find(folder: &Path) -> Result<PathBuf> {
             input_error!(
                 "{}: no weights; the folder needs one of {}",
                 folder.display(),
-                FILE_NAMES.join(", ")
+                WEIGHT_FILES.join(", ")
             )
         })
 }

@@ -7,16 +7,16 @@ use anyhow::Result;
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
-use super::batches::Batches;
-use super::learner::Learner;
-use super::loader::Loader;
-use super::run::device_name;
-use super::schedule::Plan;
-use super::stages::{synchronize, Stage, Stages};
+use super::feed::batches::Batches;
+use super::feed::loader::Loader;
+use super::say::stages::{synchronize, Stage, Stages};
+use super::step::learner::Learner;
+use super::step::precision::device_name;
+use super::step::schedule::Plan;
+use crate::config::alignment::Form;
 use crate::config::Method;
-use crate::data::sampling::PlannedBatch;
+use crate::data::planned::PlannedBatch;
 use crate::libtorch::{self, profile};
-use crate::model::alignment::Form;
 use crate::telemetry::progress::Progress;
 
 /// Steps that only warm up: libtorch sets itself up in them.

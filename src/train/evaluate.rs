@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tch::Tensor;
 
-use super::precision::Arithmetic;
+use super::step::precision::Arithmetic;
 use crate::data::{Batch, TokenizedSplit};
 use crate::model::{Mode, MultiTaskModel};
 use crate::task::metric::{self, Metric};

@@ -1,26 +1,25 @@
-//! The loop, optimiser, schedule, precision, checkpoints.
+//! A run: its loop, and what the loop needs.
+//!
+//! [`run`] takes a config to its results: [`tasks`] and [`prepare`] make what is trained, [`start`]
+//! gives it another run's weights where the config says so, [`trainer`] is the loop, [`evaluate`]
+//! scores. Around the loop, in the order in which a step comes by:
+//!
+//! - [`feed`]: which batch comes when, and its tensors.
+//! - [`step`]: what a batch does to the model: precision, gradients, the optimiser, its schedule.
+//! - [`keep`]: what stays on disk: the run folder, checkpoints, the lock.
+//! - [`say`]: what people are told: progress, losses, time by stage.
+//!
+//! [`bench`](mod@bench) measures the loop without the rest.
 
-pub mod batches;
 pub mod bench;
-pub mod checkpoint;
 pub mod evaluate;
+pub mod feed;
 pub mod interrupt;
-pub mod learner;
-pub mod loader;
-pub mod lock;
-pub mod loss_scale;
-pub mod optimizer;
-pub mod precision;
+pub mod keep;
 pub mod prepare;
-pub mod recompute;
-pub mod recorder;
 pub mod run;
-pub mod run_folder;
-mod saver;
-pub mod schedule;
-pub mod stages;
+pub mod say;
 pub mod start;
+pub mod step;
 pub mod tasks;
 pub mod trainer;
-mod window;
-mod word_rows;

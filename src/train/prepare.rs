@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::learner::Learner;
-use super::optimizer::Optimizer;
-use super::precision::Arithmetic;
-use super::stages::Stages;
+use super::say::stages::Stages;
+use super::step::learner::Learner;
+use super::step::optimizer::Optimizer;
+use super::step::precision::Arithmetic;
 use super::tasks;
 use crate::bail_input;
 use crate::config::{Config, Method};
 use crate::data::tokenizer::Tokenizer;
+use crate::hub::encoder_dir;
 use crate::model::encoder::Encoder;
 use crate::model::weights::{self, LoadReport};
-use crate::model::{encoder_dir, MultiTaskModel};
+use crate::model::MultiTaskModel;
 use crate::task::Task;
 
 /// Everything that a run starts from.

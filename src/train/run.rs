@@ -1,30 +1,26 @@
 //! A run from its config to its results.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anyhow::Result;
 
-use super::batches::{Batches, Length};
-use super::checkpoint::{self, Progress};
 use super::evaluate;
-use super::learner::Learner;
-use super::precision::Arithmetic;
+use super::feed::batches::Batches;
+use super::keep::begin::{check_same, lay_out};
+use super::keep::checkpoint::{self, Progress};
+use super::keep::run_folder::{EncoderIdentity, Overall, Results, RunFolder, Started, TaskResult};
 use super::prepare::{prepare, Prepared};
-use super::recorder::Recorder;
-use super::run_folder::{
-    CutSplit, EncoderIdentity, Overall, Results, RunFolder, Started, TaskResult,
-};
+use super::say::introduction::{introduction, starts_from};
+use super::say::recorder::Recorder;
 use super::start::Source;
-use super::tasks::{self, TaskData};
+use super::step::learner::Learner;
+use super::step::precision::device_name;
+use super::tasks;
 use super::trainer::Trainer;
 use crate::config::Config;
-use crate::data::overlap::Overlap;
-use crate::error::io_error;
-use crate::model::encoder_init::TOKENIZER_FILES;
-use crate::model::{save, weights};
+use crate::libtorch;
+use crate::model::save;
 use crate::telemetry::atomic;
-use crate::{bail_input, libtorch};
 
 /// Trains what `config` says in `folder`; with `resume`, goes on from its last checkpoint, and only
 /// reads the results of a run that has ended.
@@ -145,161 +141,6 @@ fn begin(source: Source, learner: &Learner) -> Result<Started> {
     Ok(started)
 }
 
-/// A resumed run must be the run that was begun.
-fn check_same(config: &Config, folder: &RunFolder) -> Result<()> {
-    let path = folder.config();
-    let saved = Config::load(&path, &[])?;
-    if saved == *config {
-        return Ok(());
-    }
-    let (new, old) = (config.to_yaml()?, saved.to_yaml()?);
-    let only = |a: &str, b: &str, mark: &str| -> Vec<String> {
-        let differs = |line: &&str| !b.lines().any(|other| other == *line);
-        let lines = a.lines().filter(differs);
-        lines.map(|line| format!("{mark}{}", line.trim())).collect()
-    };
-    let mut differing = only(&new, &old, "");
-    if differing.is_empty() {
-        differing = only(&old, &new, "without ");
-    }
-    bail_input!(
-        "{}: --resume goes on with the run's own config, but this one differs ({}); start a new \
-         run with another --out",
-        path.display(),
-        differing.join("; ")
-    )
-}
-
-/// Begins a run folder: all that a run needs to be understood and used later.
-fn lay_out(folder: &RunFolder, config: &Config, data: &[TaskData], encoder: &Path) -> Result<()> {
-    RunFolder::create(folder.root())?;
-    RunFolder::create(&folder.checkpoints())?;
-    RunFolder::create(&folder.encoder())?;
-    // With them a run folder predicts on its own.
-    for name in std::iter::once("config.json").chain(TOKENIZER_FILES) {
-        let from = encoder.join(name);
-        if from.is_file() {
-            let to = folder.encoder().join(name);
-            std::fs::copy(&from, &to).map_err(|e| io_error(&to, e))?;
-        }
-    }
-    for data in data {
-        let path = folder.task(&data.task.name);
-        if let Some(parent) = path.parent() {
-            RunFolder::create(parent)?;
-        }
-        atomic::write(&path, data.task.source().as_bytes())?;
-        if let Some(cut) = data.task.cut() {
-            let split = CutSplit::new(cut, &data.train, &data.dev)?;
-            atomic::write_json(&folder.split(&data.task.name), &split)?;
-        }
-    }
-    atomic::write(&folder.config(), config.to_yaml()?.as_bytes())
-}
-
-/// Which run's weights these are.
-fn starts_from(start: &Started) -> String {
-    let heads = match start.heads.is_empty() {
-        true => "fresh".to_owned(),
-        false => {
-            let each = start
-                .heads
-                .iter()
-                .map(|(to, from)| format!("{to} {from}'s"));
-            each.collect::<Vec<_>>().join(", ")
-        }
-    };
-    format!(
-        "starts from {} ({} on {}), its weights of step {}; heads: {heads}",
-        start.run,
-        start.method,
-        start.tasks.join(", "),
-        start.step
-    )
-}
-
-/// What people want to know before the first step.
-fn introduction(
-    config: &Config,
-    report: &weights::LoadReport,
-    data: &[TaskData],
-    length: Length,
-    arithmetic: Arithmetic,
-) -> Vec<String> {
-    let device = arithmetic.device();
-    let rows: Vec<String> = data
-        .iter()
-        .map(|d| format!("{} {}", d.task.name, d.rows.len()))
-        .collect();
-    let mut lines = vec![format!(
-        "{} on {} ({}), {} in {}, {} steps, training rows: {}",
-        config.method.name(),
-        config.encoder,
-        device_name(device),
-        arithmetic.name(),
-        if device.is_cuda() {
-            "CUDA kernels".to_owned()
-        } else {
-            format!("{} threads", tch::get_num_threads())
-        },
-        length.total,
-        rows.join(", ")
-    )];
-    if !report.fresh.is_empty() {
-        lines.push(format!(
-            "the weights lack {}; made fresh",
-            report.fresh.join(", ")
-        ));
-    }
-    if !report.ignored.is_empty() {
-        lines.push(format!(
-            "the weights hold {} tensors that are no part of the encoder; ignored: {}",
-            report.ignored.len(),
-            report.ignored.join(", ")
-        ));
-    }
-    for data in data {
-        lines.extend(
-            data.train
-                .warnings
-                .iter()
-                .chain(&data.dev.warnings)
-                .cloned(),
-        );
-        for skipped in data.train.skipped.iter().chain(&data.dev.skipped) {
-            lines.push(format!(
-                "{}:{}: skipped, {}",
-                skipped.file.display(),
-                skipped.line,
-                skipped.reason
-            ));
-        }
-    }
-    lines.extend(overlaps(data));
-    lines
-}
-
-/// What of the dev and test rows is trained on, and what was left out so that it is not.
-fn overlaps(data: &[TaskData]) -> Vec<String> {
-    let mut lines = Vec::new();
-    for data in data.iter().filter(|data| data.left_out > 0) {
-        lines.push(format!(
-            "deduplicate: {} of {}'s {} training rows left out, whose text is in another task's dev \
-             or test split",
-            data.left_out,
-            data.task.name,
-            data.train.len()
-        ));
-    }
-    let mut found: Vec<&Overlap> = data.iter().flat_map(|data| &data.overlaps).collect();
-    found.sort_by_key(|overlap| std::cmp::Reverse(overlap.rows));
-    lines.extend(found.iter().map(|overlap| format!("overlap: {overlap}")));
-    if found.iter().any(|overlap| overlap.between_tasks()) {
-        lines.push("`deduplicate: true` leaves out such training rows of another task".into());
-    }
-    lines
-}
-
 fn task_results(state: &Progress) -> BTreeMap<String, TaskResult> {
     let best = state.best.iter();
     best.map(|(task, best)| {
@@ -317,12 +158,4 @@ fn task_results(state: &Progress) -> BTreeMap<String, TaskResult> {
 fn glue_score(state: &Progress) -> f64 {
     let sum: f64 = state.best.values().map(|best| best.scores.score).sum();
     100.0 * sum / state.best.len().max(1) as f64
-}
-
-/// `cpu` or `cuda:0`.
-pub fn device_name(device: tch::Device) -> String {
-    match device {
-        tch::Device::Cuda(index) => format!("cuda:{index}"),
-        _ => "cpu".into(),
-    }
 }

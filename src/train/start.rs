@@ -8,13 +8,14 @@ use std::path::Path;
 use anyhow::Result;
 use tch::Tensor;
 
-use super::checkpoint;
-use super::learner::Learner;
-use super::run_folder::{RunFolder, Started};
+use super::keep::checkpoint;
+use super::keep::run_folder::{RunFolder, Started};
+use super::step::learner::Learner;
 use crate::bail_input;
 use crate::config::{Config, Heads, StartFrom};
 use crate::error::io_error;
-use crate::model::{encoder_config, encoder_dir, MultiTaskModel};
+use crate::hub::encoder_dir;
+use crate::model::{encoder_config, MultiTaskModel};
 
 /// A run that has ended and whose weights are there.
 pub struct Source {

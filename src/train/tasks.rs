@@ -5,12 +5,13 @@ use std::sync::OnceLock;
 
 use anyhow::Result;
 
-use super::run_folder::RunFolder;
+use super::keep::run_folder::RunFolder;
 use crate::bail_input;
 use crate::config::{Config, ScoreScale};
 use crate::data::cache;
 use crate::data::overlap::{self, Overlap, Texts};
-use crate::data::sampling::{self, TaskRows};
+use crate::data::planned::TaskRows;
+use crate::data::sampling;
 use crate::data::sources::sources;
 use crate::data::tokenizer::Tokenizer;
 use crate::data::TokenizedSplit;

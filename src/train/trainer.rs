@@ -5,17 +5,17 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::batches::Batches;
-use super::checkpoint::{self, Best, Progress, Snapshot};
 use super::evaluate;
+use super::feed::batches::Batches;
 use super::interrupt;
-use super::learner::Learner;
-use super::recorder::Recorder;
-use super::run_folder::{Overall, RunFolder};
-use super::saver::Saver;
-use super::schedule::Plan;
-use super::stages::Stage;
-use super::window::Window;
+use super::keep::checkpoint::{self, Best, Progress, Snapshot};
+use super::keep::run_folder::{Overall, RunFolder};
+use super::keep::saver::Saver;
+use super::say::recorder::Recorder;
+use super::say::stages::Stage;
+use super::say::window::Window;
+use super::step::learner::Learner;
+use super::step::schedule::Plan;
 use crate::config::After;
 use crate::error::Interrupted;
 

@@ -23,9 +23,9 @@ use crate::bail_input;
 use crate::config::values::RowLimit;
 use crate::config::{yaml, Config, Method};
 use crate::telemetry::atomic;
-use crate::train::lock::RunLock;
+use crate::train::keep::lock::RunLock;
+use crate::train::keep::run_folder::{Overall, Results, RunFolder, Started};
 use crate::train::run;
-use crate::train::run_folder::{Overall, Results, RunFolder, Started};
 use crate::train::tasks;
 
 /// Trains what `config` says in `out`. `single` over several tasks trains each in a run folder of

@@ -11,7 +11,7 @@ use tensorboard_rs::masked_crc32c::masked_crc32c;
 
 /// all-MiniLM-L6-v2, which `make setup` installs.
 pub fn minilm() -> PathBuf {
-    covalign::model::encoder_dir::resolve("all-MiniLM-L6-v2").expect("`make setup` first")
+    covalign::hub::encoder_dir::resolve("all-MiniLM-L6-v2").expect("`make setup` first")
 }
 
 /// The repository's folder.

@@ -8,9 +8,9 @@ use anyhow::Result;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::duration;
-use crate::experiment::estimate::{Pace, Work};
-use crate::experiment::plan::Plan;
-use crate::experiment::work::{Event, State};
+use crate::suite::estimate::{Pace, Work};
+use crate::suite::plan::Plan;
+use crate::suite::work::{Event, State};
 
 /// The course of a suite: a live table on a terminal, lines elsewhere.
 pub struct Show<'a> {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use comfy_table::{presets, CellAlignment, ContentArrangement, Table};
 
 use super::duration;
-use crate::experiment::estimate::{Pace, Work};
-use crate::experiment::plan::{Cell, Plan, Run};
-use crate::train::run_folder::Results;
+use crate::suite::estimate::{Pace, Work};
+use crate::suite::plan::{Cell, Plan, Run};
+use crate::train::keep::run_folder::Results;
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
@@ -105,7 +105,7 @@ fn strategies(plan: &Plan, run: &Run) -> String {
 }
 
 fn strategy(cell: &Cell) -> &'static str {
-    use crate::experiment::plan::Strategy::*;
+    use crate::suite::plan::Strategy::*;
     match cell.strategy {
         Single => "single",
         Pair => "pair",

@@ -1,0 +1,97 @@
+//! The alignment matrices R_i: their form, where they start, how they are learned.
+
+use serde::{Deserialize, Serialize};
+
+use super::values::{Rank, Rate};
+
+/// Which of the papers' texts the updates follow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// A batch of task i moves A_i, R_i and B.
+    #[default]
+    Joint,
+    /// B is trained with R_i = I, then frozen; then R_i and A_i alone.
+    FixedEncoder,
+    /// B, and (R_i, A_i), in turn.
+    Alternating,
+}
+
+/// Form of the R_i's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlignmentForm {
+    /// A matrix of the given rank (`full`, or r for I + U Vᵀ).
+    #[default]
+    General,
+    Diagonal,
+    Orthogonal,
+}
+
+/// The set of matrices that R_i is learned in; d is the encoder's width.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Form {
+    /// Any d×d matrix: the paper's.
+    Full,
+    /// R = I + U Vᵀ with U and V of d×r; U starts as N(0, 0.02²), V at zero.
+    LowRank(i64),
+    /// R = diag(r).
+    Diagonal,
+    /// R = (I + A)⁻¹ (I − A) with A = W − Wᵀ (Cayley's map): a rotation.
+    Orthogonal,
+}
+
+/// Where R_i starts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    #[default]
+    Identity,
+    /// Parameters get N(0, 0.02²) on top of the identity.
+    Random,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Alignment {
+    pub form: AlignmentForm,
+    /// `full`, or the rank r of R − I.
+    pub rank: Rank,
+    pub init: Start,
+    /// `2e-5`, or a multiple of the encoder's such as `20x`.
+    pub learning_rate: Rate,
+    /// λ of the term λ‖R − I‖²_F in the loss.
+    pub decay_to_identity: f64,
+    pub schedule: Schedule,
+    /// `alternating`: optimiser steps before the turn changes.
+    pub alternate_every: u64,
+    /// `fixed_encoder`: the share of all steps that trains B first.
+    pub encoder_share: f64,
+}
+
+impl Default for Alignment {
+    fn default() -> Self {
+        Alignment {
+            form: AlignmentForm::General,
+            rank: Rank::Full,
+            init: Start::Identity,
+            learning_rate: Rate::Relative(1.0),
+            decay_to_identity: 0.0,
+            schedule: Schedule::Joint,
+            alternate_every: 50,
+            encoder_share: 0.5,
+        }
+    }
+}
+
+impl Alignment {
+    /// The model's form of R_i.
+    pub fn model_form(&self) -> Form {
+        match (self.form, self.rank) {
+            (AlignmentForm::General, Rank::Full) => Form::Full,
+            (AlignmentForm::General, Rank::Low(rank)) => Form::LowRank(rank),
+            (AlignmentForm::Diagonal, _) => Form::Diagonal,
+            (AlignmentForm::Orthogonal, _) => Form::Orthogonal,
+        }
+    }
+}

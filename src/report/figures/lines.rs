@@ -1,0 +1,150 @@
+//! Lines over an axis, with their spread over seeds.
+
+use std::ops::Range;
+
+use anyhow::Result;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::{color, drawing, failed, width_of, write_text, Area, Overlay, INK, TEXT};
+use crate::report::samples::Way;
+use crate::report::table::points;
+
+/// One line: its points are x, mean, and standard deviation over the seeds.
+pub struct Series {
+    pub way: Way,
+    pub points: Vec<(f64, f64, Option<f64>)>,
+    /// What a line's tooltip links to.
+    pub link: Option<String>,
+}
+
+pub struct LineChart<'a> {
+    pub title: &'a str,
+    pub x_label: &'a str,
+    pub series: &'a [Series],
+    /// Points of a line as dots too.
+    pub dots: bool,
+}
+
+pub const SIZE: (u32, u32) = (380, 270);
+const LEGEND_Y: i32 = 36;
+
+impl LineChart<'_> {
+    pub fn svg(&self) -> Result<String> {
+        drawing(SIZE, self.title, |area, overlay| {
+            write_text(
+                area,
+                self.title,
+                (6, 8),
+                TEXT + 2,
+                (HPos::Left, VPos::Top),
+                INK,
+            )?;
+            self.legend(area)?;
+            self.lines(area, overlay)
+        })
+    }
+
+    fn legend(&self, area: &Area) -> Result<()> {
+        let mut x = 8;
+        for series in self.series {
+            let line = [(x, LEGEND_Y), (x + 16, LEGEND_Y)];
+            let path = PathElement::new(line, color(series.way).stroke_width(3));
+            area.draw(&path).map_err(failed)?;
+            let label = series.way.label();
+            let at = (x + 21, LEGEND_Y);
+            write_text(area, label, at, TEXT, (HPos::Left, VPos::Center), INK)?;
+            x += 21 + width_of(label, TEXT) + 18;
+        }
+        Ok(())
+    }
+
+    fn lines(&self, area: &Area, overlay: &mut Overlay) -> Result<()> {
+        let (x_range, y_range) = self.ranges();
+        let mut chart = ChartBuilder::on(area)
+            .margin_top(LEGEND_Y + 12)
+            .margin_right(12)
+            .margin_left(4)
+            .x_label_area_size(40)
+            .y_label_area_size(46)
+            .build_cartesian_2d(x_range, y_range)
+            .map_err(failed)?;
+        let text = || ("sans-serif", TEXT - 1).into_font().color(&INK);
+        chart
+            .configure_mesh()
+            .x_desc(self.x_label)
+            .x_labels(6)
+            .y_labels(6)
+            .x_label_formatter(&|x| short(*x))
+            .y_label_formatter(&|y| short(*y))
+            .label_style(text())
+            .axis_desc_style(text())
+            .axis_style(INK.mix(0.5))
+            .bold_line_style(INK.mix(0.12))
+            .light_line_style(TRANSPARENT)
+            .draw()
+            .map_err(failed)?;
+        for series in self.series {
+            let shade = color(series.way);
+            let spread: Vec<(f64, f64, f64)> = series
+                .points
+                .iter()
+                .filter_map(|&(x, mean, sd)| Some((x, mean, sd?)))
+                .collect();
+            let band = spread.iter().map(|&(x, mean, sd)| (x, mean + sd));
+            let lower = spread.iter().rev().map(|&(x, mean, sd)| (x, mean - sd));
+            let outline: Vec<(f64, f64)> = band.chain(lower).collect();
+            if spread.len() > 1 {
+                let band = Polygon::new(outline, shade.mix(0.18));
+                chart.draw_series([band]).map_err(failed)?;
+            }
+            let line: Vec<(f64, f64)> = series.points.iter().map(|&(x, y, _)| (x, y)).collect();
+            let path = LineSeries::new(line.clone(), shade.stroke_width(2));
+            chart.draw_series(path).map_err(failed)?;
+            if self.dots || line.len() < 2 {
+                let dots = line.iter().map(|&at| Circle::new(at, 3, shade.filled()));
+                chart.draw_series(dots).map_err(failed)?;
+            }
+            for &(x, mean, sd) in &series.points {
+                let (left, top) = chart.backend_coord(&(x, mean));
+                let spread = sd.map_or(String::new(), |sd| format!(" ± {sd:.2}"));
+                let tooltip = format!(
+                    "{}, {} {}: {}{spread}",
+                    series.way.label(),
+                    self.x_label,
+                    short(x),
+                    points(mean)
+                );
+                let corner = (left - 5, top - 5);
+                overlay.spot(corner, (10, 10), &tooltip, series.link.as_deref());
+            }
+        }
+        Ok(())
+    }
+
+    /// Both axes with room around what is drawn.
+    fn ranges(&self) -> (Range<f64>, Range<f64>) {
+        let all = || self.series.iter().flat_map(|series| &series.points);
+        let range = |values: &mut dyn Iterator<Item = f64>, least: f64| {
+            let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
+                (low.min(v), high.max(v))
+            });
+            let room = (0.05 * (high - low)).max(least);
+            low - room..high + room
+        };
+        let x = range(&mut all().map(|p| p.0), 1e-3);
+        let mut spread =
+            all().flat_map(|&(_, y, sd)| [y - sd.unwrap_or(0.0), y + sd.unwrap_or(0.0)]);
+        (x, range(&mut spread, 0.1))
+    }
+}
+
+/// A number for an axis: no more decimals than it needs.
+fn short(value: f64) -> String {
+    let text = format!("{value:.2}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    match text {
+        "-0" => "0".into(),
+        text => text.replace('-', "−"),
+    }
+}

@@ -1,0 +1,131 @@
+//! Batches put together ahead of the step that takes them, on a thread of their own, in memory
+//! from which a device copies without waiting.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{channel, Receiver, Sender};
+use std::sync::Arc;
+
+use anyhow::{anyhow, bail, Result};
+use tch::{Device, Kind, Tensor};
+
+use super::batches::Batches;
+use crate::data::batch::Shape;
+use crate::data::planned::PlannedBatch;
+use crate::data::Batch;
+use crate::train::tasks::TaskData;
+
+/// Passes that are put together ahead, at least, where they are known.
+const AHEAD: usize = 3;
+
+/// A batch with its labels, on the run's device.
+pub struct Loaded {
+    pub planned: PlannedBatch,
+    pub batch: Batch,
+    /// Class indices `[batch]` in int64, or numbers `[batch]` in float32.
+    pub labels: Tensor,
+}
+
+/// Gives the batches of a run's steps in their order.
+pub struct Loader {
+    device: Device,
+    /// Dropped to end the thread.
+    orders: Sender<PlannedBatch>,
+    loaded: Receiver<Result<Loaded>>,
+    /// The steps that are on their way, with the numbers of their passes.
+    steps: VecDeque<(u64, Vec<u64>)>,
+}
+
+impl Loader {
+    /// A loader of rows of `data` in the engine's shape.
+    pub fn start(data: Arc<Vec<TaskData>>, shape: Shape, device: Device) -> Loader {
+        let (orders, queue) = channel::<PlannedBatch>();
+        let (done, loaded) = channel();
+        std::thread::spawn(move || {
+            for planned in queue {
+                // The one who asked has gone: the run has ended.
+                if done.send(load(&data, planned, shape, device)).is_err() {
+                    return;
+                }
+            }
+        });
+        Loader {
+            device,
+            orders,
+            loaded,
+            steps: VecDeque::new(),
+        }
+    }
+
+    /// The numbers of the passes of an optimiser step, for each of which [`Loader::receive`] gives the
+    /// batch; has the steps after it begun too. Steps come one after the other.
+    pub fn begin(&mut self, batches: &mut Batches, step: u64) -> Result<Vec<u64>> {
+        let mut next = self.steps.back().map_or(step, |(last, _)| last + 1);
+        let total = batches.length.total;
+        let waiting = |steps: &VecDeque<(u64, Vec<u64>)>| -> usize {
+            steps.iter().map(|(_, passes)| passes.len()).sum()
+        };
+        while next == step || (waiting(&self.steps) <= AHEAD && next < total && batches.knows(next))
+        {
+            let mut passes = Vec::new();
+            for (index, planned) in batches.step(next) {
+                self.orders.send(planned).map_err(|_| gone())?;
+                passes.push(index);
+            }
+            self.steps.push_back((next, passes));
+            next += 1;
+        }
+        match self.steps.pop_front() {
+            Some((first, passes)) if first == step => Ok(passes),
+            _ => bail!("step {step} was not the next"),
+        }
+    }
+
+    /// The next batch, on the device.
+    pub fn receive(&mut self) -> Result<Loaded> {
+        let Loaded {
+            planned,
+            batch,
+            labels,
+        } = self.loaded.recv().map_err(|_| gone())??;
+        Ok(Loaded {
+            planned,
+            batch: batch.to(self.device)?,
+            labels: labels.f_to_device_(self.device, labels.kind(), true, false)?,
+        })
+    }
+}
+
+fn gone() -> anyhow::Error {
+    anyhow!("the thread that puts batches together has ended")
+}
+
+fn load(data: &[TaskData], planned: PlannedBatch, shape: Shape, device: Device) -> Result<Loaded> {
+    let task = &data[planned.task];
+    let batch = Batch::collate(&task.train, &planned.rows, shape, Device::Cpu)?;
+    let labels = labels(task, &planned.rows)?;
+    Ok(match device {
+        Device::Cpu => Loaded {
+            planned,
+            batch,
+            labels,
+        },
+        _ => Loaded {
+            planned,
+            batch: batch.pinned(device)?,
+            labels: labels.f_pin_memory(device)?,
+        },
+    })
+}
+
+/// Class indices or numbers, on the CPU.
+fn labels(data: &TaskData, rows: &[u32]) -> Result<Tensor> {
+    let values: Vec<f32> = rows
+        .iter()
+        .map(|&row| data.train.label(row as usize).unwrap_or(f32::NAN))
+        .collect();
+    let labels = Tensor::f_from_slice(&values)?;
+    Ok(match data.task.is_regression() {
+        true => labels,
+        false => labels.f_to_kind(Kind::Int64)?,
+    })
+}

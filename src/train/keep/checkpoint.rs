@@ -1,0 +1,255 @@
+//! Weights and training state on disk, whole or not at all.
+//!
+//! A folder is written beside its place and renamed into it. `state.json` names every file with
+//! its sha256, so that a truncated file is found before it is used.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use tch::nn::VarStore;
+use tch::Tensor;
+
+use super::run_folder::{Overall, RunFolder, Started};
+use crate::config::After;
+use crate::error::io_error;
+use crate::model::{save, weights, MultiTaskModel};
+use crate::train::evaluate::Scores;
+use crate::train::feed::batches::EpochShares;
+use crate::train::step::optimizer::Optimizer;
+use crate::{bail_input, input_error};
+
+const ENCODER: &str = "encoder.safetensors";
+const HEADS: &str = "heads.safetensors";
+const ALIGNMENT: &str = "alignment.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const STATE: &str = "state.json";
+
+/// A task's best evaluation so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    pub step: u64,
+    pub scores: Scores,
+}
+
+/// Where a run stands, besides its tensors. Batches and dropout follow from the seed and the step.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Optimiser steps taken.
+    pub step: u64,
+    /// Time spent so far, all sittings together.
+    pub seconds: f64,
+    /// Of which in steps, without evaluation and saving.
+    pub training_seconds: f64,
+    /// Tokens trained on, padding left out.
+    pub tokens: u64,
+    pub best: BTreeMap<String, Best>,
+    pub overall: Option<Overall>,
+    /// The last evaluation.
+    pub last: BTreeMap<String, Scores>,
+    /// Evaluations since the mean was best.
+    pub stale: u64,
+    /// What the epoch under way was planned by, where that follows from dev scores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<EpochShares>,
+    /// The run that this one started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Started>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
+    #[serde(flatten)]
+    progress: Progress,
+    /// sha256 of every other file of the folder.
+    files: BTreeMap<String, String>,
+}
+
+/// A saved encoder, and the heads beside it, for another run.
+pub struct SavedWeights {
+    /// Its variables' names and values.
+    pub heads: BTreeMap<String, Tensor>,
+    pub step: u64,
+    /// sha256 of the encoder's file.
+    pub sha256: String,
+}
+
+/// What a checkpoint holds, in memory.
+pub struct Snapshot {
+    files: Vec<(&'static str, Vec<(String, save::Bytes)>)>,
+    progress: Progress,
+}
+
+impl Snapshot {
+    /// Copies the model, the optimiser where given, and where the run stands.
+    pub fn take(
+        model: &MultiTaskModel,
+        optimizer: Option<&Optimizer>,
+        progress: &Progress,
+    ) -> Result<Snapshot> {
+        let mut files = vec![
+            (ENCODER, save::variables(&model.encoder.variables)),
+            (HEADS, save::variables(&model.heads)),
+            (ALIGNMENT, save::variables(&model.alignments)),
+        ];
+        if let Some(optimizer) = optimizer {
+            files.push((OPTIMIZER, optimizer.state()?));
+        }
+        let copy = |(name, tensors)| Ok((name, save::copies(tensors)?));
+        Ok(Snapshot {
+            files: files.into_iter().map(copy).collect::<Result<_>>()?,
+            progress: progress.clone(),
+        })
+    }
+
+    /// Writes it into `folder`, replacing that as a whole.
+    pub fn write(self, folder: &Path) -> Result<()> {
+        let new = beside(folder, "new");
+        remove(&new)?;
+        RunFolder::create(&new)?;
+        let mut files = BTreeMap::new();
+        for (name, tensors) in &self.files {
+            let path = new.join(name);
+            save::write(&path, tensors)?;
+            files.insert((*name).to_owned(), save::sha256(&path)?);
+        }
+        let state = State {
+            progress: self.progress,
+            files,
+        };
+        let path = new.join(STATE);
+        let json = serde_json::to_vec_pretty(&state)?;
+        std::fs::write(&path, json).map_err(|e| io_error(&path, e))?;
+        replace(&new, folder)
+    }
+}
+
+/// Gives `to` the files of `from` without copying them, replacing it as a whole.
+pub fn link(from: &Path, to: &Path) -> Result<()> {
+    let new = beside(to, "new");
+    remove(&new)?;
+    RunFolder::create(&new)?;
+    for entry in std::fs::read_dir(from).map_err(|e| io_error(from, e))? {
+        let source = entry.map_err(|e| io_error(from, e))?.path();
+        let target = new.join(source.file_name().unwrap_or_default());
+        // A file system without hard links gets a copy.
+        std::fs::hard_link(&source, &target)
+            .or_else(|_| std::fs::copy(&source, &target).map(drop))
+            .map_err(|e| io_error(&target, e))?;
+    }
+    replace(&new, to)
+}
+
+/// Copies a saved model into `model`, and its optimiser's state where one is given.
+pub fn read(
+    folder: &Path,
+    model: &MultiTaskModel,
+    optimizer: Option<&mut Optimizer>,
+) -> Result<Progress> {
+    let progress = verify(folder)?.progress;
+    fill(&model.encoder.variables, &folder.join(ENCODER))?;
+    fill(&model.heads, &folder.join(HEADS))?;
+    fill(&model.alignments, &folder.join(ALIGNMENT))?;
+    if let Some(optimizer) = optimizer {
+        let path = folder.join(OPTIMIZER);
+        optimizer.load_state(weights::read(&path)?)?;
+    }
+    Ok(progress)
+}
+
+/// Copies a saved encoder into the variables of another of the same shapes.
+pub fn read_encoder(folder: &Path, encoder: &VarStore) -> Result<SavedWeights> {
+    let mut state = verify(folder)?;
+    fill(encoder, &folder.join(ENCODER))?;
+    Ok(SavedWeights {
+        heads: weights::read(&folder.join(HEADS))?,
+        step: state.progress.step,
+        sha256: state.files.remove(ENCODER).unwrap_or_default(),
+    })
+}
+
+/// Reads `state.json` and checks every file that it names.
+fn verify(folder: &Path) -> Result<State> {
+    let path = folder.join(STATE);
+    let text = std::fs::read_to_string(&path).map_err(|e| io_error(&path, e))?;
+    let state: State =
+        serde_json::from_str(&text).map_err(|e| input_error!("{}: {e}", path.display()))?;
+    for (name, expected) in &state.files {
+        let path = folder.join(name);
+        if save::sha256(&path)? != *expected {
+            bail_input!(
+                "{}: the file is damaged (its checksum is not the one in {STATE}); take another \
+                 checkpoint",
+                path.display()
+            );
+        }
+    }
+    Ok(state)
+}
+
+fn fill(store: &VarStore, path: &Path) -> Result<()> {
+    let mut tensors = weights::read(path)?;
+    for (name, mut variable) in save::variables(store) {
+        let tensor = tensors
+            .remove(&name)
+            .ok_or_else(|| input_error!("{}: holds no tensor `{name}`", path.display()))?;
+        if tensor.size() != variable.size() {
+            bail_input!(
+                "{}: tensor `{name}` is {:?}, the model's {:?}",
+                path.display(),
+                tensor.size(),
+                variable.size()
+            );
+        }
+        tch::no_grad(|| variable.f_copy_(&tensor))?;
+    }
+    Ok(())
+}
+
+/// Removes the oldest checkpoints until `keep` are left.
+pub fn prune(folder: &RunFolder, keep: usize) -> Result<()> {
+    let saved = folder.saved_steps();
+    let surplus = saved.len().saturating_sub(keep);
+    saved
+        .iter()
+        .take(surplus)
+        .try_for_each(|(_, path)| remove(path))
+}
+
+/// Removes the weights that a run does not keep once it has ended.
+pub fn clear(folder: &RunFolder, after: After) -> Result<()> {
+    if after != After::All {
+        remove(&folder.checkpoints())?;
+    }
+    if after == After::Nothing {
+        remove(&folder.best())?;
+        remove(&folder.best_per_task())?;
+    }
+    Ok(())
+}
+
+fn beside(folder: &Path, suffix: &str) -> PathBuf {
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(".");
+    name.push(suffix);
+    folder.with_file_name(name)
+}
+
+/// Puts the folder `new` in the place of `folder`.
+fn replace(new: &Path, folder: &Path) -> Result<()> {
+    let old = beside(folder, "old");
+    remove(&old)?;
+    if folder.exists() {
+        std::fs::rename(folder, &old).map_err(|e| io_error(folder, e))?;
+    }
+    std::fs::rename(new, folder).map_err(|e| io_error(folder, e))?;
+    remove(&old)
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error(folder, e)),
+        _ => Ok(()),
+    }
+}

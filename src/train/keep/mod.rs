@@ -1,0 +1,7 @@
+//! What stays on disk: the run folder's names and files, checkpoints, the lock.
+
+pub mod begin;
+pub mod checkpoint;
+pub mod lock;
+pub mod run_folder;
+pub mod saver;

@@ -1,0 +1,112 @@
+//! What people want to know before the first step.
+
+use crate::config::Config;
+use crate::data::overlap::Overlap;
+use crate::model::weights::LoadReport;
+use crate::train::feed::batches::Length;
+use crate::train::keep::run_folder::Started;
+use crate::train::step::precision::{device_name, Arithmetic};
+use crate::train::tasks::TaskData;
+
+/// Which run's weights these are.
+pub fn starts_from(start: &Started) -> String {
+    let heads = match start.heads.is_empty() {
+        true => "fresh".to_owned(),
+        false => {
+            let each = start
+                .heads
+                .iter()
+                .map(|(to, from)| format!("{to} {from}'s"));
+            each.collect::<Vec<_>>().join(", ")
+        }
+    };
+    format!(
+        "starts from {} ({} on {}), its weights of step {}; heads: {heads}",
+        start.run,
+        start.method,
+        start.tasks.join(", "),
+        start.step
+    )
+}
+
+/// What people want to know before the first step.
+pub fn introduction(
+    config: &Config,
+    report: &LoadReport,
+    data: &[TaskData],
+    length: Length,
+    arithmetic: Arithmetic,
+) -> Vec<String> {
+    let device = arithmetic.device();
+    let rows: Vec<String> = data
+        .iter()
+        .map(|d| format!("{} {}", d.task.name, d.rows.len()))
+        .collect();
+    let mut lines = vec![format!(
+        "{} on {} ({}), {} in {}, {} steps, training rows: {}",
+        config.method.name(),
+        config.encoder,
+        device_name(device),
+        arithmetic.name(),
+        if device.is_cuda() {
+            "CUDA kernels".to_owned()
+        } else {
+            format!("{} threads", tch::get_num_threads())
+        },
+        length.total,
+        rows.join(", ")
+    )];
+    if !report.fresh.is_empty() {
+        lines.push(format!(
+            "the weights lack {}; made fresh",
+            report.fresh.join(", ")
+        ));
+    }
+    if !report.ignored.is_empty() {
+        lines.push(format!(
+            "the weights hold {} tensors that are no part of the encoder; ignored: {}",
+            report.ignored.len(),
+            report.ignored.join(", ")
+        ));
+    }
+    for data in data {
+        lines.extend(
+            data.train
+                .warnings
+                .iter()
+                .chain(&data.dev.warnings)
+                .cloned(),
+        );
+        for skipped in data.train.skipped.iter().chain(&data.dev.skipped) {
+            lines.push(format!(
+                "{}:{}: skipped, {}",
+                skipped.file.display(),
+                skipped.line,
+                skipped.reason
+            ));
+        }
+    }
+    lines.extend(overlaps(data));
+    lines
+}
+
+/// What of the dev and test rows is trained on, and what was left out so that it is not.
+fn overlaps(data: &[TaskData]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for data in data.iter().filter(|data| data.left_out > 0) {
+        lines.push(format!(
+            "deduplicate: {} of {}'s {} training rows left out, whose text is in another task's dev \
+             or test split",
+            data.left_out,
+            data.task.name,
+            data.train.len()
+        ));
+    }
+    let mut found: Vec<&Overlap> = data.iter().flat_map(|data| &data.overlaps).collect();
+    found.sort_by_key(|overlap| std::cmp::Reverse(overlap.rows));
+    lines.extend(found.iter().map(|overlap| format!("overlap: {overlap}")));
+    if found.iter().any(|overlap| overlap.between_tasks()) {
+        lines.push("`deduplicate: true` leaves out such training rows of another task".into());
+    }
+    lines
+}

@@ -1,0 +1,6 @@
+//! What people are told while a run trains.
+
+pub mod introduction;
+pub mod recorder;
+pub mod stages;
+pub mod window;

@@ -1,0 +1,13 @@
+//! What a batch does to the model.
+//!
+//! [`learner`] takes a batch forward and back in the [`precision`] asked for, perhaps with
+//! [`recompute`]; [`optimizer`] steps, with [`word_rows`] for the word table and [`loss_scale`] in
+//! fp16; [`schedule`] says what moves, and how fast.
+
+pub mod learner;
+pub mod loss_scale;
+pub mod optimizer;
+pub mod precision;
+pub mod recompute;
+pub mod schedule;
+mod word_rows;

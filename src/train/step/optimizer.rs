@@ -1,0 +1,346 @@
+//! AdamW over the model's parameters (Loshchilov and Hutter 2019), with its state in hand.
+
+use std::collections::BTreeMap;
+
+use anyhow::{anyhow, Result};
+use tch::{Device, Kind, Tensor};
+
+use super::loss_scale::LossScale;
+use super::precision::Arithmetic;
+use super::schedule::Moving;
+use super::word_rows::WordRows;
+use crate::config::{Config, Training};
+use crate::data::Batch;
+use crate::libtorch::optimizer::{self as steps, AdamW, Moments};
+use crate::model::parameters::WORDS;
+use crate::model::{MultiTaskModel, Parameter};
+
+/// Parameters that share a learning rate and a weight decay.
+struct Group {
+    part: &'static str,
+    learning_rate: f64,
+    weight_decay: f64,
+    names: Vec<String>,
+    states: Vec<Moments>,
+}
+
+/// AdamW with a learning rate for the encoder, the heads and the alignments each. Biases,
+/// LayerNorms and alignments have no weight decay. A parameter without a gradient is left alone,
+/// moments and all.
+pub struct Optimizer {
+    groups: Vec<Group>,
+    /// The word table, where batches read rows of it.
+    words: Option<WordRows>,
+    words_rate: f64,
+    /// Where gradients are those of a loss that was scaled up.
+    loss_scale: Option<LossScale>,
+    training: Training,
+}
+
+const ENCODER: &str = "encoder";
+const HEADS: &str = "heads";
+const ALIGNMENTS: &str = "alignments";
+const LOSS_SCALE: &str = "loss_scale";
+
+impl Optimizer {
+    /// Fresh state for every parameter of `model`.
+    pub fn new(
+        model: &MultiTaskModel,
+        config: &Config,
+        arithmetic: Arithmetic,
+    ) -> Result<Optimizer> {
+        let training = &config.training;
+        let base = training.learning_rate;
+        let head_rate = training.head_learning_rate.resolve(base);
+        let alignment_rate = config.alignment.learning_rate.resolve(base);
+        let layers = model.encoder.config.num_hidden_layers;
+        let rate_of = |name: &str| base * layer_scale(name, layers, training.layer_decay);
+        let mut encoder = model.encoder.parameters();
+        let words = match encoder.iter().position(|p| p.name == WORDS) {
+            Some(at) if model.encoder.reads_rows() => Some(encoder.remove(at)),
+            _ => None,
+        };
+        let decay_of = |name: &str| match name.ends_with("bias") || name.contains("LayerNorm") {
+            true => 0.0,
+            false => training.weight_decay,
+        };
+        let mut groups = Vec::new();
+        for parameter in encoder {
+            let (rate, decay) = (rate_of(&parameter.name), decay_of(&parameter.name));
+            add(&mut groups, ENCODER, parameter, rate, decay)?;
+        }
+        for parameter in Parameter::of(&model.heads) {
+            let decay = decay_of(&parameter.name);
+            add(&mut groups, HEADS, parameter, head_rate, decay)?;
+        }
+        for parameter in Parameter::of(&model.alignments) {
+            add(&mut groups, ALIGNMENTS, parameter, alignment_rate, 0.0)?;
+        }
+        Ok(Optimizer {
+            groups,
+            words: words.map(|p| WordRows::new(p.value)).transpose()?,
+            words_rate: rate_of(WORDS),
+            loss_scale: match arithmetic.scales_loss() {
+                true => Some(LossScale::new(arithmetic.device())?),
+                false => None,
+            },
+            training: training.clone(),
+        })
+    }
+
+    /// Lets the backward pass reach what `moving` names and nothing else.
+    pub fn set_moving(&mut self, moving: Moving) {
+        for group in &self.groups {
+            let moves = match group.part {
+                ENCODER => moving.encoder,
+                HEADS => moving.heads,
+                _ => moving.alignments,
+            };
+            // What has a learning rate of 0 is frozen: it costs no gradient and clips nothing.
+            let moves = moves && group.learning_rate > 0.0;
+            for state in &group.states {
+                let _ = state.leaf.set_requires_grad(moves);
+            }
+        }
+        if let Some(words) = &mut self.words {
+            words.moving = moving.encoder && self.words_rate > 0.0;
+        }
+    }
+
+    /// The rows of the word table that a batch reads, for its forward pass; none where the pass
+    /// takes the whole table.
+    pub fn words(&mut self, batch: &Batch) -> Result<Option<Tensor>> {
+        match &mut self.words {
+            Some(words) => words.read(batch),
+            None => Ok(None),
+        }
+    }
+
+    /// What the backward pass starts from: the objective, a scalar, scaled up in fp16.
+    pub fn scaled(&self, objective: Tensor) -> Result<Tensor> {
+        match &self.loss_scale {
+            Some(loss_scale) => Ok(objective.f_mul(loss_scale.scale())?),
+            None => Ok(objective),
+        }
+    }
+
+    /// Clips the gradients to `clip_norm` and takes one step, every learning rate times `factor`;
+    /// then drops the gradients. Returns the gradients' norm before clipping, on the device; where
+    /// it is not finite, nothing moves.
+    pub fn step(&mut self, factor: f64) -> Result<Option<Tensor>> {
+        let rows = match &mut self.words {
+            Some(words) => words.gradient()?,
+            None => None,
+        };
+        let training = &self.training;
+        let moving: Vec<(AdamW, Vec<&Moments>)> = self
+            .groups
+            .iter()
+            .map(|group| {
+                let constants = constants(training, group.learning_rate, factor);
+                let states = group.states.iter();
+                let moving = states.filter(|s| s.leaf.grad().defined()).collect();
+                (constants.with_decay(group.weight_decay), moving)
+            })
+            .collect();
+        let leaves = || moving.iter().flat_map(|(_, s)| s).map(|s| &s.leaf);
+        let mut gradients: Vec<Tensor> = leaves().map(Tensor::grad).collect();
+        gradients.extend(rows.iter().map(|(_, gradient)| gradient.shallow_clone()));
+        if gradients.is_empty() {
+            return Ok(None);
+        }
+        let mut norm = steps::gradient_norm(&gradients)?;
+        let loss_scale = self.loss_scale.as_ref().map(LossScale::scale);
+        if let Some(scale) = loss_scale {
+            norm = norm.f_div(scale)?;
+        }
+        let not_finite = norm.f_isfinite()?.f_logical_not()?.f_to_kind(Kind::Float)?;
+        if norm.device() == Device::Cpu {
+            let length = f64::try_from(&norm)?;
+            let up = loss_scale.map_or(Ok(1.0), f64::try_from)?;
+            let scale = clipping(training.clip_norm, length) / up;
+            if length.is_finite() {
+                for (constants, states) in &moving {
+                    step_on_cpu(states, *constants, scale)?;
+                }
+                if let (Some(words), Some((rows, gradient))) = (&mut self.words, &rows) {
+                    let constants = constants(training, self.words_rate, factor)
+                        .with_decay(training.weight_decay);
+                    words.step(constants, scale, rows, gradient)?;
+                }
+            }
+        } else {
+            let mut divisor = match training.clip_norm > 0.0 {
+                true => {
+                    let ratio = norm.f_add_scalar(1e-6)?.f_div_scalar(training.clip_norm)?;
+                    ratio.f_clamp_min(1.0)?
+                }
+                false => norm.f_ones_like()?,
+            };
+            if let Some(scale) = loss_scale {
+                divisor = divisor.f_mul(scale)?;
+            }
+            for (constants, states) in moving.iter().filter(|(_, s)| !s.is_empty()) {
+                steps::adamw_cuda(states, *constants, &divisor, &not_finite)?;
+            }
+        }
+        steps::clear_gradients(leaves());
+        if let Some(loss_scale) = &mut self.loss_scale {
+            loss_scale.update(&not_finite)?;
+        }
+        Ok(Some(norm))
+    }
+
+    /// Takes what steps are put off: afterwards the model's variables are what AdamW makes them.
+    pub fn settle(&mut self) -> Result<()> {
+        self.words.as_mut().map_or(Ok(()), WordRows::settle)
+    }
+
+    /// Both moments and the step counter of every parameter, by name, and the loss scale where
+    /// there is one. [`Optimizer::settle`] first.
+    pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
+        let mut all = Vec::new();
+        for (part, name, state) in self.all() {
+            for (kind, tensor) in parts(state) {
+                all.push((key(part, name, kind), tensor.shallow_clone()));
+            }
+        }
+        if let Some(loss_scale) = &self.loss_scale {
+            let named = loss_scale.state()?.into_iter();
+            all.extend(named.map(|(name, tensor)| (format!("{LOSS_SCALE}/{name}"), tensor)));
+        }
+        Ok(all)
+    }
+
+    /// Takes back what [`Optimizer::state`] gave.
+    pub fn load_state(&mut self, mut saved: BTreeMap<String, Tensor>) -> Result<()> {
+        let mut fill = |key: String, tensor: &Tensor| -> Result<()> {
+            let value = saved
+                .remove(&key)
+                .ok_or_else(|| anyhow!("the optimiser's state lacks `{key}`"))?;
+            tch::no_grad(|| tensor.shallow_clone().f_copy_(&value))?;
+            Ok(())
+        };
+        for (part, name, state) in self.all() {
+            for (kind, tensor) in parts(state) {
+                fill(key(part, name, kind), tensor)?;
+            }
+        }
+        if let Some(loss_scale) = &self.loss_scale {
+            for (name, tensor) in loss_scale.parts() {
+                fill(format!("{LOSS_SCALE}/{name}"), tensor)?;
+            }
+        }
+        self.words.as_mut().map_or(Ok(()), WordRows::loaded)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&'static str, &str, &Moments)> {
+        let words = self.words.iter().map(|w| (ENCODER, WORDS, w.state()));
+        let groups = self.groups.iter().flat_map(|group| {
+            let names = group.names.iter().map(String::as_str);
+            names.zip(&group.states).map(|(n, s)| (group.part, n, s))
+        });
+        groups.chain(words)
+    }
+}
+
+/// Puts a parameter into the group of its learning rate and weight decay.
+fn add(
+    groups: &mut Vec<Group>,
+    part: &'static str,
+    parameter: Parameter,
+    learning_rate: f64,
+    weight_decay: f64,
+) -> Result<()> {
+    let fits = |g: &Group| {
+        (g.part, g.learning_rate, g.weight_decay) == (part, learning_rate, weight_decay)
+    };
+    let at = groups.iter().position(fits).unwrap_or_else(|| {
+        groups.push(Group {
+            part,
+            learning_rate,
+            weight_decay,
+            names: Vec::new(),
+            states: Vec::new(),
+        });
+        groups.len() - 1
+    });
+    groups[at].names.push(parameter.name);
+    groups[at]
+        .states
+        .push(Moments::fresh(parameter.value, parameter.leaf)?);
+    Ok(())
+}
+
+/// An encoder's parameter's learning rate in units of the encoder's: times `decay` for each layer
+/// that lies above it (Zhang et al. 2021, Revisiting Few-sample BERT Fine-tuning).
+fn layer_scale(name: &str, layers: i64, decay: f64) -> f64 {
+    let layer = name.strip_prefix("encoder.layer.");
+    let layer = layer.and_then(|rest| rest.split('.').next()?.parse::<i64>().ok());
+    let above = match layer {
+        Some(layer) => layers - 1 - layer,
+        None if name.starts_with("embeddings") => layers,
+        None => 0,
+    };
+    decay.powi(above as i32)
+}
+
+fn constants(training: &Training, learning_rate: f64, factor: f64) -> AdamW {
+    AdamW {
+        learning_rate: learning_rate * factor,
+        beta1: training.adam_beta1,
+        beta2: training.adam_beta2,
+        weight_decay: 0.0,
+        eps: training.adam_eps,
+    }
+}
+
+/// What clipping multiplies gradients of norm `length` by: torch.nn.utils.clip_grad_norm_ has
+/// clip / (norm + 1e-6) where that is below 1; 0 clips nothing.
+fn clipping(clip_norm: f64, length: f64) -> f64 {
+    match clip_norm > 0.0 {
+        true => (clip_norm / (length + 1e-6)).min(1.0),
+        false => 1.0,
+    }
+}
+
+fn step_on_cpu(states: &[&Moments], constants: AdamW, scale: f64) -> Result<()> {
+    let each = states.iter().map(|state| {
+        let t = f64::try_from(&state.step)? + 1.0;
+        let _ = state.step.shallow_clone().f_fill_(t)?;
+        Ok(constants.step(t, scale))
+    });
+    steps::adamw_cpu(states, &each.collect::<Result<Vec<_>>>()?)
+}
+
+fn parts(state: &Moments) -> [(&'static str, &Tensor); 3] {
+    [
+        ("exp_avg", &state.exp_avg),
+        ("exp_avg_sq", &state.exp_avg_sq),
+        ("step", &state.step),
+    ]
+}
+
+fn key(part: &str, name: &str, kind: &str) -> String {
+    format!("{part}/{name}/{kind}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::layer_scale;
+
+    #[test]
+    fn the_learning_rate_decays_from_the_top_layer_down() {
+        let scale = |name: &str| layer_scale(name, 24, 0.9);
+        assert_eq!(scale("pooler.dense.weight"), 1.0);
+        assert_eq!(scale("encoder.layer.23.output.dense.bias"), 1.0);
+        assert!(
+            (scale("encoder.layer.21.attention.self.query_key_value.weight") - 0.81).abs() < 1e-12
+        );
+        assert!((scale(super::WORDS) - 0.9f64.powi(24)).abs() < 1e-12);
+        assert_eq!(
+            layer_scale("encoder.layer.3.output.dense.bias", 24, 1.0),
+            1.0
+        );
+    }
+}

@@ -1,0 +1,128 @@
+//! Where and in what arithmetic forward and backward pass are computed.
+
+use anyhow::Result;
+use tch::{Device, Kind};
+
+use crate::bail_input;
+use crate::config::Engine;
+use crate::config::{Precision, Training};
+use crate::libtorch;
+
+/// Precision on a device, decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arithmetic {
+    device: Device,
+    /// What matrix products are computed in.
+    products: Kind,
+    tf32: bool,
+}
+
+impl Arithmetic {
+    /// Decides what `auto` means on this machine, and sets libtorch's threads and TF32 switch: a
+    /// run's numbers come again only with the same number of threads.
+    pub fn new(settings: &Training) -> Result<Arithmetic> {
+        let device = device(&settings.device)?;
+        if let Some(threads) = settings.threads {
+            tch::set_num_threads(threads as i32);
+        }
+        let arithmetic = Arithmetic {
+            device,
+            products: match settings.precision {
+                Precision::Auto => fastest(device)?,
+                Precision::Bf16 => Kind::BFloat16,
+                Precision::Fp16 => Kind::Half,
+                Precision::Fp32 | Precision::Tf32 => Kind::Float,
+            },
+            tf32: settings.precision == Precision::Tf32,
+        };
+        if device.is_cuda() {
+            libtorch::allow_tf32(arithmetic.tf32)?;
+        }
+        Ok(arithmetic)
+    }
+
+    pub fn device(self) -> Device {
+        self.device
+    }
+
+    /// What matrix products are computed in.
+    pub fn products(self) -> Kind {
+        self.products
+    }
+
+    /// The engine that `wanted` comes to: packed rows are not computed in fp16.
+    pub fn engine(self, wanted: Engine) -> Engine {
+        match wanted {
+            Engine::Fast if self.products == Kind::Half => Engine::Padded,
+            other => other,
+        }
+    }
+
+    /// Whether small gradients would vanish, so that the loss must be scaled up.
+    pub fn scales_loss(self) -> bool {
+        self.products == Kind::Half
+    }
+
+    /// The name in a config.
+    pub fn name(self) -> &'static str {
+        match self.products {
+            Kind::BFloat16 => "bf16",
+            Kind::Half => "fp16",
+            _ if self.tf32 => "tf32",
+            _ => "fp32",
+        }
+    }
+
+    /// Runs a forward pass in this arithmetic.
+    pub fn run<T>(self, forward: impl FnOnce() -> Result<T>) -> Result<T> {
+        match self.products {
+            Kind::Float => forward(),
+            kind => libtorch::autocast(self.device, kind, forward),
+        }
+    }
+}
+
+/// What `auto` picks: bf16 where the device multiplies it in hardware, fp16 on GPUs before it.
+fn fastest(device: Device) -> Result<Kind> {
+    Ok(match device {
+        // Tensor cores take bf16 since compute capability 8.0.
+        Device::Cuda(index) if libtorch::compute_capability(index)?.0 < 8 => Kind::Half,
+        Device::Cuda(_) => Kind::BFloat16,
+        _ if libtorch::bf16_units().is_some_and(|units| !units.is_empty()) => Kind::BFloat16,
+        _ => Kind::Float,
+    })
+}
+
+/// The device that `training.device` names.
+fn device(name: &str) -> Result<Device> {
+    if name == "cpu" {
+        return Ok(Device::Cpu);
+    }
+    let index = match name {
+        "auto" | "cuda" => 0,
+        _ => match name.strip_prefix("cuda:").map(str::parse::<usize>) {
+            Some(Ok(index)) => index,
+            _ => bail_input!("key `training.device`: `{name}` is none of auto, cpu, cuda, cuda:1"),
+        },
+    };
+    let status = libtorch::load_cuda();
+    let count = tch::Cuda::device_count().max(0) as usize;
+    if index < count {
+        Ok(Device::Cuda(index))
+    } else if name == "auto" {
+        Ok(Device::Cpu)
+    } else {
+        bail_input!(
+            "key `training.device`: `{name}` is not there ({count} CUDA devices; libtorch's CUDA \
+             part: {status}); see `covalign doctor`"
+        )
+    }
+}
+
+/// `cpu` or `cuda:0`.
+pub fn device_name(device: tch::Device) -> String {
+    match device {
+        tch::Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".into(),
+    }
+}
