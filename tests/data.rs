@@ -104,7 +104,7 @@ fn batches_of_like_length_hardly_pad() {
     for (dir, names) in [("glue", &glue[..]), ("sentiment", &sentiment[..])] {
         for name in names {
             let rows = read(name, &data.join(dir), Split::Train);
-            let split = TokenizedSplit::from_examples(&rows.examples, &tokenizer, 128);
+            let split = TokenizedSplit::from_examples(&rows.examples, &tokenizer, 128).unwrap();
             let lengths: Vec<u32> = split.lengths().iter().map(|&n| n as u32).collect();
             let all: usize = split.lengths().iter().sum();
             for size in [BatchSize::Rows(32), BatchSize::Tokens(2048)] {

@@ -63,6 +63,7 @@ pub fn run(command: DataCommand) -> Result<()> {
     }
     let tasks = tasks(&args)?;
     let tokenizer = Tokenizer::from_folder(&encoder_dir::resolve(&args.encoder)?)?;
+    super::saved_run::say_notes(&tokenizer);
     let found: Vec<TaskReport> = tasks
         .iter()
         .map(|task| TaskReport::read(task, &args, &tokenizer))
@@ -169,10 +170,11 @@ impl TaskReport {
                     continue;
                 }
             };
-            match read_split(task, &args.dir, split) {
-                Ok(rows) => {
-                    let tokens =
-                        TokenizedSplit::from_rows(rows, tokenizer, report.max_length, &|_, _| {});
+            let read = read_split(task, &args.dir, split).and_then(|rows| {
+                TokenizedSplit::from_rows(rows, tokenizer, report.max_length, &|_, _| {})
+            });
+            match read {
+                Ok(tokens) => {
                     for (number, source) in found.iter().enumerate() {
                         let file = FileReport::new(
                             task,

@@ -71,7 +71,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
         bail_input!("{source}: no rows");
     }
     let length = saved.config.training.max_length;
-    let split = TokenizedSplit::from_examples(&rows.examples, &saved.tokenizer, length);
+    let split = TokenizedSplit::from_examples(&rows.examples, &saved.tokenizer, length)?;
     let outputs = saved.outputs(&split)?;
     let labels = &saved.task.labels;
     let text = match args.format {

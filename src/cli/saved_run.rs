@@ -1,6 +1,8 @@
 //! A trained model out of a run folder.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 
@@ -41,6 +43,17 @@ pub struct SavedTask {
     pub arithmetic: Arithmetic,
 }
 
+/// Says on standard error what people should know of a tokenizer, each line once.
+pub fn say_notes(tokenizer: &Tokenizer) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    for note in tokenizer.notes() {
+        if said.insert(note.clone()) {
+            eprintln!("{note}");
+        }
+    }
+}
+
 /// A run folder's config and the names of its tasks.
 pub fn open(root: &Path) -> Result<Config> {
     let folder = RunFolder::open(root)?;
@@ -74,9 +87,11 @@ impl SavedTask {
         let mut model = prepare::model(&config, encoder, tasks.iter())?;
         checkpoint::read(&saved(&folder, &config, name, weights)?, &model, None)?;
         model.encoder.set_products(arithmetic.products())?;
+        let tokenizer = Tokenizer::from_folder(&folder.encoder())?;
+        say_notes(&tokenizer);
         Ok(SavedTask {
             arithmetic,
-            tokenizer: Tokenizer::from_folder(&folder.encoder())?,
+            tokenizer,
             task: tasks[index].clone(),
             index,
             model,

@@ -12,12 +12,13 @@ use crate::bail_input;
 /// The weight files that an encoder's folder may hold, the preferred one first.
 pub const WEIGHT_FILES: [&str; 3] = ["model.safetensors", "pytorch_model.bin", "rust_model.ot"];
 
-/// What an encoder's folder says of its tokeniser; all but the vocabulary may be missing.
-pub const TOKENIZER_FILES: [&str; 4] = [
+/// What an encoder's folder says of its tokeniser; `vocab.txt` or `tokenizer.json` must be there.
+pub const TOKENIZER_FILES: [&str; 5] = [
     "vocab.txt",
     "tokenizer_config.json",
     "tokenizer.json",
     "special_tokens_map.json",
+    "added_tokens.json",
 ];
 
 /// Short names and the Hugging Face repositories they stand for.

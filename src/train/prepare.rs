@@ -22,6 +22,7 @@ use crate::task::Task;
 /// Everything that a run starts from.
 pub struct Prepared {
     pub learner: Learner,
+    pub tokenizer: Tokenizer,
     /// What the encoder's weights lacked and had too much.
     pub report: LoadReport,
     pub encoder_folder: PathBuf,
@@ -47,7 +48,7 @@ pub fn prepare(config: &Config, tasks: Vec<Task>) -> Result<Prepared> {
     if let Some(layers) = config.training.reinit_layers {
         encoder.reinitialize(layers, config.training.seed)?;
     }
-    check_fit(config, &encoder, &tokenizer, &encoder_folder)?;
+    check_fit(config, &encoder, &encoder_folder)?;
     let data = tasks::load_data(tasks, config, &tokenizer, &encoder_dir::home())?;
     let mut model = model(config, encoder, data.iter().map(|d| &d.task))?;
     model.encoder.set_products(arithmetic.products())?;
@@ -62,6 +63,7 @@ pub fn prepare(config: &Config, tasks: Vec<Task>) -> Result<Prepared> {
     };
     Ok(Prepared {
         learner,
+        tokenizer,
         report,
         encoder_folder,
         weight_file,
@@ -83,23 +85,10 @@ pub fn model<'a>(
     MultiTaskModel::new(encoder, &shapes, alignment, dropout, config.training.seed)
 }
 
-/// Whether tokens, positions and segments have their embeddings.
-pub fn check_fit(
-    config: &Config,
-    encoder: &Encoder,
-    tokenizer: &Tokenizer,
-    at: &Path,
-) -> Result<()> {
+/// Whether positions and segments have their embeddings; the tokenizer knows that tokens have.
+pub fn check_fit(config: &Config, encoder: &Encoder, at: &Path) -> Result<()> {
     let at = at.display();
     let shape = &encoder.config;
-    if tokenizer.vocab_size() as i64 > shape.vocab_size {
-        bail_input!(
-            "{at}: the vocabulary has {} entries, the weights have embeddings for {}; they belong \
-             to different encoders",
-            tokenizer.vocab_size(),
-            shape.vocab_size
-        );
-    }
     if config.training.max_length as i64 > shape.max_position_embeddings {
         bail_input!(
             "key `training.max_length`: {} is more than the {} positions of {at}",

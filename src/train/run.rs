@@ -50,6 +50,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     };
     let Prepared {
         mut learner,
+        tokenizer,
         report,
         encoder_folder,
         weight_file,
@@ -71,7 +72,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     let products = learner.arithmetic.products();
     learner.model.encoder.set_products(products)?;
     if !resume {
-        lay_out(folder, config, &learner.data, &encoder_folder)?;
+        lay_out(folder, config, &learner.data, &encoder_folder, &tokenizer)?;
     }
     let arithmetic = learner.arithmetic;
     let mut training_rows = BTreeMap::new();
@@ -84,6 +85,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     }
     let mut recorder = Recorder::open(folder, config, resume, progress.step, length.total)?;
     let mut lines = introduction(config, &report, &learner.data, length, arithmetic);
+    lines.extend(tokenizer.notes().iter().cloned());
     lines.extend(progress.start.as_ref().map(starts_from));
     lines.iter().try_for_each(|line| recorder.note(line))?;
     let mut trainer = Trainer::new(learner, batches, folder, recorder, progress);

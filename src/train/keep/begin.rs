@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{ensure, Result};
 
 use super::run_folder::{CutSplit, RunFolder};
 use crate::bail_input;
 use crate::config::Config;
+use crate::data::Tokenizer;
 use crate::error::io_error;
 use crate::hub::encoder_dir::TOKENIZER_FILES;
 use crate::telemetry::atomic;
@@ -43,6 +44,7 @@ pub fn lay_out(
     config: &Config,
     data: &[TaskData],
     encoder: &Path,
+    tokenizer: &Tokenizer,
 ) -> Result<()> {
     RunFolder::create(folder.root())?;
     RunFolder::create(&folder.checkpoints())?;
@@ -55,6 +57,16 @@ pub fn lay_out(
             std::fs::copy(&from, &to).map_err(|e| io_error(&to, e))?;
         }
     }
+    // The copies have another name and place: nothing of the tokenizer may be left to those.
+    let settled = folder.encoder().join("tokenizer_config.json");
+    atomic::write_json(&settled, tokenizer.config())?;
+    let copied = Tokenizer::from_folder(&folder.encoder())?;
+    ensure!(
+        copied.fingerprint() == tokenizer.fingerprint(),
+        "{}: the copied tokenizer is not that of {}",
+        folder.encoder().display(),
+        encoder.display()
+    );
     for data in data {
         let path = folder.task(&data.task.name);
         if let Some(parent) = path.parent() {
