@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::evaluate;
 use super::feed::batches::Batches;
-use super::keep::begin::{check_same, lay_out};
+use super::keep::begin::{check_same, check_tokenizer, lay_out};
 use super::keep::checkpoint::{self, Progress};
 use super::keep::run_folder::{EncoderIdentity, Overall, Results, RunFolder, Started, TaskResult};
 use super::prepare::{prepare, Prepared};
@@ -71,7 +71,9 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     batches.resume(progress.shares.clone());
     let products = learner.arithmetic.products();
     learner.model.encoder.set_products(products)?;
-    if !resume {
+    if resume {
+        check_tokenizer(folder, &tokenizer)?;
+    } else {
         lay_out(folder, config, &learner.data, &encoder_folder, &tokenizer)?;
     }
     let arithmetic = learner.arithmetic;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{ensure, Result};
+use anyhow::Result;
 
 use super::run_folder::{CutSplit, RunFolder};
 use crate::bail_input;
@@ -38,6 +38,21 @@ pub fn check_same(config: &Config, folder: &RunFolder) -> Result<()> {
     )
 }
 
+/// A resumed run goes on with the tokens that it was begun with.
+pub fn check_tokenizer(folder: &RunFolder, tokenizer: &Tokenizer) -> Result<()> {
+    let begun = Tokenizer::from_folder(&folder.encoder())?;
+    if begun.fingerprint() != tokenizer.fingerprint() {
+        bail_input!(
+            "{}: the run was begun with another tokenizer ({}) than its encoder has now ({}); start \
+             a new run with another --out",
+            folder.encoder().display(),
+            begun.description(),
+            tokenizer.description()
+        );
+    }
+    Ok(())
+}
+
 /// Begins a run folder: all that a run needs to be understood and used later.
 pub fn lay_out(
     folder: &RunFolder,
@@ -60,13 +75,7 @@ pub fn lay_out(
     // The copies have another name and place: nothing of the tokenizer may be left to those.
     let settled = folder.encoder().join("tokenizer_config.json");
     atomic::write_json(&settled, tokenizer.config())?;
-    let copied = Tokenizer::from_folder(&folder.encoder())?;
-    ensure!(
-        copied.fingerprint() == tokenizer.fingerprint(),
-        "{}: the copied tokenizer is not that of {}",
-        folder.encoder().display(),
-        encoder.display()
-    );
+    check_tokenizer(folder, tokenizer)?;
     for data in data {
         let path = folder.task(&data.task.name);
         if let Some(parent) = path.parent() {
