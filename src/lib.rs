@@ -19,6 +19,9 @@
 //!   for what tch lacks.
 //! - [`error`]: which failures are the user's to mend, and exit codes.
 
+// Both panic where nobody reads or the disk is full; see cli::out.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod analysis;
 pub mod cli;
 pub mod config;

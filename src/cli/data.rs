@@ -9,6 +9,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use crate::bail_input;
+use crate::cli::out::complain;
 use crate::data::overlap::Texts;
 use crate::data::sources::{sources, Source};
 use crate::data::{read_split, Skipped, Split, TokenizedSplit, Tokenizer};
@@ -76,7 +77,7 @@ pub fn run(command: DataCommand) -> Result<()> {
     }
     let wrong: Vec<&String> = found.iter().flat_map(|t| &t.wrong).collect();
     for message in &wrong {
-        eprintln!("wrong: {message}");
+        complain!("wrong: {message}");
     }
     match wrong.len() {
         0 => Ok(()),
