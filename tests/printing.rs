@@ -117,7 +117,9 @@ fn a_reader_that_has_enough_changes_no_exit_code_and_a_full_disk_is_one_line() {
             .stdout,
     );
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    for line in listed.take_while(|line| !line.is_empty()) {
+    let listed = listed.take_while(|line| !line.is_empty());
+    // A line that goes on with an explanation stands further to the right.
+    for line in listed.filter(|line| !line.starts_with("    ")) {
         let name = line.split_whitespace().next().unwrap();
         let tried = COMMANDS.iter().any(|(args, _)| args[0] == name);
         assert!(tried || name == "submit", "{name}");
