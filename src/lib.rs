@@ -22,6 +22,9 @@
 //! Data flows config → task → data → model → train → telemetry; transfer, suite, report and analysis
 //! sit on top.
 
+// Both panic where nobody reads or the disk is full; see cli::out.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod analysis;
 pub mod cli;
 pub mod config;

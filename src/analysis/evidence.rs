@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::error::io_error;
+use crate::error::{io_error, read_text};
 use crate::input_error;
 use crate::train::keep::run_folder::{EncoderIdentity, RunFolder, TaskResult};
 
@@ -108,11 +108,10 @@ impl Evidence {
     }
 
     fn add(&mut self, run: &RunFolder, encoder: &str) -> Result<()> {
-        let read = |path: &Path| std::fs::read_to_string(path).map_err(|e| io_error(path, e));
         let wrong = |path: PathBuf, e: String| input_error!("{}: {e}", path.display());
-        let outcome: Outcome = serde_json::from_str(&read(&run.results())?)
+        let outcome: Outcome = serde_json::from_str(&read_text(&run.results())?)
             .map_err(|e| wrong(run.results(), e.to_string()))?;
-        let config: Value = serde_yaml::from_str(&read(&run.config())?)
+        let config: Value = serde_yaml::from_str(&read_text(&run.config())?)
             .map_err(|e| wrong(run.config(), e.to_string()))?;
         self.runs += 1;
         if outcome.encoder.name != encoder {

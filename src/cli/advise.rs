@@ -8,10 +8,11 @@ use super::table;
 use crate::analysis::advice::{Advice, Known};
 use crate::analysis::evidence::Evidence;
 use crate::analysis::similarity::Similarities;
+use crate::cli::out::say;
 use crate::config::yaml::suggest;
 use crate::config::Config;
 use crate::data::overlap;
-use crate::error::io_error;
+use crate::error::read_text;
 use crate::task::Split;
 use crate::train::tasks;
 use crate::{bail_input, input_error};
@@ -80,7 +81,7 @@ pub fn run(args: AdviseArgs) -> Result<()> {
     };
     let advice: Vec<Advice> = targets.iter().flat_map(|t| known.advise(t)).collect();
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&advice)?);
+        say!("{}", serde_json::to_string_pretty(&advice)?);
         return Ok(());
     }
     for target in &targets {
@@ -89,26 +90,27 @@ pub fn run(args: AdviseArgs) -> Result<()> {
             .filter(|a| a.target == *target)
             .map(row)
             .collect();
-        println!("{target}, {} training rows", known.rows[target]);
+        say!("{target}, {} training rows", known.rows[target]);
         if rows.is_empty() {
-            println!("no other task in the config or in the runs: nothing to advise on\n");
+            say!("no other task in the config or in the runs: nothing to advise on\n");
             continue;
         }
         let header = ["With", "Advice", "How sure", "Evidence"].map(String::from);
-        println!("{}\n", table::plain(&header, &rows));
+        say!("{}\n", table::plain(&header, &rows));
     }
     match (args.runs.len(), evidence.runs) {
-        (0, _) => println!("No runs were looked at; --runs DIR names folders that have some."),
-        (_, all) => println!(
+        (0, _) => say!("No runs were looked at; --runs DIR names folders that have some."),
+        (_, all) => say!(
             "{all} finished runs read; {} of them are of other encoders than {} and left out.",
-            evidence.other_encoders, config.encoder
+            evidence.other_encoders,
+            config.encoder
         ),
     }
     Ok(())
 }
 
 fn read(path: &Path) -> Result<Similarities> {
-    let text = std::fs::read_to_string(path).map_err(|e| io_error(path, e))?;
+    let text = read_text(path)?;
     serde_json::from_str(&text).map_err(|e| {
         input_error!(
             "{}: not what `covalign similarity` writes: {e}",

@@ -6,6 +6,7 @@ use anyhow::Result;
 use comfy_table::{presets, CellAlignment, Table};
 use serde_json::json;
 
+use crate::cli::out::say;
 use crate::config::Config;
 use crate::train::bench::{measure, Costs};
 use crate::train::feed::batches::Batches;
@@ -49,9 +50,9 @@ pub fn run(args: BenchArgs) -> Result<()> {
         all["tokens_per_second"] = json!(costs.tokens_per_second());
         all["density"] = json!(costs.density());
         all["utilisation"] = json!(costs.utilisation());
-        println!("{all}");
+        say!("{all}");
     } else {
-        println!("{}", table(&costs));
+        say!("{}", table(&costs));
     }
     Ok(())
 }

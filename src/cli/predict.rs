@@ -1,7 +1,7 @@
 //! `covalign predict`.
 
 use std::fmt::Write as _;
-use std::io::{Read, Write as _};
+use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -9,6 +9,7 @@ use serde_json::{json, Map, Value};
 
 use super::saved_run::{SavedTask, Weights};
 use crate::bail_input;
+use crate::cli::out;
 use crate::data::{read_input, Example, TokenizedSplit};
 use crate::error::io_error;
 use crate::task::Labels;
@@ -80,13 +81,10 @@ pub fn run(args: PredictArgs) -> Result<()> {
     };
     match &args.out {
         Some(path) => atomic::write(path, text.as_bytes()),
-        // A reader that has enough (`| head`) is no failure.
-        None => match std::io::stdout().write_all(text.as_bytes()) {
-            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(anyhow::anyhow!("standard output: {e}"))
-            }
-            _ => Ok(()),
-        },
+        None => {
+            out::print(text.as_bytes());
+            Ok(())
+        }
     }
 }
 

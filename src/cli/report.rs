@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use comfy_table::{presets, CellAlignment, ContentArrangement, Table};
 
+use crate::cli::out::say;
 use crate::report::samples::{Group, Way};
 use crate::report::statistics::mean;
 use crate::report::table::{points, MISSING};
@@ -35,8 +36,8 @@ pub fn run(args: ReportArgs) -> Result<()> {
     };
     let report = sections::report(study, &way)?;
     let paths = write::write(&report, &out)?;
-    println!("{}", report.title);
-    println!("{}", overview(&report.groups));
+    say!("{}", report.title);
+    say!("{}", overview(&report.groups));
     let remarks = report
         .section("state")
         .into_iter()
@@ -45,11 +46,11 @@ pub fn run(args: ReportArgs) -> Result<()> {
         // Of the heuristic's section the verdict, of the first all.
         let from = if section == "stilts" { 1 } else { 0 };
         for paragraph in paragraphs.iter().skip(from) {
-            println!("{}", shortened(paragraph));
+            say!("{}", shortened(paragraph));
         }
     }
     for path in paths {
-        println!("{}", shown(&path));
+        say!("{}", shown(&path));
     }
     Ok(())
 }

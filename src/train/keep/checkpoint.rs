@@ -1,10 +1,10 @@
 //! Weights and training state on disk, whole or not at all.
 //!
-//! A folder is written beside its place and renamed into it. `state.json` names every file with
-//! its sha256, so that a truncated file is found before it is used.
+//! A folder is written beside its place and renamed into it once it is on the disk. `state.json`
+//! names every file with its sha256, so that a damaged file is found before it is used.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -13,8 +13,9 @@ use tch::Tensor;
 
 use super::run_folder::{Overall, RunFolder, Started};
 use crate::config::After;
-use crate::error::io_error;
+use crate::error::{io_error, read_text};
 use crate::model::{save, weights, MultiTaskModel};
+use crate::telemetry::atomic::{beside, remove_folder, replace_folder};
 use crate::train::evaluate::Scores;
 use crate::train::feed::batches::EpochShares;
 use crate::train::step::optimizer::Optimizer;
@@ -106,7 +107,7 @@ impl Snapshot {
     /// Writes it into `folder`, replacing that as a whole.
     pub fn write(self, folder: &Path) -> Result<()> {
         let new = beside(folder, "new");
-        remove(&new)?;
+        remove_folder(&new)?;
         RunFolder::create(&new)?;
         let mut files = BTreeMap::new();
         for (name, tensors) in &self.files {
@@ -121,14 +122,14 @@ impl Snapshot {
         let path = new.join(STATE);
         let json = serde_json::to_vec_pretty(&state)?;
         std::fs::write(&path, json).map_err(|e| io_error(&path, e))?;
-        replace(&new, folder)
+        replace_folder(&new, folder)
     }
 }
 
 /// Gives `to` the files of `from` without copying them, replacing it as a whole.
 pub fn link(from: &Path, to: &Path) -> Result<()> {
     let new = beside(to, "new");
-    remove(&new)?;
+    remove_folder(&new)?;
     RunFolder::create(&new)?;
     for entry in std::fs::read_dir(from).map_err(|e| io_error(from, e))? {
         let source = entry.map_err(|e| io_error(from, e))?.path();
@@ -138,7 +139,7 @@ pub fn link(from: &Path, to: &Path) -> Result<()> {
             .or_else(|_| std::fs::copy(&source, &target).map(drop))
             .map_err(|e| io_error(&target, e))?;
     }
-    replace(&new, to)
+    replace_folder(&new, to)
 }
 
 /// Copies a saved model into `model`, and its optimiser's state where one is given.
@@ -172,7 +173,7 @@ pub fn read_encoder(folder: &Path, encoder: &VarStore) -> Result<SavedWeights> {
 /// Reads `state.json` and checks every file that it names.
 fn verify(folder: &Path) -> Result<State> {
     let path = folder.join(STATE);
-    let text = std::fs::read_to_string(&path).map_err(|e| io_error(&path, e))?;
+    let text = read_text(&path)?;
     let state: State =
         serde_json::from_str(&text).map_err(|e| input_error!("{}: {e}", path.display()))?;
     for (name, expected) in &state.files {
@@ -214,42 +215,17 @@ pub fn prune(folder: &RunFolder, keep: usize) -> Result<()> {
     saved
         .iter()
         .take(surplus)
-        .try_for_each(|(_, path)| remove(path))
+        .try_for_each(|(_, path)| remove_folder(path))
 }
 
 /// Removes the weights that a run does not keep once it has ended.
 pub fn clear(folder: &RunFolder, after: After) -> Result<()> {
     if after != After::All {
-        remove(&folder.checkpoints())?;
+        remove_folder(&folder.checkpoints())?;
     }
     if after == After::Nothing {
-        remove(&folder.best())?;
-        remove(&folder.best_per_task())?;
+        remove_folder(&folder.best())?;
+        remove_folder(&folder.best_per_task())?;
     }
     Ok(())
-}
-
-fn beside(folder: &Path, suffix: &str) -> PathBuf {
-    let mut name = folder.file_name().unwrap_or_default().to_owned();
-    name.push(".");
-    name.push(suffix);
-    folder.with_file_name(name)
-}
-
-/// Puts the folder `new` in the place of `folder`.
-fn replace(new: &Path, folder: &Path) -> Result<()> {
-    let old = beside(folder, "old");
-    remove(&old)?;
-    if folder.exists() {
-        std::fs::rename(folder, &old).map_err(|e| io_error(folder, e))?;
-    }
-    std::fs::rename(new, folder).map_err(|e| io_error(folder, e))?;
-    remove(&old)
-}
-
-fn remove(folder: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(folder) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error(folder, e)),
-        _ => Ok(()),
-    }
 }

@@ -63,6 +63,15 @@ impl Arithmetic {
         self.products == Kind::Half
     }
 
+    /// How many steps one after the other may have gradients that are not finite while the loss
+    /// scale is looked for: as many halvings bring it from its start far below 1.
+    pub fn forgiven_overflows(self) -> u64 {
+        match self.scales_loss() {
+            true => 32,
+            false => 0,
+        }
+    }
+
     /// The name in a config.
     pub fn name(self) -> &'static str {
         match self.products {
