@@ -2,7 +2,7 @@
 
 use comfy_table::{presets, CellAlignment, Table, TableComponent};
 
-use super::{FileReport, TaskReport};
+use super::found::{FileReport, TaskReport};
 use crate::cli::out::say;
 use crate::data::overlap;
 use crate::data::Split;
