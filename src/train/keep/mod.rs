@@ -5,4 +5,5 @@ pub mod checkpoint;
 pub mod lock;
 pub mod made_of;
 pub mod run_folder;
+pub mod same;
 pub mod saver;

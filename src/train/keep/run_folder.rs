@@ -72,6 +72,18 @@ impl RunFolder {
         self.root.join("made_of.json")
     }
 
+    /// What the run was begun with; none where an older version began it.
+    pub fn begun(&self) -> Result<Option<MadeOf>> {
+        let path = self.made_of();
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|e| input_error!("{}: not readable: {e}", path.display()))
+                .map(Some),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(io_error(&path, e)),
+        }
+    }
+
     /// What a run wrote when it had come to its end.
     pub fn finished(&self) -> Option<Results> {
         serde_json::from_slice(&std::fs::read(self.results()).ok()?).ok()
@@ -191,6 +203,21 @@ pub struct TaskResult {
     pub step: u64,
     /// The scores at the run's end.
     pub last: Scores,
+    /// None in folders of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen_from: Option<ChosenFrom>,
+}
+
+/// The evaluations that the best was chosen from: the more there are, the further the best lies
+/// above what the same weights score on other rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChosenFrom {
+    /// How many counted.
+    pub evaluations: u64,
+    /// Steps between two of them.
+    pub every: u64,
+    /// The step of the first.
+    pub first: u64,
 }
 
 /// Which encoder a run started from.
