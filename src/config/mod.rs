@@ -5,6 +5,7 @@
 pub mod alignment;
 mod rules;
 pub mod sampling;
+mod score;
 pub mod start;
 pub mod training;
 pub mod values;

@@ -29,6 +29,7 @@ pub struct Trainer<'a> {
     pub folder: &'a RunFolder,
     pub recorder: Recorder,
     pub progress: Progress,
+    pub plan: Plan,
     saver: Saver,
 }
 
@@ -39,9 +40,19 @@ impl<'a> Trainer<'a> {
         batches: Batches,
         folder: &'a RunFolder,
         recorder: Recorder,
-        progress: Progress,
+        mut progress: Progress,
     ) -> Trainer<'a> {
+        let plan = Plan::new(
+            learner.config.method,
+            &learner.config.alignment,
+            batches.length.total,
+            learner.config.training.warmup,
+        );
+        // Older versions counted what does not count.
+        progress.best.retain(|_, best| plan.counts(best.step));
+        progress.overall = progress.overall.filter(|best| plan.counts(best.step));
         Trainer {
+            plan,
             learner,
             batches,
             folder,
@@ -53,12 +64,7 @@ impl<'a> Trainer<'a> {
 
     /// Trains from where `progress` stands to the end, or until somebody asks to stop.
     pub fn run(&mut self) -> Result<()> {
-        let plan = Plan::new(
-            self.learner.config.method,
-            &self.learner.config.alignment,
-            self.batches.length.total,
-            self.learner.config.training.warmup,
-        );
+        let plan = self.plan.clone();
         let mut loader = self.learner.loader();
         let keeps_checkpoints = self.learner.config.checkpoints.after == After::All;
         let mut window = Window::new(self.learner.arithmetic.forgiven_overflows());
@@ -160,7 +166,8 @@ impl<'a> Trainer<'a> {
         }
         self.batches.observe(&dev);
         self.progress.last = dev;
-        let better = self.keep_best(mean)?;
+        let counts = self.plan.counts(self.progress.step);
+        let better = counts && self.keep_best(mean)?;
         let seconds = self.progress.seconds + clock.elapsed().as_secs_f64();
         let epoch = self.progress.step as f64 / self.batches.length.per_epoch;
         self.recorder
@@ -242,6 +249,7 @@ impl<'a> Trainer<'a> {
 
     fn out_of_patience(&self) -> bool {
         let patience = self.learner.config.evaluation.patience;
-        patience.is_some_and(|patience| self.progress.stale >= patience)
+        let counts = self.plan.counts(self.progress.step);
+        counts && patience.is_some_and(|patience| self.progress.stale >= patience)
     }
 }

@@ -93,7 +93,12 @@ impl Batches {
                 BatchKind::Homogeneous => 1,
                 BatchKind::Heterogeneous => data.len() as u64,
             },
-            epochs: (length.total as f64 / per_epoch).ceil() as u64,
+            epochs: epochs(
+                training.epochs,
+                &length,
+                training.accumulate as u64,
+                in_epoch,
+            ),
             dynamic,
             shares: None,
             epoch: None,
@@ -159,6 +164,13 @@ impl Batches {
     }
 }
 
+/// Epochs that a run goes into, of the `asked` ones: where steps of several batches do not come out
+/// even, the last step's batches are no further epoch.
+fn epochs(asked: f64, length: &Length, accumulate: u64, in_epoch: u64) -> u64 {
+    let begun = (length.total * accumulate).div_ceil(in_epoch);
+    begun.min(asked.ceil() as u64).max(1)
+}
+
 impl Dynamic {
     fn new(config: &Config, data: &[TaskData], length: Length) -> Result<Dynamic> {
         let tasks: Vec<String> = data.iter().map(|data| data.task.name.clone()).collect();
@@ -184,5 +196,25 @@ impl Dynamic {
             references,
             needs: None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_of_several_batches_add_no_epoch() {
+        let length = |total| Length {
+            total,
+            per_epoch: 10.0 / 4.0,
+            evaluate_every: 1,
+            save_every: 1,
+        };
+        // Three epochs of ten batches are 7.5 steps of four: the eighth ends two batches later.
+        assert_eq!(epochs(3.0, &length(8), 4, 10), 3);
+        assert_eq!(epochs(0.5, &length(2), 4, 10), 1);
+        // Cut by max_steps in the second epoch.
+        assert_eq!(epochs(3.0, &length(3), 4, 10), 2);
     }
 }
