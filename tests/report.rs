@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{fails, run, text};
-use covalign::report::statistics::{
+use covalign::analysis::statistics::{
     bootstrap_interval, paired_t_test, standard_deviation, welch_t_test,
 };
 use serde_json::{json, Value};
