@@ -141,6 +141,15 @@ impl Encoder {
         }
     }
 
+    /// The engine at work: `packed`, `padded` or `reference`.
+    pub fn engine_name(&self) -> &'static str {
+        match self.forward {
+            Forward::Packed(_) => "packed",
+            Forward::Padded(_) => "padded",
+            Forward::Reference => "reference",
+        }
+    }
+
     /// Whether a pass of training takes rows of the word table instead of the whole.
     pub fn reads_rows(&self) -> bool {
         matches!(self.forward, Forward::Packed(_))

@@ -15,7 +15,7 @@ use crate::config::{Config, Method};
 use crate::data::tokenizer::Tokenizer;
 use crate::hub::encoder_dir;
 use crate::model::encoder::Encoder;
-use crate::model::weights::{self, LoadReport};
+use crate::model::weights::LoadReport;
 use crate::model::MultiTaskModel;
 use crate::task::Task;
 
@@ -25,7 +25,6 @@ pub struct Prepared {
     /// What the encoder's weights lacked and had too much.
     pub report: LoadReport,
     pub encoder_folder: PathBuf,
-    pub weight_file: PathBuf,
 }
 
 /// Loads the encoder and the tasks' rows, and makes what is fresh in a run.
@@ -34,7 +33,6 @@ pub struct Prepared {
 /// Input errors for what the config or the data get wrong.
 pub fn prepare(config: &Config, tasks: Vec<Task>) -> Result<Prepared> {
     let encoder_folder = encoder_dir::resolve(&config.encoder)?;
-    let weight_file = weights::find(&encoder_folder)?;
     let arithmetic = Arithmetic::new(&config.training)?;
     let tokenizer = Tokenizer::from_folder(&encoder_folder)?;
     let (encoder, report) = Encoder::load(
@@ -64,7 +62,6 @@ pub fn prepare(config: &Config, tasks: Vec<Task>) -> Result<Prepared> {
         learner,
         report,
         encoder_folder,
-        weight_file,
     })
 }
 

@@ -8,6 +8,7 @@ use super::evaluate;
 use super::feed::batches::Batches;
 use super::keep::begin::{check_same, lay_out};
 use super::keep::checkpoint::{self, Progress};
+use super::keep::made_of::{MadeOf, Reading};
 use super::keep::run_folder::{EncoderIdentity, Overall, Results, RunFolder, Started, TaskResult};
 use super::prepare::{prepare, Prepared};
 use super::say::introduction::{introduction, starts_from};
@@ -19,7 +20,6 @@ use super::tasks;
 use super::trainer::Trainer;
 use crate::config::Config;
 use crate::libtorch;
-use crate::model::save;
 use crate::telemetry::atomic;
 
 /// Trains what `config` says in `folder`; with `resume`, goes on from its last checkpoint, and only
@@ -48,12 +48,13 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         Some(_) => None,
         None => Source::open(config)?,
     };
+    let content = Reading::start(config, &tasks);
     let Prepared {
         mut learner,
         report,
         encoder_folder,
-        weight_file,
     } = prepare(config, tasks)?;
+    let made_of = MadeOf::new(content.finish()?, &learner);
     let mut batches = Batches::new(config, &learner.data)?;
     let length = batches.length;
     let progress = match saved {
@@ -71,7 +72,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     let products = learner.arithmetic.products();
     learner.model.encoder.set_products(products)?;
     if !resume {
-        lay_out(folder, config, &learner.data, &encoder_folder)?;
+        lay_out(folder, config, &learner.data, &encoder_folder, &made_of)?;
     }
     let arithmetic = learner.arithmetic;
     let mut training_rows = BTreeMap::new();
@@ -115,7 +116,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         seed: config.training.seed,
         encoder: EncoderIdentity {
             name: config.encoder.clone(),
-            sha256: save::sha256(&weight_file)?,
+            sha256: made_of.content.encoder.weights.clone(),
         },
         start: state.start.clone(),
         libtorch: libtorch::version(),
@@ -123,6 +124,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         precision: arithmetic.name().into(),
         threads: tch::get_num_threads(),
         version: env!("CARGO_PKG_VERSION").into(),
+        made_of: Some(made_of),
     };
     trainer.recorder.finish(&results)?;
     // From here on the run has ended: what it does not keep can go.

@@ -106,6 +106,14 @@ fn combine(runs: Vec<Results>) -> Results {
     let tasks: BTreeMap<_, _> = runs.iter().flat_map(|r| r.tasks.clone()).collect();
     let training_rows = runs.iter().flat_map(|r| r.training_rows.clone());
     let constant_answer = runs.iter().flat_map(|r| r.constant_answer.clone());
+    let made_of = runs[0].made_of.clone().map(|mut made_of| {
+        let others = runs[1..].iter().filter_map(|run| run.made_of.as_ref());
+        for other in others {
+            let tasks = other.content.tasks.clone();
+            made_of.content.tasks.extend(tasks);
+        }
+        made_of
+    });
     Results {
         tasks,
         training_rows: training_rows.collect(),
@@ -119,6 +127,7 @@ fn combine(runs: Vec<Results>) -> Results {
         seconds,
         tokens_per_second: tokens / seconds,
         start,
+        made_of,
         ..runs[0].clone()
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::made_of::MadeOf;
 use super::run_folder::{CutSplit, RunFolder};
 use crate::bail_input;
 use crate::config::Config;
@@ -43,6 +44,7 @@ pub fn lay_out(
     config: &Config,
     data: &[TaskData],
     encoder: &Path,
+    made_of: &MadeOf,
 ) -> Result<()> {
     RunFolder::create(folder.root())?;
     RunFolder::create(&folder.checkpoints())?;
@@ -66,5 +68,6 @@ pub fn lay_out(
             atomic::write_json(&folder.split(&data.task.name), &split)?;
         }
     }
+    atomic::write_json(&folder.made_of(), made_of)?;
     atomic::write(&folder.config(), config.to_yaml()?.as_bytes())
 }

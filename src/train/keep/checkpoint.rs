@@ -169,12 +169,20 @@ pub fn read_encoder(folder: &Path, encoder: &VarStore) -> Result<SavedWeights> {
     })
 }
 
-/// Reads `state.json` and checks every file that it names.
-fn verify(folder: &Path) -> Result<State> {
+/// sha256 of each file of a checkpoint, as its `state.json` says.
+pub fn checksums(folder: &Path) -> Result<BTreeMap<String, String>> {
+    Ok(read_state(folder)?.files)
+}
+
+fn read_state(folder: &Path) -> Result<State> {
     let path = folder.join(STATE);
     let text = std::fs::read_to_string(&path).map_err(|e| io_error(&path, e))?;
-    let state: State =
-        serde_json::from_str(&text).map_err(|e| input_error!("{}: {e}", path.display()))?;
+    serde_json::from_str(&text).map_err(|e| input_error!("{}: {e}", path.display()))
+}
+
+/// Reads `state.json` and checks every file that it names.
+fn verify(folder: &Path) -> Result<State> {
+    let state = read_state(folder)?;
     for (name, expected) in &state.files {
         let path = folder.join(name);
         if save::sha256(&path)? != *expected {

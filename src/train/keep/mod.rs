@@ -4,6 +4,7 @@
 pub mod begin;
 pub mod checkpoint;
 pub mod lock;
+pub mod made_of;
 pub mod run_folder;
 pub mod saver;
 pub mod setting;

@@ -1,6 +1,6 @@
 //! The names in a run folder, and what its JSON files hold.
 //!
-//! `config.yaml`, `tasks/` (with the rows of splits that are cut, `tasks/<task>.split.json`),
+//! `config.yaml`, `made_of.json`, `tasks/` (with the rows of splits that are cut, `tasks/<task>.split.json`),
 //! `encoder/` (config and vocabulary), `results.json`, `metrics.jsonl`, `tensorboard/`,
 //! `checkpoints/step-N/`, `best/`, `best_per_task/<task>/`, `log.txt`, `run.lock`: a run folder needs
 //! nothing outside itself.
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use super::made_of::MadeOf;
 use crate::data::TokenizedSplit;
 use crate::error::io_error;
 use crate::model::save::sha256;
@@ -64,6 +65,11 @@ impl RunFolder {
 
     pub fn results(&self) -> PathBuf {
         self.root.join("results.json")
+    }
+
+    /// What the run is made of, from before its first step.
+    pub fn made_of(&self) -> PathBuf {
+        self.root.join("made_of.json")
     }
 
     /// What a run wrote when it had come to its end.
@@ -244,6 +250,9 @@ pub struct Results {
     pub precision: String,
     pub threads: i32,
     pub version: String,
+    /// None in folders of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_of: Option<MadeOf>,
 }
 
 impl Results {

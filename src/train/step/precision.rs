@@ -73,6 +73,20 @@ impl Arithmetic {
         }
     }
 
+    /// The library that multiplies matrices.
+    pub fn library(self) -> &'static str {
+        let fp32 = match tch::utils::has_mkl() {
+            true => "MKL",
+            false => "BLAS",
+        };
+        match self.products {
+            _ if self.device.is_cuda() => "cuBLAS",
+            Kind::BFloat16 if libtorch::widens_bf16(self.device) => fp32,
+            Kind::Float => fp32,
+            _ => "oneDNN",
+        }
+    }
+
     /// Runs a forward pass in this arithmetic.
     pub fn run<T>(self, forward: impl FnOnce() -> Result<T>) -> Result<T> {
         match self.products {
@@ -116,6 +130,14 @@ fn device(name: &str) -> Result<Device> {
             "key `training.device`: `{name}` is not there ({count} CUDA devices; libtorch's CUDA \
              part: {status}); see `covalign doctor`"
         )
+    }
+}
+
+/// `cpu` or `cuda`.
+pub fn device_kind(device: tch::Device) -> &'static str {
+    match device.is_cuda() {
+        true => "cuda",
+        false => "cpu",
     }
 }
 
