@@ -122,13 +122,14 @@ impl Evidence {
     }
 
     /// The differences of two arms, seed by seed: over the runs that differ in nothing but what the
-    /// arms are, averaged over the settings in which both were tried.
+    /// arms are, averaged over the settings in which both were tried. What two ways both have, such
+    /// as sampling, is equal.
     pub fn differences(&self, target: &str, a: &Arm, b: &Arm) -> Vec<f64> {
         let of = |arm: &Arm| self.arms.get(target)?.get(arm);
         let (Some(ours), Some(theirs)) = (of(a), of(b)) else {
             return Vec::new();
         };
-        if !agree(&a.own, &b.own) {
+        if a.way != b.way && !agree(&a.own, &b.own) {
             return Vec::new();
         }
         let of_seed = |(seed, ours): (&u64, &BTreeMap<Keys, Vec<f64>>)| {

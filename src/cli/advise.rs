@@ -146,4 +146,4 @@ const HOW_SURE: &str = "\
 How sure: two-sided t tests, paired by seed, over runs that differ in nothing but the ways compared;
 three seeds at least. p is after Holm's correction: of the ways against alone over all that were
 tried for the target, of the ways against each other over every two with the same supports. Below
-0.1 is decided. A score is the best of its run's evaluations on dev: better than new data would give.";
+0.1 is decided. A score is the best of its run's evaluations on dev: better than new data give.";

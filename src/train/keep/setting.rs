@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
 
+use super::made_of::MadeOf;
 use super::run_folder::{Results, RunFolder};
 use super::way::Way;
 use crate::config::values::Interval;
@@ -139,7 +140,8 @@ impl RunFacts {
         let record = self.made_of();
         let mut setting = Setting::default();
         let common = &mut setting.common;
-        self.add_arithmetic(&record, common);
+        let record = record.as_ref();
+        self.add_arithmetic(record, common);
         self.add_training(training, common);
         let Evaluation {
             every,
@@ -159,7 +161,7 @@ impl RunFacts {
                 true => &mut setting.common,
                 false => &mut setting.own,
             };
-            keys.insert(format!("data.{task}"), content(&record, task));
+            keys.insert(format!("data.{task}"), content(record, task));
             keys.insert(format!("training_rows.{task}"), self.rows(task));
         }
         // It is nothing to a run without a task of scores.
@@ -182,36 +184,37 @@ impl RunFacts {
         setting
     }
 
-    fn add_arithmetic(&self, record: &Value, keys: &mut Keys) {
+    fn add_arithmetic(&self, record: Option<&MadeOf>, keys: &mut Keys) {
         let results = self.results.as_ref();
-        let (config, training) = (&self.config, &self.config.training);
-        let chosen = |said: &str| match said {
-            "auto" => UNKNOWN.to_owned(),
-            said => said.split(':').next().unwrap_or(said).to_owned(),
+        let mut put = |key: &str, known: Option<&str>| {
+            // `cuda:1` is as good as `cuda:0`, and `auto` is not known.
+            let known = known.filter(|known| *known != "auto");
+            let known = known.map_or(UNKNOWN, |known| known.split(':').next().unwrap_or(known));
+            keys.insert(key.into(), known.to_owned());
         };
-        let computed = |key: &str, of_results: Option<&str>, said: &str| {
-            let found = record["arithmetic"][key].as_str().or(of_results);
-            chosen(found.unwrap_or(said))
-        };
-        let said = text(&training.precision);
-        let precision = computed("precision", results.map(|r| r.precision.as_str()), &said);
-        keys.insert("training.precision".into(), precision);
-        let device = results.map(|r| r.device.as_str());
-        let device = computed("device", device, &training.device);
-        keys.insert("training.device".into(), device);
-        let engine = computed("engine", None, &text(&config.engine));
-        keys.insert("engine".into(), engine);
+        let computed = record.map(|record| &record.arithmetic);
+        // The library of the products changes what rounding changes, as threads do.
+        let precision = text(&self.config.training.precision);
+        let precision = computed
+            .map(|c| &c.precision)
+            .or(results.map(|r| &r.precision))
+            .unwrap_or(&precision);
+        put("training.precision", Some(precision));
+        let device = computed
+            .map(|c| &c.device)
+            .or(results.map(|r| &r.device))
+            .unwrap_or(&self.config.training.device);
+        put("training.device", Some(device));
+        let engine = text(&self.config.engine);
+        put("engine", Some(computed.map_or(&engine, |c| &c.engine)));
 
-        let encoder = &record["content"]["encoder"];
-        let weights = encoder["weights"]
-            .as_str()
-            .or(results.map(|r| r.encoder.sha256.as_str()));
-        keys.insert("encoder".into(), weights.unwrap_or(UNKNOWN).to_owned());
-        let read = ["config", "tokenizer"].map(|key| encoder[key].clone());
-        keys.insert(
-            "encoder.read_as".into(),
-            digest(&Value::from(read.to_vec())),
-        );
+        let encoder = record.map(|record| &record.content.encoder);
+        let weights = encoder
+            .map(|encoder| &encoder.weights)
+            .or(results.map(|r| &r.encoder.sha256));
+        put("encoder", weights.map(String::as_str));
+        let read_as = encoder.map(|encoder| digest(&json!([encoder.config, encoder.tokenizer])));
+        put("encoder.read_as", read_as.as_deref());
     }
 
     fn add_training(&self, training: &Training, keys: &mut Keys) {
@@ -331,13 +334,11 @@ impl RunFacts {
         }
     }
 
-    /// What the run noted before its first step; null where it noted nothing.
-    fn made_of(&self) -> Value {
-        let read = |folder: &Path| {
-            let bytes = std::fs::read(folder.join("made_of.json")).ok()?;
-            serde_json::from_slice(&bytes).ok()
-        };
-        read(&self.folder).unwrap_or_default()
+    /// What the run noted before its first step; `None` of an older version.
+    fn made_of(&self) -> Option<MadeOf> {
+        let noted = std::fs::read(RunFolder::new(&self.folder).made_of()).ok();
+        let noted = noted.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        noted.or_else(|| self.results.as_ref()?.made_of.clone())
     }
 }
 
@@ -404,29 +405,21 @@ fn source_run(folder: &Path, start: &Path, tasks: Option<&[String]>) -> Option<R
     })
 }
 
-/// The checksum of a task's definition and of the files that it trained and was scored on.
-fn content(record: &Value, task: &str) -> String {
-    let task = &record["content"]["tasks"][task];
-    let mut parts = vec![task["definition"].clone()];
-    for split in ["train", "dev"] {
-        for file in task["files"][split].as_array().into_iter().flatten() {
-            // A file's name changes no score.
-            parts.extend(["sha256", "read_as", "ids_sha256"].map(|key| file[key].clone()));
-        }
-    }
-    digest(&Value::from(parts))
+/// The checksum of a task's definition and of the files that it was trained and scored on.
+fn content(record: Option<&MadeOf>, task: &str) -> String {
+    let Some(task) = record.and_then(|record| record.content.tasks.get(task)) else {
+        return UNKNOWN.into();
+    };
+    let files = |split: &str| -> Value {
+        let files = task.files.get(split).into_iter().flatten();
+        let each = files.map(|file| json!([file.sha256, file.read_as, file.ids_sha256]));
+        each.collect()
+    };
+    digest(&json!([task.definition, files("train"), files("dev")]))
 }
 
-/// The checksum of what is known; `unknown` where that is nothing.
 fn digest(value: &Value) -> String {
-    let nothing = match value {
-        Value::Array(items) => items.iter().all(Value::is_null),
-        other => other.is_null(),
-    };
-    match nothing {
-        true => UNKNOWN.into(),
-        false => format!("{:x}", Sha256::digest(value.to_string())),
-    }
+    format!("{:x}", Sha256::digest(value.to_string()))
 }
 
 /// A value as a config writes it; `none` for none.
