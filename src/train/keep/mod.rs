@@ -1,4 +1,5 @@
-//! What stays on disk: the run folder's names and files, checkpoints, the lock.
+//! What stays on disk: the run folder's names and files, checkpoints, the lock; and what a run folder
+//! says of how its scores came about.
 
 pub mod begin;
 pub mod checkpoint;
@@ -7,3 +8,5 @@ pub mod made_of;
 pub mod run_folder;
 pub mod same;
 pub mod saver;
+pub mod setting;
+pub mod way;

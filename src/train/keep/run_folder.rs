@@ -282,6 +282,25 @@ pub struct Results {
     pub made_of: Option<MadeOf>,
 }
 
+impl Results {
+    /// The dev score of a task, a fraction; `None` where the run has none.
+    pub fn score(&self, task: &str) -> Option<f64> {
+        let score = self.tasks.get(task)?.dev.score;
+        Some(score).filter(|score| score.is_finite())
+    }
+
+    /// Whether the run learned nothing on a task of its own: it is not above the best answer that is
+    /// the same for every row.
+    pub fn collapsed_on(&self, task: &str) -> bool {
+        let level = self.constant_answer.get(task);
+        match (self.score(task), level) {
+            (Some(score), Some(level)) => score <= level + 1e-9,
+            // What is no number is the correlation of a constant.
+            (score, _) => score.is_none(),
+        }
+    }
+}
+
 /// The evaluation with the best mean.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Overall {
