@@ -4,6 +4,7 @@
 
 pub mod layout;
 pub mod metric;
+pub mod name;
 pub mod submission;
 
 use std::path::Path;
@@ -225,6 +226,7 @@ impl Task {
             .name
             .or_else(stem)
             .ok_or_else(|| input_error!("{source}: key `name` is missing"))?;
+        name::check(&name, source)?;
         let loss = file.loss.unwrap_or(match file.labels {
             Labels::Classes(_) => Loss::CrossEntropy,
             Labels::Range { .. } => Loss::MeanSquaredError,

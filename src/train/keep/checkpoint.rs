@@ -220,11 +220,11 @@ pub fn prune(folder: &RunFolder, keep: usize) -> Result<()> {
 /// Removes the weights that a run does not keep once it has ended.
 pub fn clear(folder: &RunFolder, after: After) -> Result<()> {
     if after != After::All {
-        remove(&folder.checkpoints())?;
+        remove_each(&folder.checkpoints())?;
     }
     if after == After::Nothing {
         remove(&folder.best())?;
-        remove(&folder.best_per_task())?;
+        remove_each(&folder.best_per_task())?;
     }
     Ok(())
 }
@@ -240,6 +240,7 @@ fn beside(folder: &Path, suffix: &str) -> PathBuf {
 fn replace(new: &Path, folder: &Path) -> Result<()> {
     let old = beside(folder, "old");
     remove(&old)?;
+    check_ours(folder)?;
     if folder.exists() {
         std::fs::rename(folder, &old).map_err(|e| io_error(folder, e))?;
     }
@@ -247,9 +248,40 @@ fn replace(new: &Path, folder: &Path) -> Result<()> {
     remove(&old)
 }
 
+/// Removes a folder that [`Snapshot::write`] or [`link`] made, where it is there.
 fn remove(folder: &Path) -> Result<()> {
+    check_ours(folder)?;
     match std::fs::remove_dir_all(folder) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error(folder, e)),
         _ => Ok(()),
     }
+}
+
+/// Removes the folders of weights in `folder`, and that one when nothing else is in it.
+fn remove_each(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            remove(&entry.path())?;
+        }
+    }
+    let _ = std::fs::remove_dir(folder);
+    Ok(())
+}
+
+/// Nothing is replaced or removed that covalign did not write.
+///
+/// # Errors
+/// An input error that names what else is in `folder`.
+fn check_ours(folder: &Path) -> Result<()> {
+    let ours = [ENCODER, HEADS, ALIGNMENT, OPTIMIZER, STATE];
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if !ours.iter().any(|name| entry.file_name() == *name) || entry.path().is_dir() {
+            bail_input!(
+                "{}: is not covalign's, but lies in a folder of weights that is to be replaced or \
+                 removed; move it away, then go on with --resume",
+                entry.path().display()
+            );
+        }
+    }
+    Ok(())
 }
