@@ -92,6 +92,14 @@ pub fn run(args: PredictArgs) -> Result<()> {
     let input = read_input(&saved.task, &bytes, source, &given)?;
     let rows = &input.rows;
     eprintln!("{source}: read as {}", input.taken_for);
+    if let Some(line) = rows.odd_labels.first() {
+        eprintln!(
+            "{source}:{line}: no label of {}'s in the label's place, the first of {} such rows; what \
+             is there is ignored",
+            args.task,
+            rows.odd_labels.len()
+        );
+    }
     let length = saved.config.training.max_length;
     let split = TokenizedSplit::from_examples(&rows.examples, &saved.tokenizer, length);
     let outputs = saved.outputs(&split)?;
@@ -108,7 +116,11 @@ pub fn run(args: PredictArgs) -> Result<()> {
     };
     let unanswered = answers.lines.len() - rows.examples.len();
     if unanswered > 0 {
-        eprintln!("{source}: {unanswered} of {} lines without an answer, blank or left out as the task's layout says", answers.lines.len());
+        eprintln!(
+            "{source}: {unanswered} of {} lines without an answer, blank or left out as the task's \
+             layout says",
+            answers.lines.len()
+        );
     }
     match &args.out {
         Some(path) => atomic::write(path, text.as_bytes()),

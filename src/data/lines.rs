@@ -9,8 +9,13 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::csv::Csv;
+use crate::error::io_error;
 use crate::task::layout::{Column, Format};
 use crate::{bail_input, input_error};
+
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|e| io_error(path, e))
+}
 
 /// The text of a file in `encoding` (a WHATWG label; UTF-8 when none), without a byte-order mark.
 pub fn decode<'b>(bytes: &'b [u8], encoding: Option<&str>, path: &Path) -> Result<Cow<'b, str>> {
@@ -135,6 +140,7 @@ fn json_fields<'a>(line: &str, columns: &[Wanted]) -> Result<Vec<Cow<'a, str>>, 
             Some(Value::Number(n)) => Ok(Cow::Owned(n.to_string())),
             Some(Value::Bool(b)) => Ok(Cow::Owned(b.to_string())),
             Some(Value::Null) | None if !wanted.required => Ok(Cow::Borrowed("")),
+            Some(value) if !wanted.required => Ok(Cow::Owned(value.to_string())),
             Some(_) => Err(format!("key `{name}` is neither a text nor a number")),
             None => {
                 let known: Vec<&str> = row.iter().map(|(key, _)| key.as_str()).collect();

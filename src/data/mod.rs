@@ -4,6 +4,8 @@ pub mod batch;
 pub mod budget;
 pub mod cache;
 mod csv;
+mod fitting;
+mod ids;
 pub mod input;
 pub mod lines;
 pub mod mixed;

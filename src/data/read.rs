@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::lines::decode;
-use super::reader::{read_file, IdFilter, LabelUse, Reader};
+use super::ids::IdFilter;
+use super::lines::{decode, read_file};
+use super::reader::{LabelUse, Reader};
 use super::sources::sources;
 use crate::bail_input;
 use crate::task::{Split, Task};
@@ -49,6 +50,8 @@ pub struct Rows {
     pub skipped: Vec<Skipped>,
     /// Lines with nothing in them, from 1, of one file after the other.
     pub blank: Vec<u32>,
+    /// Lines of rows that have something else in the place of a label which is not read.
+    pub odd_labels: Vec<u32>,
     pub files: Vec<PathBuf>,
 }
 

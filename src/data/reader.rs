@@ -1,17 +1,15 @@
 //! The one reader of rows: what trains, what is scored and what is predicted on goes through it.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::Result;
 
-use super::lines::{decode, lines, Line, Wanted};
+use super::ids::IdFilter;
+use super::lines::{lines, Line, Wanted};
 use super::read::{Example, Rows, Skipped};
-use super::sources::Source;
 use crate::config::yaml::list;
-use crate::error::io_error;
-use crate::task::layout::{Column, Format, Ids, Layout, LongRows, ShortRows};
+use crate::task::layout::{Column, Format, Layout, LongRows, ShortRows};
 use crate::task::{Labels, Task};
 use crate::{bail_input, input_error};
 
@@ -50,7 +48,6 @@ impl Reader<'_> {
         let number = Column::Number(1);
         let texts = self.layout.text_columns();
         let label = match (self.labels, format) {
-            (LabelUse::Ignored, _) => None,
             (_, Format::LabelText) => Some(&number),
             _ => self.layout.label.as_ref(),
         };
@@ -122,10 +119,7 @@ impl Reader<'_> {
                     continue;
                 }
             }
-            let label = match label {
-                Some(_) => self.label(next(), number)?,
-                None => None,
-            };
+            let label = label.map_or(Ok(None), |_| self.label(next(), number, rows))?;
             rows.examples.push(Example {
                 text_a,
                 text_b,
@@ -257,9 +251,15 @@ impl Reader<'_> {
         )
     }
 
-    fn label(&self, text: &str, line: u32) -> Result<Option<f32>> {
+    fn label(&self, text: &str, line: u32, rows: &mut Rows) -> Result<Option<f32>> {
         let place = || format!("{}:{line}", self.path.display());
         let known = label(&self.task.labels, text);
+        if self.labels == LabelUse::Ignored {
+            if known.is_none() && !is_no_label(text) {
+                rows.odd_labels.push(line);
+            }
+            return Ok(None);
+        }
         if known.is_some() || self.labels == LabelUse::Optional && is_no_label(text) {
             return Ok(known);
         }
@@ -303,52 +303,4 @@ pub(super) fn is_no_label(text: &str) -> bool {
 fn used(fields: &[Cow<str>]) -> usize {
     let last = fields.iter().rposition(|field| !field.is_empty());
     last.map_or(0, |last| last + 1)
-}
-
-pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|e| io_error(path, e))
-}
-
-/// The ids of which a file's rows are kept or dropped.
-pub(super) struct IdFilter<'a> {
-    ids: HashSet<Vec<String>>,
-    keep: bool,
-    columns: &'a [Column],
-    path: &'a Path,
-}
-
-impl<'a> IdFilter<'a> {
-    pub(super) fn read(source: &'a Source) -> Result<Option<IdFilter<'a>>> {
-        let file = source.file;
-        let (Some(Ids { columns, .. }), Some(path)) = (
-            file.keep_ids.as_ref().or(file.drop_ids.as_ref()),
-            &source.ids,
-        ) else {
-            return Ok(None);
-        };
-        let bytes = read_file(path)?;
-        let text = decode(&bytes, None, path)?;
-        let mut ids = HashSet::new();
-        for line in lines(&text, Format::Tsv, &[], path) {
-            let Line { number, fields } = line?;
-            if fields.is_empty() {
-                continue;
-            }
-            if fields.len() != columns.len() {
-                bail_input!(
-                    "{}:{number}: {} columns; an id has {} (key `columns`)",
-                    path.display(),
-                    fields.len(),
-                    columns.len()
-                );
-            }
-            ids.insert(fields.into_iter().map(Cow::into_owned).collect());
-        }
-        Ok(Some(IdFilter {
-            ids,
-            keep: file.keep_ids.is_some(),
-            columns,
-            path,
-        }))
-    }
 }
