@@ -583,7 +583,7 @@ fn the_readmes_own_task_checks_trains_and_predicts() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let table = text(&output.stdout);
     assert!(
-        table.starts_with("index\tprediction\tp(billing)\tp(shipping)\tp(returns)\n0\t"),
+        table.starts_with("line\tprediction\tp(billing)\tp(shipping)\tp(returns)\n1\t"),
         "{table}"
     );
 }

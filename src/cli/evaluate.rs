@@ -99,7 +99,16 @@ fn score(args: &EvaluateArgs, name: &str) -> Result<Scores> {
         saved.config.training.max_length,
         Some(&encoder_dir::home()),
     )?;
-    if (0..split.len()).any(|row| split.label(row).is_none()) {
+    let unlabelled = (0..split.len()).filter(|&row| split.label(row).is_none());
+    let (first, count) = (unlabelled.clone().next(), unlabelled.count());
+    if let Some(row) = first.filter(|_| count < split.len()) {
+        bail_input!(
+            "{}:{}: the first of {count} rows without a label; a score needs them all",
+            split.files()[split.file(row)].display(),
+            split.line(row)
+        );
+    }
+    if first.is_some() {
         bail_input!(
             "task {name}: the {} split has no labels; use `covalign predict`",
             args.split

@@ -17,6 +17,7 @@ use crate::task::{Split, Task};
 use crate::telemetry::atomic;
 use crate::telemetry::progress::Progress;
 use crate::train::keep::run_folder::RunFolder;
+use crate::train::tasks::saved_task;
 use crate::transfer;
 use crate::{bail_input, input_error};
 
@@ -155,7 +156,7 @@ fn find(
         bail_input!("{}: the run has no task `{head}`", root.display());
     }
     let folder = RunFolder::open(&transfer::folder_of(&root, &config, &head))?;
-    let saved = Task::load(&folder.task(&head).to_string_lossy())?;
+    let saved = saved_task(&folder, &head)?;
     let task = if head == name { saved.clone() } else { known };
     if task.labels != saved.labels {
         bail_input!(

@@ -139,7 +139,7 @@ impl FileReport {
             String::new()
         };
         say!(
-            "  {}: {} short rows left out, at lines {}{more}",
+            "  {}: {} rows without their columns left out, at lines {}{more}",
             self.path.display(),
             self.skipped.len(),
             shown.join(", ")

@@ -107,7 +107,7 @@ impl Snapshot {
     /// Writes it into `folder`, replacing that as a whole.
     pub fn write(self, folder: &Path) -> Result<()> {
         let new = beside(folder, "new");
-        remove_folder(&new)?;
+        remove(&new)?;
         RunFolder::create(&new)?;
         let mut files = BTreeMap::new();
         for (name, tensors) in &self.files {
@@ -122,14 +122,14 @@ impl Snapshot {
         let path = new.join(STATE);
         let json = serde_json::to_vec_pretty(&state)?;
         std::fs::write(&path, json).map_err(|e| io_error(&path, e))?;
-        replace_folder(&new, folder)
+        replace(&new, folder)
     }
 }
 
 /// Gives `to` the files of `from` without copying them, replacing it as a whole.
 pub fn link(from: &Path, to: &Path) -> Result<()> {
     let new = beside(to, "new");
-    remove_folder(&new)?;
+    remove(&new)?;
     RunFolder::create(&new)?;
     for entry in std::fs::read_dir(from).map_err(|e| io_error(from, e))? {
         let source = entry.map_err(|e| io_error(from, e))?.path();
@@ -139,7 +139,7 @@ pub fn link(from: &Path, to: &Path) -> Result<()> {
             .or_else(|_| std::fs::copy(&source, &target).map(drop))
             .map_err(|e| io_error(&target, e))?;
     }
-    replace_folder(&new, to)
+    replace(&new, to)
 }
 
 /// Copies a saved model into `model`, and its optimiser's state where one is given.
@@ -223,17 +223,59 @@ pub fn prune(folder: &RunFolder, keep: usize) -> Result<()> {
     saved
         .iter()
         .take(surplus)
-        .try_for_each(|(_, path)| remove_folder(path))
+        .try_for_each(|(_, path)| remove(path))
 }
 
 /// Removes the weights that a run does not keep once it has ended.
 pub fn clear(folder: &RunFolder, after: After) -> Result<()> {
     if after != After::All {
-        remove_folder(&folder.checkpoints())?;
+        remove_each(&folder.checkpoints())?;
     }
     if after == After::Nothing {
-        remove_folder(&folder.best())?;
-        remove_folder(&folder.best_per_task())?;
+        remove(&folder.best())?;
+        remove_each(&folder.best_per_task())?;
+    }
+    Ok(())
+}
+
+/// Puts the folder `new` in the place of `folder`, and both on the disk.
+fn replace(new: &Path, folder: &Path) -> Result<()> {
+    check_ours(folder)?;
+    check_ours(&beside(folder, "old"))?;
+    replace_folder(new, folder)
+}
+
+/// Removes a folder that [`Snapshot::write`] or [`link`] made, where it is there.
+fn remove(folder: &Path) -> Result<()> {
+    check_ours(folder)?;
+    remove_folder(folder)
+}
+
+/// Removes the folders of weights in `folder`, and that one when nothing else is in it.
+fn remove_each(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            remove(&entry.path())?;
+        }
+    }
+    let _ = std::fs::remove_dir(folder);
+    Ok(())
+}
+
+/// Nothing is replaced or removed that covalign did not write.
+///
+/// # Errors
+/// An input error that names what else is in `folder`.
+fn check_ours(folder: &Path) -> Result<()> {
+    let ours = [ENCODER, HEADS, ALIGNMENT, OPTIMIZER, STATE];
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if !ours.iter().any(|name| entry.file_name() == *name) || entry.path().is_dir() {
+            bail_input!(
+                "{}: is not covalign's, but lies in a folder of weights that is to be replaced or \
+                 removed; move it away, then go on with --resume",
+                entry.path().display()
+            );
+        }
     }
     Ok(())
 }
