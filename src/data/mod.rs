@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod budget;
 pub mod cache;
+pub mod deal;
 pub mod lines;
 pub mod mixed;
 pub mod normalize;
