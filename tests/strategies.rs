@@ -11,6 +11,7 @@ use std::time::Duration;
 use common::{covalign, evaluations, json, refused, run, text, train, workplace};
 use covalign::config::Config;
 use covalign::data::planned::PlannedBatch;
+use covalign::data::sampling::PLAN;
 use covalign::data::Batch;
 use covalign::model::Mode;
 use covalign::train::evaluate::Scores;
@@ -147,6 +148,7 @@ fn an_epoch_under_a_budget_of_tokens_has_the_gradient_of_all_rows_alike() {
     let sets = [
         "tasks=[DemoSentiment]",
         "training.batch_tokens=64",
+        "engine=padded",
         "training.dropout=0",
         "training.head_dropout=0",
         &format!("data={}", folder.join("demo").display()),
@@ -346,19 +348,22 @@ fn an_epoch_under_way_keeps_the_shares_that_it_was_planned_by() {
         let mut whole = fresh();
         whole.step(3);
         whole.observe(&scores(0.9, -0.9));
-        let begun = whole.step(4);
+        let mut begun = vec![whole.step(4)];
         whole.observe(&scores(0.0, 0.9));
         let shares = whole.shares().cloned();
         let mut resumed = fresh();
         resumed.observe(&scores(0.0, 0.9));
-        resumed.resume(shares);
-        assert_eq!(resumed.step(4), begun);
+        resumed.resume(PLAN, shares).unwrap();
+        assert_eq!(resumed.step(4), begun[0]);
         for step in 5..12 {
-            assert_eq!(whole.step(step), resumed.step(step), "{kind} {step}");
+            let of_whole = whole.step(step);
+            assert_eq!(of_whole, resumed.step(step), "{kind} {step}");
+            begun.push(of_whole);
         }
         let mut forgetful = fresh();
         forgetful.observe(&scores(0.0, 0.9));
-        assert_ne!(forgetful.step(4), begun);
+        let forgot: Vec<_> = (4..12).map(|step| forgetful.step(step)).collect();
+        assert_ne!(forgot, begun);
     }
 }
 
