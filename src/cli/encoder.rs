@@ -19,7 +19,7 @@ use crate::telemetry::progress::Progress;
 /// What `covalign encoder` can do.
 #[derive(Debug, clap::Subcommand)]
 pub enum EncoderCommand {
-    /// Download an encoder's config, vocabulary and weights from the Hugging Face hub
+    /// Download an encoder's config, tokenizer and weights from the Hugging Face hub
     #[command(after_help = "Examples:
   covalign encoder fetch bert-large-uncased
   covalign encoder fetch prajjwal1/bert-tiny --weights bin

@@ -1,7 +1,7 @@
 //! Where encoders live on this machine, and how a config's `encoder:` finds one.
 //!
 //! `$COVALIGN_HOME` (default `~/.cache/covalign`) holds `encoders/<name>/` with `config.json`,
-//! `vocab.txt` and weights each, and `tokens/`, the token cache.
+//! a vocabulary and weights each, and `tokens/`, the token cache.
 
 use std::path::{Path, PathBuf};
 
@@ -12,13 +12,17 @@ use crate::bail_input;
 /// The weight files that an encoder's folder may hold, the preferred one first.
 pub const WEIGHT_FILES: [&str; 3] = ["model.safetensors", "pytorch_model.bin", "rust_model.ot"];
 
-/// What an encoder's folder says of its tokeniser; all but the vocabulary may be missing.
-pub const TOKENIZER_FILES: [&str; 4] = [
+/// What an encoder's folder says of its tokeniser; `vocab.txt` or `tokenizer.json` must be there.
+pub const TOKENIZER_FILES: [&str; 5] = [
     "vocab.txt",
     "tokenizer_config.json",
     "tokenizer.json",
     "special_tokens_map.json",
+    "added_tokens.json",
 ];
+
+/// Where a vocabulary may stand: one of these must be there.
+pub const VOCABULARY_FILES: [&str; 2] = ["vocab.txt", "tokenizer.json"];
 
 /// Short names and the Hugging Face repositories they stand for.
 pub const KNOWN: [(&str, &str); 5] = [
@@ -91,9 +95,15 @@ fn resolve_in(name_or_dir: &str, encoders: &Path) -> Result<PathBuf> {
     };
     bail_input!(
         "encoder `{name_or_dir}` is not in {}{nearest}; fetch it with `{command}`, or give a folder \
-         with config.json, vocab.txt and weights",
+         with config.json, vocab.txt (or tokenizer.json) and weights",
         encoders.display()
     )
+}
+
+/// Whether `folder` holds a config, a vocabulary and one of `weights`.
+pub fn is_complete(folder: &Path, weights: &[&str]) -> bool {
+    let has = |file: &&str| folder.join(file).is_file();
+    has(&"config.json") && VOCABULARY_FILES.iter().any(has) && weights.iter().any(has)
 }
 
 /// A fetched encoder.

@@ -2,7 +2,7 @@
 
 use comfy_table::{presets, CellAlignment, Table, TableComponent};
 
-use super::{FileReport, TaskReport};
+use super::found::{FileReport, TaskReport};
 use crate::data::overlap;
 use crate::data::Split;
 use crate::task::Labels;
