@@ -41,7 +41,7 @@ pub struct BenchArgs {
 pub fn run(args: BenchArgs) -> Result<()> {
     let config = Config::load(&args.config, &args.overrides)?;
     let mut learner = prepare(&config, tasks::load_tasks(&config)?)?.learner;
-    let mut batches = Batches::new(&config, &learner.data)?;
+    let mut batches = Batches::new(&learner.config, &learner.data)?;
     let epoch = batches.length.per_epoch.ceil() as u64;
     let steps = args.steps.unwrap_or(epoch);
     let costs = measure(&mut learner, &mut batches, steps, args.profile.as_deref())?;

@@ -119,11 +119,6 @@ impl Config {
                 "must be above 0",
             ),
             (
-                self.sampling.length_window > 0,
-                "sampling.length_window",
-                "must be above 0",
-            ),
-            (
                 share(self.sampling.temperature),
                 "sampling.temperature",
                 "must lie in [0, 1]",

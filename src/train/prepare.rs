@@ -56,7 +56,7 @@ pub fn prepare(config: &Config, tasks: Vec<Task>) -> Result<Prepared> {
     model.encoder.set_products(arithmetic.products())?;
     let learner = Learner {
         optimizer: Optimizer::new(&model, config, arithmetic)?,
-        config: config.clone(),
+        config: arithmetic.settle(config.clone()),
         data: Arc::new(data),
         model,
         arithmetic,

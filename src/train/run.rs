@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::evaluate;
 use super::feed::batches::Batches;
@@ -22,6 +22,7 @@ use super::step::precision::device_name;
 use super::tasks;
 use super::trainer::Trainer;
 use crate::config::Config;
+use crate::data::sampling::PLAN;
 use crate::libtorch;
 use crate::telemetry::atomic;
 
@@ -86,11 +87,14 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
                 Some(source) => Some(begin(source, &learner)?),
                 None => None,
             },
+            plan: PLAN,
             ..Progress::default()
         },
     };
     batches.observe(&progress.last);
-    batches.resume(progress.shares.clone());
+    batches
+        .resume(progress.plan, progress.shares.clone())
+        .with_context(|| format!("{}", folder.root().display()))?;
     let products = learner.arithmetic.products();
     learner.model.encoder.set_products(products)?;
     if let Some(made_of) = made_of.as_ref().filter(|_| !resume) {

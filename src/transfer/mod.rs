@@ -26,6 +26,7 @@ use crate::telemetry::atomic;
 use crate::train::keep::lock::RunLock;
 use crate::train::keep::run_folder::{Overall, Results, RunFolder, Started};
 use crate::train::run;
+use crate::train::step::precision::Arithmetic;
 use crate::train::tasks;
 
 /// Trains what `config` says in `out`. `single` over several tasks trains each in a run folder of
@@ -33,6 +34,7 @@ use crate::train::tasks;
 pub fn train(config: &Config, out: &Path, resume: bool) -> Result<Results> {
     let folder = RunFolder::new(out);
     check_limits(config)?;
+    let config = &Arithmetic::new(&config.training)?.settle(config.clone());
     if config.method != Method::Single || config.tasks.len() == 1 {
         return run::run(config, &folder, resume);
     }

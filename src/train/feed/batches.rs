@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::bail_input;
 use crate::config::{BatchKind, Config, Strategy};
 use crate::data::planned::{Parts, PlannedBatch};
-use crate::data::sampling::{BatchSize, Sampler};
+use crate::data::sampling::{BatchSize, Sampler, PLAN};
 use crate::data::shares;
 use crate::model::named_seed;
 use crate::train::evaluate::Scores;
@@ -140,9 +140,19 @@ impl Batches {
         self.dynamic.as_ref().and(self.shares.as_ref())
     }
 
-    /// Goes on in the middle of an epoch that was planned before.
-    pub fn resume(&mut self, shares: Option<EpochShares>) {
+    /// Goes on in the middle of an epoch whose batches were put together as [`PLAN`] `plan` does it.
+    ///
+    /// # Errors
+    /// An input error where that is another's: rows would come twice or not at all.
+    pub fn resume(&mut self, plan: u32, shares: Option<EpochShares>) -> Result<()> {
+        if plan != PLAN {
+            bail_input!(
+                "this run cannot go on: the covalign that began it puts batches together in \
+                 another way; start a new run with another --out"
+            );
+        }
         self.shares = shares;
+        Ok(())
     }
 
     /// The batch at `index`, counted from the run's start.

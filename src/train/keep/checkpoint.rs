@@ -51,6 +51,9 @@ pub struct Progress {
     pub last: BTreeMap<String, Scores>,
     /// Evaluations since the mean was best.
     pub stale: u64,
+    /// The [`PLAN`](crate::data::sampling::PLAN) by which batches were put together.
+    #[serde(default)]
+    pub plan: u32,
     /// What the epoch under way was planned by, where that follows from dev scores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shares: Option<EpochShares>,

@@ -4,9 +4,9 @@ use anyhow::Result;
 use tch::{Device, Kind};
 
 use crate::bail_input;
-use crate::config::Engine;
-use crate::config::{Precision, Training};
+use crate::config::{Config, Engine, Precision, Training};
 use crate::libtorch;
+use crate::model::encoder::Encoder;
 
 /// Precision on a device, decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,13 @@ impl Arithmetic {
             Engine::Fast if self.products == Kind::Half => Engine::Padded,
             other => other,
         }
+    }
+
+    /// The config with what its `auto` windows of lengths come to.
+    pub fn settle(self, mut config: Config) -> Config {
+        let packs = Encoder::packs(self.engine(config.engine), self.device);
+        config.sampling.length_window = config.sampling.length_window.settled(packs);
+        config
     }
 
     /// Whether small gradients would vanish, so that the loss must be scaled up.
