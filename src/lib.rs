@@ -1,23 +1,29 @@
 //! covalign fine-tunes a pretrained BERT on several tasks at once, each through its own learned
 //! alignment matrix, and says which tasks help each other.
 //!
-//! The rooms, in the order data flows; none reaches back:
+//! The rooms. Each uses only rooms above it, and no two files use each other (`tests/rooms.rs`):
 //!
-//! - [`cli`]: a file per command; the only room that prints.
+//! - [`error`]: which failures are the user's to mend, and exit codes.
 //! - [`config`]: YAML to structs, defaults, overrides, errors that name the key.
 //! - [`task`]: what a task is: inputs, labels, metrics, loss, files.
 //! - [`data`]: reading, tokenising, caching, batching, sampling over tasks.
 //! - [`hub`]: encoders from the hub or a folder.
-//! - [`model`]: encoder (rust-bert), alignment, heads, weights in and out.
-//! - [`train`]: the loop, optimiser, schedule, precision, checkpoints.
-//! - [`transfer`]: strategies made of runs.
-//! - [`analysis`]: covariance similarity, advice.
-//! - [`suite`]: a study: its file, its plan, its runs done.
-//! - [`report`]: what runs say: samples, comparisons, tables, figures.
-//! - [`telemetry`]: TensorBoard, progress, JSONL.
 //! - [`libtorch`]: the one unsafe room (besides the memory map in [`data::cache`]): a small C++ shim
 //!   for what tch lacks.
-//! - [`error`]: which failures are the user's to mend, and exit codes.
+//! - [`model`]: encoder (rust-bert), alignment, heads, weights in and out.
+//! - [`telemetry`]: TensorBoard, progress, JSONL.
+//! - [`train`]: a run: its loop, and what the loop is fed, steps, keeps and says.
+//! - [`transfer`]: strategies made of runs: single, multi-task, STILTs, transfer.
+//! - [`suite`]: a study: its file, its plan, its runs done.
+//! - [`analysis`]: covariance similarity, advice.
+//! - [`report`]: what runs say: samples, comparisons, tables, figures.
+//! - [`cli`]: a file per command; the only room that prints.
+//!
+//! Data flows config → task → data → model → train → telemetry; transfer, suite, report and analysis
+//! sit on top.
+
+// Both panic where nobody reads or the disk is full; see cli::out.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod analysis;
 pub mod cli;

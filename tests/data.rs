@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 
 use common::real_data;
 use covalign::cli::data::DataCommand;
+use covalign::config::values::LengthWindow;
+use covalign::config::Sampling;
 use covalign::data::planned::TaskRows;
 use covalign::data::sampling::{BatchSize, Sampler};
-use covalign::data::{load_split, read_input, read_split, Rows, Split, TokenizedSplit, Tokenizer};
+use covalign::data::{load_split, read_split, Rows, Split, TokenizedSplit, Tokenizer};
 use covalign::error::exit_code;
 use covalign::hub::encoder_dir;
 use covalign::task::{Labels, Task};
@@ -95,7 +97,7 @@ fn every_real_file_has_its_published_rows() {
 }
 
 #[test]
-fn batches_of_like_length_hardly_pad() {
+fn batches_of_like_length_hardly_pad_and_small_windows_spare_most_of_it() {
     let Some(data) = real_data() else { return };
     let encoder = encoder_dir::resolve("all-MiniLM-L6-v2").expect("`make setup` first");
     let tokenizer = Tokenizer::from_folder(&encoder).expect("a vocabulary");
@@ -107,19 +109,26 @@ fn batches_of_like_length_hardly_pad() {
             let split = TokenizedSplit::from_examples(&rows.examples, &tokenizer, 128).unwrap();
             let lengths: Vec<u32> = split.lengths().iter().map(|&n| n as u32).collect();
             let all: usize = split.lengths().iter().sum();
-            for size in [BatchSize::Rows(32), BatchSize::Tokens(2048)] {
+            let density = |size: BatchSize, length_window: LengthWindow| {
                 let task = TaskRows {
                     rows: (0..lengths.len() as u32).collect(),
                     lengths: lengths.clone(),
                 };
-                let sampler = Sampler::new(vec![task], &Default::default(), size, 1);
+                let config = Sampling {
+                    length_window,
+                    ..Sampling::default()
+                };
+                let sampler = Sampler::new(vec![task], &config, size, 1);
                 let plan = sampler.epoch(0, &sampler.shares(0, 1, None));
                 let longest = |rows: &[u32]| rows.iter().map(|&r| lengths[r as usize]).max();
                 let cells = plan.iter().flatten();
                 let cells: usize = cells
                     .map(|b| b.rows.len() * longest(&b.rows).unwrap() as usize)
                     .sum();
-                let density = all as f64 / cells as f64;
+                all as f64 / cells as f64
+            };
+            for size in [BatchSize::Rows(32), BatchSize::Tokens(2048)] {
+                let density = density(size, LengthWindow::Batches(100));
                 let least = match size {
                     // Sorted as a whole: 635 rows spread over 20 batches.
                     BatchSize::Rows(_) if *name == "WNLI" => 0.93,
@@ -129,6 +138,15 @@ fn batches_of_like_length_hardly_pad() {
                 };
                 assert!(density >= least, "{name}, {size:?}: {density:.3}");
             }
+            let padding = |window| 1.0 / density(BatchSize::Rows(32), window) - 1.0;
+            let left = padding(LengthWindow::Small) / padding(LengthWindow::Batches(1));
+            // Where there are few batches, chance matters more than padding.
+            let most = match lengths.len().div_ceil(32) {
+                128.. => 0.35,
+                64.. => 0.5,
+                _ => 1.1,
+            };
+            assert!(left < most, "{name}: {left:.3}");
         }
     }
 }
@@ -358,37 +376,220 @@ fn a_task_is_one_yaml_file_by_path() {
     assert_eq!(rows.examples[0].label, Some(0.5));
 }
 
+// ---- rows that would lose or shift what is in them
+
+/// A task with one file `d` for each split, read.
+fn one(layout: &str, split: Split, text: &[u8]) -> anyhow::Result<Rows> {
+    let yaml = format!(
+        "labels: [0, 1]\nmetrics: [accuracy]\nlayout: {layout}\nfiles: {{train: d, test: d}}\n\
+         split: {{dev: 0.5}}\n"
+    );
+    let dir = folder(&[("d", text)]);
+    read_split(&Task::from_yaml(&yaml, "t.yaml")?, dir.path(), split)
+}
+
+fn texts(rows: &Rows) -> Vec<(&str, u32)> {
+    let rows = rows.examples.iter();
+    rows.map(|e| (e.text_a.as_str(), e.line)).collect()
+}
+
 #[test]
-fn inputs_to_predict_on_are_read_with_and_without_a_header() {
-    let texts = |task_name: &str, text: &str| {
-        let rows = read_input(&task(task_name), text.as_bytes(), "stdin").expect("rows");
-        rows.examples
-            .into_iter()
-            .map(|e| (e.text_a, e.text_b, e.index))
-            .collect::<Vec<_>>()
+fn a_csv_quote_that_never_closes_is_an_error_with_its_line() {
+    const CSV: &str = "{format: csv, text: text, label: label}";
+    let mut rows = String::from("label,text\n");
+    for n in 0..40 {
+        let open = if n == 3 { "\"" } else { "" };
+        rows += &format!("{},{open}the film number {n} was fine\n", n % 2);
+    }
+    let text = message(one(CSV, Split::Test, rows.as_bytes()));
+    assert!(
+        text.contains("d:5: a quote opens a field here and never closes"),
+        "{text}"
+    );
+    for (rows, expected) in [
+        // The next field's opening quote closes it.
+        (
+            "label,text\n0,\"a\n1,\"b, c\"\n",
+            "d:2: the quoted field that begins here has text behind \
+          its closing quote in line 3",
+        ),
+        (
+            "label,text\n0,\"he said \"hi\" to me\"\n",
+            "d:2: the quoted field that begins here",
+        ),
+        ("label,text\n0,\"", "d:2: a quote opens a field here"),
+        (
+            "label,text\n0,good film, fine cast\n",
+            "d:2: 3 columns, the header has 2",
+        ),
+    ] {
+        let text = message(one(CSV, Split::Test, rows.as_bytes()));
+        assert!(text.contains(expected), "{text}\n  should have {expected}");
+    }
+    let fine = "label,text\n\n0,\"\"\r\n\r\n1,\"a\r\n\"\"b\"\"\"\n  \n0,5\" disk\n1,\"last\"";
+    let rows = one(CSV, Split::Test, fine.as_bytes()).expect("rows");
+    let expected = [("", 3), ("a\r\n\"b\"", 5), ("5\" disk", 8), ("last", 9)];
+    assert_eq!(texts(&rows), expected);
+}
+
+#[test]
+fn rows_longer_than_their_header_are_errors_or_counted() {
+    let rows = b"label\ttext\n1\tgood film\tand a fine cast\n0\tbad film\n1\tgood\t\t\n";
+    let text = message(one("{text: text, label: label}", Split::Test, rows));
+    assert!(
+        text.contains("d:2: 3 columns, the header has 2; mend the row"),
+        "{text}"
+    );
+    assert!(text.contains("`long_rows: skip` or `keep`"), "{text}");
+    let skipped = one(
+        "{text: text, label: label, long_rows: skip}",
+        Split::Test,
+        rows,
+    )
+    .expect("rows");
+    assert_eq!(texts(&skipped), [("bad film", 3), ("good", 4)]);
+    assert_eq!((skipped.skipped.len(), skipped.skipped[0].line), (1, 2));
+    let kept = one(
+        "{text: text, label: label, long_rows: keep}",
+        Split::Test,
+        rows,
+    )
+    .expect("rows");
+    assert_eq!(texts(&kept)[0], ("good film", 2));
+
+    // As in SNLI's files with five labels a row under a header with one: the label read was another.
+    let snli = "index\tsentence1\tsentence2\tlabel1\tgold_label\n0\ta\tb\tneutral\tneutral\n\
+                1\ta\tb\tneutral\tentailment\tneutral\tneutral\tneutral\tneutral\n";
+    let yaml = "labels: [contradiction, neutral, entailment]\nmetrics: [accuracy]\n\
+                layout: {text: [sentence1, sentence2], label: gold_label}\nfiles: {dev: d}\n";
+    let task = Task::from_yaml(yaml, "Nli.yaml").expect("a task");
+    let dir = folder(&[("d", snli.as_bytes())]);
+    let text = message(read_split(&task, dir.path(), Split::Dev));
+    assert!(text.contains("d:3: 9 columns, the header has 5"), "{text}");
+
+    // Without a header the first row says how many there are.
+    let bare = "{header: false, text: 2, label: 1}";
+    for (rows, expected) in [
+        ("1\ta\n0\tb\tc\n", "d:2: 3 columns, the first row has 2"),
+        ("1\ta\tb\n0\tc\n", "d:2: 2 columns, the first row has 3"),
+    ] {
+        let text = message(one(bare, Split::Test, rows.as_bytes()));
+        assert!(text.contains(expected), "{text}\n  should have {expected}");
+    }
+}
+
+#[test]
+fn a_cut_names_rows_by_their_lines_whatever_ends_and_fills_them() {
+    let layouts = [
+        (
+            "{text: t, label: l}",
+            "t\tl\r\n\r\na\t1\r\nb\t0\r\n\r\nc\t1\r\nd\t0\r\n",
+        ),
+        (
+            "{format: csv, text: t, label: l}",
+            "t,l\r\n\r\na,1\r\nb,0\r\n\r\nc,1\r\nd,0\r\n",
+        ),
+    ];
+    for (layout, text) in layouts {
+        let mut lines = Vec::new();
+        for split in [Split::Train, Split::Dev] {
+            let rows = one(layout, split, text.as_bytes()).expect("rows");
+            lines.extend(texts(&rows).into_iter().map(|(t, n)| (n, t.to_owned())));
+        }
+        lines.sort();
+        let expected = [(3, "a"), (4, "b"), (6, "c"), (7, "d")];
+        assert_eq!(lines, expected.map(|(n, t)| (n, t.to_owned())), "{layout}");
+    }
+}
+
+#[test]
+fn test_rows_without_labels_are_rows_without_labels() {
+    for (rows, count) in [
+        ("text\tlabel\nfine day\t-1\nbad day\t-1\n", 2),
+        ("text\tlabel\nfine day\t\nbad day\t\n", 2),
+        ("text\tlabel\nfine day\nbad day\n", 2),
+        ("text\nfine day\nbad day\n", 2),
+        ("text\tlabel\nfine day\t1\nbad day\t-1\n", 1),
+    ] {
+        let read = one("{text: text, label: label}", Split::Test, rows.as_bytes()).expect(rows);
+        assert_eq!(texts(&read), [("fine day", 2), ("bad day", 3)]);
+        let without = read.examples.iter().filter(|e| e.label.is_none());
+        assert_eq!(without.count(), count, "{rows}");
+        // A training row has a label.
+        message(one(
+            "{text: text, label: label}",
+            Split::Train,
+            rows.as_bytes(),
+        ));
+    }
+    let text = message(one("{text: t, label: l}", Split::Test, b"t\tl\na\t2\n"));
+    assert!(text.contains("d:2: unknown label `2`"), "{text}");
+    // A label that is called -1 is one.
+    let yaml =
+        "labels: [-1, 1]\nmetrics: [accuracy]\nlayout: {text: t, label: l}\nfiles: {test: d}\n";
+    let dir = folder(&[("d", b"t\tl\na\t-1\n")]);
+    let rows = read_split(
+        &Task::from_yaml(yaml, "t.yaml").unwrap(),
+        dir.path(),
+        Split::Test,
+    );
+    assert_eq!(rows.expect("rows").examples[0].label, Some(0.0));
+}
+
+#[test]
+fn labels_keep_the_spelling_of_the_task_file() {
+    for (labels, text) in [
+        ("[False, True]", "True"),
+        ("[false, true]", "true"),
+        ("[0, 1.0]", "1.0"),
+        ("[00, 01]", "01"),
+        ("[1_000, 1e3]", "1e3"),
+        ("[no, yes]", "yes"),
+        ("[\"0\", \"1\"]", "1"),
+        ("[~, null]", "null"),
+    ] {
+        let yaml = format!(
+            "labels: {labels}\nmetrics: [f1]\nlayout: {{text: t, label: l}}\nfiles: {{dev: d}}\n"
+        );
+        let task = Task::from_yaml(&yaml, "L.yaml").expect(labels);
+        let dir = folder(&[("d", format!("t\tl\nfine\t{text}\n").as_bytes())]);
+        let rows = read_split(&task, dir.path(), Split::Dev).expect(labels);
+        assert_eq!(rows.examples[0].label, Some(1.0), "{labels}");
+    }
+}
+
+#[test]
+fn ids_choose_rows_or_are_refused() {
+    let read = |keep: &str, ids: &str| {
+        let yaml = format!(
+            "labels: [0, 1]\nmetrics: [accuracy]\nlayout: {{text: t, label: l}}\nfiles:\n  dev: \
+             {{path: d, {keep}: {{path: ids, columns: [i, j]}}}}\n"
+        );
+        let task = Task::from_yaml(&yaml, "t.yaml").expect("a task");
+        let rows = b"i\tj\tt\tl\n1\t2\ta\t0\n3\t4\tb\t1\n";
+        let dir = folder(&[("d", rows), ("ids", ids.as_bytes())]);
+        let rows = read_split(&task, dir.path(), Split::Dev)?;
+        let all = rows.examples.into_iter().map(|e| e.text_a);
+        anyhow::Ok(all.collect::<Vec<_>>())
     };
-    let (a, b, seven) = (
-        "a b".to_string(),
-        Some("c".to_string()),
-        Some("7".to_string()),
+    assert_eq!(read("keep_ids", "3\t4\n\n").unwrap(), ["b"]);
+    assert_eq!(read("drop_ids", "3\t4\n").unwrap(), ["a"]);
+    assert!(message(read("drop_ids", "3\n")).contains("ids:1: 1 columns; an id has 2"));
+    assert!(message(read("drop_ids", "4\t3\n")).contains("d: no row has an id of the list"));
+}
+
+#[test]
+fn files_without_a_part_are_one_part() {
+    let yaml = "labels: [0, 1]\nmetrics: [accuracy]\nlayout: {text: t, label: l}\n\
+                files: {dev: [{path: a}, {path: b}]}\n";
+    let dir = folder(&[("a", b"t\tl\nx\t0\n"), ("b", b"t\tl\ny\t1\nz\t1\n")]);
+    let rows = read_split(
+        &Task::from_yaml(yaml, "t.yaml").unwrap(),
+        dir.path(),
+        Split::Dev,
     );
-    assert_eq!(texts("SST-2", "a b\n"), [(a.clone(), None, None)]);
-    assert_eq!(
-        texts("CoLA", "index\tsentence\n7\ta b\n"),
-        [(a.clone(), None, seven)]
-    );
-    assert_eq!(texts("RTE", "a b\tc\n"), [(a.clone(), b.clone(), None)]);
-    assert_eq!(
-        texts("RTE", "sentence2\tsentence1\nc\ta b\n"),
-        [(a, b, None)]
-    );
-    let labelled =
-        read_input(&task("SST-2"), b"label\tsentence\n1\tgood\n", "stdin").expect("rows");
-    assert_eq!(labelled.examples[0].label, Some(1.0));
-    assert_eq!(
-        message(read_input(&task("RTE"), b"only one\n", "stdin")),
-        "stdin:1: 1 columns, needs 2; mend the row, or set `short_rows: skip` in the task's layout"
-    );
+    let parts = rows.expect("rows").parts;
+    assert_eq!((parts.len(), parts[0].rows.clone()), (1, 0..3));
 }
 
 // ---- bad input
@@ -438,6 +639,21 @@ fn bad_files_are_input_errors_that_name_the_place() {
             "train.tsv:1: 3 columns, needs 4",
         ),
         (
+            "SST-2",
+            b"sentence\tlabel\tlabel\na\t1\t0\n",
+            "train.tsv:1: the header has the column `label` more than once",
+        ),
+        (
+            "SST-2",
+            b"\xff\xfes\0e\0",
+            "train.tsv:1: not valid UTF-8; set `encoding:` (as utf-16)",
+        ),
+        (
+            "SST-2",
+            b"sentence\tlabel\ra\t1\r",
+            "train.tsv:1: its lines end in carriage returns alone",
+        ),
+        (
             "DemoSimilarity",
             b"index\tsentence1\tsentence2\tscore\n0\ta\tb\tnan\n",
             "train.tsv:2: label NaN is not within 0 to 5",
@@ -470,6 +686,14 @@ fn bad_json_lines_name_their_line() {
         (
             r#"{"subject": "a"}"#,
             "mail.jsonl:1: no key `body`; there are `subject`",
+        ),
+        (
+            r#"{"subject": "a", "body": "b", "kind": "ham", "id": 1, "body": "c"}"#,
+            "mail.jsonl:1: has the key `body` twice",
+        ),
+        (
+            r#"{"subject": null, "body": "b", "kind": "ham", "id": 1}"#,
+            "mail.jsonl:1: key `subject` is neither a text nor a number",
         ),
         (
             r#"{"subject": ["a"]}"#,
@@ -541,7 +765,92 @@ fn an_unknown_task_or_a_bad_task_file_names_what_is_near() {
             "",
             "key `files.train.layout.label`: say which column holds the label",
         ),
-        ("text: t", "text: 0", "columns count from 1"),
+        (
+            "text: t",
+            "text: 0",
+            "key `files.train.layout.text`: columns count from 1",
+        ),
+        (
+            "label: l",
+            "label: 0",
+            "key `files.train.layout.label`: columns count from 1",
+        ),
+        (
+            "label: l",
+            "label: l, index: 0",
+            "key `files.train.layout.index`: columns count from 1",
+        ),
+        (
+            "x.tsv",
+            "x.tsv, keep_ids: {path: i, columns: [0]}",
+            "key `files.train.keep_ids.columns`: columns count from 1",
+        ),
+        (
+            "x.tsv",
+            "x.tsv, drop_ids: {path: i, columns: []}",
+            "key `files.train.drop_ids.columns`: say which columns",
+        ),
+        (
+            "x.tsv",
+            "x.tsv, drop_ids: {path: i, columns: [a]}, keep_ids: {path: i, columns: [a]}",
+            "`keep_ids` or `drop_ids`, not both",
+        ),
+        (
+            "label: l",
+            "label: t",
+            "key `files.train.layout.label`: `t` is the text's",
+        ),
+        (
+            "text: t",
+            "text: [t, t]",
+            "key `files.train.layout.text`: has `t` twice",
+        ),
+        (
+            "[a, b]\nmetrics: [accuracy]",
+            "[a, b, c]\nmetrics: [f1]",
+            "key `metrics`: `f1` is the second of two labels'; take `macro_f1` for more",
+        ),
+        (
+            "[accuracy]",
+            "[accuracy, accuracy]",
+            "key `metrics`: has `accuracy` twice",
+        ),
+        (
+            "[a, b]",
+            "[a, \"\"]",
+            "key `labels`: \"\" cannot be a label",
+        ),
+        ("[a, b]", "[a, [b]]", "key `labels"),
+        (
+            "x.tsv}",
+            "x.tsv}\nsplit: {dev: 1.0}",
+            "key `split.dev`: must lie between 0 and 1",
+        ),
+        (
+            "x.tsv}",
+            "x.tsv}\nsplit: {dev: .nan}",
+            "key `split.dev`: must lie between 0 and 1",
+        ),
+        (
+            "x.tsv}",
+            "x.tsv}\n  dev: [{path: y, part: p}, {path: z, part: p}]",
+            "key `files.dev`: has the part `p` twice",
+        ),
+        (
+            "x.tsv}",
+            "x.tsv}\n  dev: [{path: y, part: p}, {path: z}]",
+            "key `files.dev`: give each of its files a `part`",
+        ),
+        (
+            "x.tsv}",
+            "x.tsv}\n  dev: [{path: y, part: p/q}]",
+            "\"p/q\" is no name of a part",
+        ),
+        (
+            "x.tsv}",
+            "x.tsv}\n  dev: {path: y, layout: {text: [t, u]}}",
+            "as many text columns as the task's other files: 1",
+        ),
         (
             "text: t",
             "text: t, encoding: latin-17",

@@ -263,6 +263,48 @@ fn a_short_name_stands_for_its_repository_and_bin_follows_safetensors() {
 }
 
 #[test]
+fn all_that_the_repository_says_of_its_tokenizer_comes_and_vocab_txt_may_be_missing() {
+    let (server, root) = server_with_encoder();
+    let said = [
+        "added_tokens.json",
+        "special_tokens_map.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ];
+    for name in said {
+        server.set(&format!("{BASE}/{name}"), file(name));
+    }
+    server.change(&format!("{BASE}/vocab.txt"), |entry| entry.status = 404);
+    let hub = server.hub(root.path());
+    let (folder, _) = fetch(&hub, root.path(), &wanted("acme/tiny")).unwrap();
+    let mut expected = vec!["config.json", "model.safetensors"];
+    expected.extend(said);
+    expected.sort();
+    assert_eq!(names(&folder), expected);
+    for name in said {
+        assert_eq!(std::fs::read_to_string(folder.join(name)).unwrap(), name);
+    }
+    let again = fetch(&hub, root.path(), &wanted("acme/tiny")).unwrap();
+    assert_eq!(again.1, Source::AlreadyThere);
+
+    // Neither of the two that hold a vocabulary: no weights are fetched.
+    std::fs::remove_dir_all(&folder).unwrap();
+    let weights = format!("{BASE}/model.safetensors");
+    let asked = server.requests(&weights).len();
+    server.change(&format!("{BASE}/tokenizer.json"), |entry| {
+        entry.status = 404
+    });
+    let error = fetch(&hub, root.path(), &wanted("acme/tiny")).unwrap_err();
+    assert_eq!(exit_code(&error), 2);
+    let text = one_line(&error);
+    assert!(
+        text.contains("has no vocab.txt or tokenizer.json in acme/tiny"),
+        "{text}"
+    );
+    assert_eq!(server.requests(&weights).len(), asked);
+}
+
+#[test]
 fn a_cut_line_goes_on_where_it_broke() {
     let (server, root) = server_with_encoder();
     let path = format!("{BASE}/model.safetensors");
@@ -433,10 +475,8 @@ fn refusals_are_input_errors_that_say_what_to_do() {
 #[test]
 fn no_server_is_one_line_that_names_the_host() {
     let root = tempfile::tempdir().unwrap();
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    // Nobody listens on the first port, and no test of this file can be given it.
+    let free = "127.0.0.1:1";
     let mut hub = Server::start().hub(root.path());
     hub.endpoint = format!("http://{free}");
     let error = fetch(&hub, root.path(), &wanted("acme/tiny")).unwrap_err();
@@ -455,7 +495,12 @@ fn cached_snapshot(cache: &Path) -> PathBuf {
     std::fs::create_dir_all(model.join("blobs")).unwrap();
     std::fs::create_dir_all(&snapshot).unwrap();
     std::fs::write(model.join("refs/main"), "abc123").unwrap();
-    for name in ["config.json", "vocab.txt", "pytorch_model.bin"] {
+    for name in [
+        "config.json",
+        "vocab.txt",
+        "added_tokens.json",
+        "pytorch_model.bin",
+    ] {
         std::fs::write(model.join("blobs").join(name), name).unwrap();
         std::os::unix::fs::symlink(format!("../../blobs/{name}"), snapshot.join(name)).unwrap();
     }
@@ -481,7 +526,12 @@ fn what_hugging_face_tools_have_cached_is_taken_even_offline() {
     assert_eq!(source, Source::Cache(snapshot));
     assert_eq!(
         names(&folder),
-        ["config.json", "pytorch_model.bin", "vocab.txt"]
+        [
+            "added_tokens.json",
+            "config.json",
+            "pytorch_model.bin",
+            "vocab.txt"
+        ]
     );
     let weights = folder.join("pytorch_model.bin");
     assert!(!weights.is_symlink());

@@ -1,20 +1,21 @@
 //! `covalign data`: what is in a data folder, and whether it can be used.
 
+mod found;
 mod show;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use crate::bail_input;
-use crate::data::overlap::Texts;
-use crate::data::sources::{sources, Source};
-use crate::data::{read_split, Skipped, Split, TokenizedSplit, Tokenizer};
-use crate::error::{io_error, one_line};
+use crate::cli::out::complain;
+use crate::data::sources::sources;
+use crate::data::{Split, Tokenizer};
+use crate::error::io_error;
 use crate::hub::encoder_dir;
 use crate::task::Task;
+use found::TaskReport;
 use show::{print_overlaps, print_stats};
 
 #[derive(Debug, Subcommand)]
@@ -66,7 +67,7 @@ pub fn run(command: DataCommand) -> Result<()> {
     super::saved_run::say_notes(&tokenizer);
     let found: Vec<TaskReport> = tasks
         .iter()
-        .map(|task| TaskReport::read(task, &args, &tokenizer))
+        .map(|task| TaskReport::read(task, &args.dir, &tokenizer, args.max_length as usize))
         .collect();
     match check {
         true => found.iter().for_each(TaskReport::print),
@@ -77,7 +78,7 @@ pub fn run(command: DataCommand) -> Result<()> {
     }
     let wrong: Vec<&String> = found.iter().flat_map(|t| &t.wrong).collect();
     for message in &wrong {
-        eprintln!("wrong: {message}");
+        complain!("wrong: {message}");
     }
     match wrong.len() {
         0 => Ok(()),
@@ -117,123 +118,4 @@ fn own_names(task: &Task) -> bool {
         .filter_map(|split| task.files_of(split))
         .flatten();
     files.into_iter().all(|file| !file.path.ends_with(".tsv"))
-}
-
-/// What a file of a task holds, or a split that is cut out of one.
-struct FileReport {
-    split: Split,
-    path: PathBuf,
-    /// Set for rows that make a split of their own, as dev cut out of train.
-    cut: bool,
-    official: Option<usize>,
-    labels: BTreeMap<usize, usize>,
-    values: Vec<f32>,
-    lengths: Vec<usize>,
-    truncated: usize,
-    skipped: Vec<Skipped>,
-}
-
-struct TaskReport {
-    task: Task,
-    max_length: usize,
-    files: Vec<FileReport>,
-    /// A line for each file that cannot be used.
-    wrong: Vec<String>,
-    /// Splits whose files are not there.
-    absent: Vec<String>,
-    texts: Vec<Texts>,
-}
-
-impl TaskReport {
-    fn read(task: &Task, args: &DataArgs, tokenizer: &Tokenizer) -> TaskReport {
-        let mut report = TaskReport {
-            task: task.clone(),
-            max_length: args.max_length as usize,
-            files: Vec::new(),
-            wrong: Vec::new(),
-            absent: Vec::new(),
-            texts: Vec::new(),
-        };
-        for split in Split::ALL
-            .into_iter()
-            .filter(|&split| task.has_split(split))
-        {
-            let found = match sources(task, &args.dir, split) {
-                Ok(found) => found,
-                // Test files are not needed for training.
-                Err(_) if split == Split::Test => {
-                    report.absent.push(format!("{split}: not there"));
-                    continue;
-                }
-                Err(e) => {
-                    report.wrong.push(one_line(&e));
-                    continue;
-                }
-            };
-            let read = read_split(task, &args.dir, split).and_then(|rows| {
-                TokenizedSplit::from_rows(rows, tokenizer, report.max_length, &|_, _| {})
-            });
-            match read {
-                Ok(tokens) => {
-                    for (number, source) in found.iter().enumerate() {
-                        let file = FileReport::new(
-                            task,
-                            split,
-                            number,
-                            source,
-                            &tokens,
-                            report.max_length,
-                        );
-                        report.files.push(file);
-                    }
-                    let texts = Texts::of_tokens(&task.name, split, &tokens);
-                    report.texts.push(texts);
-                }
-                Err(e) if report.wrong.contains(&one_line(&e)) => {}
-                Err(e) => report.wrong.push(one_line(&e)),
-            }
-        }
-        report
-    }
-}
-
-impl FileReport {
-    fn new(
-        task: &Task,
-        split: Split,
-        number: usize,
-        source: &Source,
-        tokens: &TokenizedSplit,
-        max_length: usize,
-    ) -> FileReport {
-        let rows: Vec<usize> = (0..tokens.len())
-            .filter(|&row| tokens.file(row) == number)
-            .collect();
-        let mut lengths: Vec<usize> = rows.iter().map(|&row| tokens.full_length(row)).collect();
-        lengths.sort_unstable();
-        let values: Vec<f32> = rows.iter().filter_map(|&row| tokens.label(row)).collect();
-        let mut labels = BTreeMap::new();
-        if !task.is_regression() {
-            values
-                .iter()
-                .for_each(|&class| *labels.entry(class as usize).or_default() += 1);
-        }
-        let skipped = tokens
-            .skipped
-            .iter()
-            .filter(|s| s.file == source.path)
-            .cloned()
-            .collect();
-        FileReport {
-            split,
-            path: source.path.clone(),
-            cut: task.cut().is_some() && source.of == Split::Train,
-            official: source.file.rows,
-            labels,
-            values,
-            truncated: lengths.iter().filter(|&&n| n > max_length).count(),
-            lengths,
-            skipped,
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! `covalign predict`.
 
 use std::fmt::Write as _;
-use std::io::{Read, Write as _};
+use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -9,20 +9,25 @@ use serde_json::{json, Map, Value};
 
 use super::saved_run::{SavedTask, Weights};
 use crate::bail_input;
-use crate::data::{read_input, Example, TokenizedSplit};
+use crate::cli::out::{self, complain};
+use crate::data::{read_input, InputAs, InputFormat, Rows, TokenizedSplit};
 use crate::error::io_error;
+use crate::task::layout::Column;
 use crate::task::Labels;
 use crate::telemetry::atomic;
 use crate::train::evaluate::Outputs;
 
 /// Predict labels for rows of a file or of standard input
 ///
-/// The rows come in the layout of the task's files, or as bare texts: one a line, two separated by
-/// a tab for a pair task.
+/// The rows are read as the task's own files are, where they look like them, with or without
+/// labels, which are ignored; else as plain text, one a line, two separated by a tab for a pair
+/// task. What the input was taken for is said on standard error. Each row has one answer, by the
+/// index that the file gives it, else by its line from 1; a blank line's is empty.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  covalign predict runs/demo --task DemoSentiment reviews.tsv
-  echo 'A fine film.' | covalign predict runs/demo --task DemoSentiment - --format jsonl")]
+  covalign predict runs/demo --task DemoSentiment data/DemoSentiment/dev.tsv
+  echo 'A fine film.' | covalign predict runs/demo --task DemoSentiment - --format jsonl
+  covalign predict runs/demo --task DemoSentiment r.csv --input-format csv --text review")]
 pub struct PredictArgs {
     /// A run folder
     run: PathBuf,
@@ -32,6 +37,16 @@ pub struct PredictArgs {
     /// The rows, or - for standard input
     #[arg(default_value = "-")]
     input: PathBuf,
+    /// How the rows are written [default: as the task's files, else plain text]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    input_format: Option<InputFormat>,
+    /// The column with the text, by name, or by number where there is no header; twice for pairs
+    #[arg(long, value_name = "COLUMN")]
+    text: Vec<String>,
+    /// The rows' encoding, as windows-1252 [default: the task's]
+    #[arg(long, value_name = "NAME")]
+    encoding: Option<String>,
+    /// How the answers are written
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// Add every class's probability
@@ -47,7 +62,7 @@ pub struct PredictArgs {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// Header `index prediction`, tab-separated
+    /// Tab-separated, with the header `index prediction`, or `line prediction`
     #[default]
     Tsv,
     /// One JSON object a line, with the texts
@@ -66,82 +81,167 @@ pub fn run(args: PredictArgs) -> Result<()> {
     }
     let saved = SavedTask::load(&args.run, &args.task, args.weights)?;
     let source = if source == "-" { "stdin" } else { &source };
-    let rows = read_input(&saved.task, &bytes, source)?;
-    if rows.examples.is_empty() {
-        bail_input!("{source}: no rows");
+    let column = |text: &String| match text.parse() {
+        Ok(number) => Column::Number(number),
+        Err(_) => Column::Name(text.clone()),
+    };
+    let given = InputAs {
+        format: args.input_format,
+        text: args.text.iter().map(column).collect(),
+        encoding: args.encoding.clone(),
+    };
+    let input = read_input(&saved.task, &bytes, source, &given)?;
+    let rows = &input.rows;
+    complain!("{source}: read as {}", input.taken_for);
+    if let Some(line) = rows.odd_labels.first() {
+        complain!(
+            "{source}:{line}: no label of {}'s in the label's place, the first of {} such rows; what \
+             is there is ignored",
+            args.task,
+            rows.odd_labels.len()
+        );
     }
     let length = saved.config.training.max_length;
     let split = TokenizedSplit::from_examples(&rows.examples, &saved.tokenizer, length)?;
     let outputs = saved.outputs(&split)?;
-    let labels = &saved.task.labels;
-    let text = match args.format {
-        Format::Tsv => tsv(&rows.examples, &outputs, labels, args.probabilities),
-        Format::Jsonl => jsonl(&rows.examples, &outputs, labels, args.probabilities),
+    let answers = Answers {
+        rows,
+        lines: lines(rows),
+        outputs: &outputs,
+        labels: &saved.task.labels,
+        probabilities: args.probabilities,
     };
+    let text = match args.format {
+        Format::Tsv => answers.tsv(source)?,
+        Format::Jsonl => answers.jsonl(),
+    };
+    let unanswered = answers.lines.len() - rows.examples.len();
+    if unanswered > 0 {
+        complain!(
+            "{source}: {unanswered} of {} lines without an answer, blank or left out as the task's \
+             layout says",
+            answers.lines.len()
+        );
+    }
     match &args.out {
         Some(path) => atomic::write(path, text.as_bytes()),
-        // A reader that has enough (`| head`) is no failure.
-        None => match std::io::stdout().write_all(text.as_bytes()) {
-            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(anyhow::anyhow!("standard output: {e}"))
-            }
-            _ => Ok(()),
-        },
+        None => {
+            out::print(text.as_bytes());
+            Ok(())
+        }
     }
 }
 
-fn index(examples: &[Example], row: usize) -> String {
-    let own = examples[row].index.clone();
-    own.unwrap_or_else(|| row.to_string())
+/// The lines of an input, in order, and the rows that they are; blank lines and lines that were left
+/// out are none.
+fn lines(rows: &Rows) -> Vec<(u32, Option<usize>)> {
+    let examples = rows.examples.iter().enumerate();
+    let mut lines: Vec<_> = examples.map(|(row, e)| (e.line, Some(row))).collect();
+    let skipped = rows.skipped.iter().map(|skipped| skipped.line);
+    lines.extend(
+        rows.blank
+            .iter()
+            .copied()
+            .chain(skipped)
+            .map(|line| (line, None)),
+    );
+    lines.sort_unstable();
+    lines
 }
 
-fn tsv(examples: &[Example], outputs: &Outputs, labels: &Labels, probabilities: bool) -> String {
-    let mut text = String::from("index\tprediction");
-    if let (Labels::Classes(names), true) = (labels, probabilities) {
-        for name in names {
+/// What is written for an input.
+struct Answers<'a> {
+    rows: &'a Rows,
+    lines: Vec<(u32, Option<usize>)>,
+    outputs: &'a Outputs,
+    labels: &'a Labels,
+    probabilities: bool,
+}
+
+impl Answers<'_> {
+    /// # Errors
+    /// An input error for an index that cannot stand in a table.
+    fn tsv(&self, source: &str) -> Result<String> {
+        let indexed = self.rows.examples.iter().any(|e| e.index.is_some());
+        let mut text = String::from(if indexed { "index" } else { "line" });
+        text.push_str("\tprediction");
+        let classes: &[String] = match self.labels {
+            Labels::Classes(names) if self.probabilities => names,
+            _ => &[],
+        };
+        for name in classes {
             let _ = write!(text, "\tp({name})");
         }
-    }
-    text.push('\n');
-    for row in 0..examples.len() {
-        text.push_str(&index(examples, row));
-        let _ = write!(text, "\t{}", outputs.text(row, labels));
-        if let (Labels::Classes(_), true) = (labels, probabilities) {
-            for p in outputs.probabilities(row) {
-                let _ = write!(text, "\t{p:.6}");
-            }
-        }
         text.push('\n');
+        for &(line, row) in &self.lines {
+            match (
+                row.and_then(|row| self.rows.examples[row].index.as_ref()),
+                row,
+            ) {
+                (Some(index), _) if index.contains(['\t', '\n', '\r']) => bail_input!(
+                    "{source}:{line}: its index has a tab or a line's end in it; say --format jsonl"
+                ),
+                (Some(index), _) => text.push_str(index),
+                // A line without a row has no index either.
+                (None, None) if indexed => continue,
+                (None, _) => {
+                    let _ = write!(text, "{line}");
+                }
+            }
+            let answer = row.map(|row| self.outputs.text(row, self.labels));
+            let _ = write!(text, "\t{}", answer.unwrap_or_default());
+            if !classes.is_empty() {
+                match row {
+                    Some(row) => self.outputs.probabilities(row).iter().for_each(|p| {
+                        let _ = write!(text, "\t{p:.6}");
+                    }),
+                    None => text.push_str(&"\t".repeat(classes.len())),
+                }
+            }
+            text.push('\n');
+        }
+        Ok(text)
     }
-    text
-}
 
-fn jsonl(examples: &[Example], outputs: &Outputs, labels: &Labels, probabilities: bool) -> String {
-    let mut text = String::new();
-    for (row, example) in examples.iter().enumerate() {
-        let mut object = Map::new();
-        object.insert("index".into(), index(examples, row).into());
+    fn jsonl(&self) -> String {
+        let mut text = String::new();
+        for &(line, row) in &self.lines {
+            let mut object = Map::new();
+            if let Some(index) = row.and_then(|row| self.rows.examples[row].index.clone()) {
+                object.insert("index".into(), index.into());
+            }
+            object.insert("line".into(), line.into());
+            match row {
+                Some(row) => self.answer(row, &mut object),
+                None => {
+                    object.insert("prediction".into(), Value::Null);
+                }
+            }
+            let _ = writeln!(text, "{}", Value::Object(object));
+        }
+        text
+    }
+
+    fn answer(&self, row: usize, object: &mut Map<String, Value>) {
+        let example = &self.rows.examples[row];
         object.insert("text".into(), example.text_a.clone().into());
         if let Some(second) = &example.text_b {
             object.insert("second_text".into(), second.clone().into());
         }
-        match labels {
+        match self.labels {
             Labels::Classes(names) => {
-                object.insert(
-                    "prediction".into(),
-                    names[outputs.class(row)].clone().into(),
-                );
-                if probabilities {
-                    let all = outputs.probabilities(row);
+                let class = self.outputs.class(row);
+                object.insert("prediction".into(), names[class].clone().into());
+                if self.probabilities {
+                    let all = self.outputs.probabilities(row);
                     let pairs = names.iter().cloned().zip(all.into_iter().map(Value::from));
                     object.insert("probabilities".into(), Value::Object(pairs.collect()));
                 }
             }
             Labels::Range { min, max } => {
-                object.insert("prediction".into(), json!(outputs.number(row, *min, *max)));
+                let number = self.outputs.number(row, *min, *max);
+                object.insert("prediction".into(), json!(number));
             }
         }
-        let _ = writeln!(text, "{}", Value::Object(object));
     }
-    text
 }

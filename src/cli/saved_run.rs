@@ -10,8 +10,8 @@ use crate::bail_input;
 use crate::config::Config;
 use crate::data::{TokenizedSplit, Tokenizer};
 use crate::model::encoder::Encoder;
-use crate::model::{encoder_config, MultiTaskModel};
-use crate::task::Task;
+use crate::model::{encoder_config, fit, MultiTaskModel};
+use crate::task::{name, Task};
 use crate::telemetry::progress::Progress;
 use crate::train::evaluate::{self, Outputs};
 use crate::train::keep::checkpoint;
@@ -57,7 +57,12 @@ pub fn say_notes(tokenizer: &Tokenizer) {
 /// A run folder's config and the names of its tasks.
 pub fn open(root: &Path) -> Result<Config> {
     let folder = RunFolder::open(root)?;
-    Config::load(&folder.config(), &[])
+    let config = Config::load(&folder.config(), &[])?;
+    // They name folders.
+    let place = folder.config().display().to_string();
+    let mut names = config.tasks.iter();
+    names.try_for_each(|task| name::check(task, &place))?;
+    Ok(config)
 }
 
 impl SavedTask {
@@ -75,9 +80,14 @@ impl SavedTask {
         let config = Config::load(&folder.config(), &[])?;
         let tasks = tasks::saved_tasks(&folder, &config)?;
         let index = tasks.iter().position(|task| task.name == name);
-        let index = index.unwrap_or_default();
+        let Some(index) = index else {
+            bail_input!("{}: has no task `{name}`", folder.config().display());
+        };
         let arithmetic = Arithmetic::new(&config.training)?;
         let shape = encoder_config::read(&folder.encoder())?;
+        let tokenizer = Tokenizer::from_folder(&folder.encoder())?;
+        let max_length = config.training.max_length;
+        fit::check(&shape, &tokenizer, max_length, &folder.encoder())?;
         let encoder = Encoder::random(
             shape,
             arithmetic.engine(config.engine),
@@ -105,7 +115,7 @@ impl SavedTask {
         let bar = Progress::counter(split.len() as u64, &label);
         let outputs = evaluate::outputs(
             &self.model,
-            self.index,
+            (self.index, &self.task.name),
             split,
             self.config.evaluation.batch_size,
             i64::from(self.tokenizer.pad_id()),

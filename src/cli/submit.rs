@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::saved_run::{self, SavedTask, Weights};
 use super::table;
+use crate::cli::out::say;
 use crate::config::yaml::suggest;
 use crate::data::sources::sources;
 use crate::data::{cache, TokenizedSplit, Tokenizer};
@@ -16,6 +17,7 @@ use crate::task::{Split, Task};
 use crate::telemetry::atomic;
 use crate::telemetry::progress::Progress;
 use crate::train::keep::run_folder::RunFolder;
+use crate::train::tasks::saved_task;
 use crate::transfer;
 use crate::{bail_input, input_error};
 
@@ -108,8 +110,8 @@ pub fn run(args: SubmitArgs) -> Result<()> {
     }
     atomic::write(&args.out, &submission::zip(&texts)?)?;
     let header = ["File", "Rows", "Answered by"].map(String::from);
-    println!("{}", table::plain(&header, &rows));
-    println!("submission   {}", args.out.display());
+    say!("{}", table::plain(&header, &rows));
+    say!("submission   {}", args.out.display());
     Ok(())
 }
 
@@ -154,7 +156,7 @@ fn find(
         bail_input!("{}: the run has no task `{head}`", root.display());
     }
     let folder = RunFolder::open(&transfer::folder_of(&root, &config, &head))?;
-    let saved = Task::load(&folder.task(&head).to_string_lossy())?;
+    let saved = saved_task(&folder, &head)?;
     let task = if head == name { saved.clone() } else { known };
     if task.labels != saved.labels {
         bail_input!(

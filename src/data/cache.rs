@@ -22,7 +22,7 @@ use crate::error::io_error;
 use crate::task::{Split, Task};
 
 /// Opens every cache file; the number is the format's.
-const MAGIC: &[u8; 16] = b"covalign tokens2";
+const MAGIC: &[u8; 16] = b"covalign tokens3";
 /// Magic, SHA-256 of what follows, number of rows (u64), bytes of the rest's JSON (u64).
 const HEAD: usize = 16 + 32 + 8 + 8;
 

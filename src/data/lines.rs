@@ -5,10 +5,17 @@ use std::path::Path;
 
 use anyhow::Result;
 use encoding_rs::{Encoding, UTF_8};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value;
 
+use super::csv::Csv;
+use crate::error::io_error;
 use crate::task::layout::{Column, Format};
 use crate::{bail_input, input_error};
+
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|e| io_error(path, e))
+}
 
 /// The text of a file in `encoding` (a WHATWG label; UTF-8 when none), without a byte-order mark.
 pub fn decode<'b>(bytes: &'b [u8], encoding: Option<&str>, path: &Path) -> Result<Cow<'b, str>> {
@@ -19,103 +26,124 @@ pub fn decode<'b>(bytes: &'b [u8], encoding: Option<&str>, path: &Path) -> Resul
             .ok_or_else(|| input_error!("{path}: `{label}` is no encoding; try windows-1252"))?,
     };
     let text = if encoding == UTF_8 {
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|e| {
-            let line = line_at(bytes, e.valid_up_to());
+        let own = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        std::str::from_utf8(own).map(Cow::Borrowed).map_err(|e| {
+            let line = line_at(own, e.valid_up_to());
+            let likely = match bytes {
+                [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "utf-16",
+                _ => "windows-1252",
+            };
             input_error!(
-                "{path}:{line}: not valid UTF-8; set `encoding:` (as windows-1252) in the task's layout"
+                "{path}:{line}: not valid UTF-8; set `encoding:` (as {likely}) in the task's \
+                 layout, or say --encoding to `predict`"
             )
         })?
     } else {
-        encoding.decode_with_bom_removal(bytes).0
+        let (text, damaged) = encoding.decode_with_bom_removal(bytes);
+        if damaged {
+            let line = text
+                .find('\u{fffd}')
+                .map_or(1, |at| line_at(text.as_bytes(), at));
+            bail_input!("{path}:{line}: not valid {}", encoding.name());
+        }
+        text
     };
-    match text.find('\0') {
-        None => Ok(text),
-        Some(at) => bail_input!(
+    if let Some(at) = text.find('\0') {
+        bail_input!(
             "{path}:{}: a NUL byte; the file is damaged, or set `encoding:` (as utf-16le) in the \
              task's layout",
             line_at(text.as_bytes(), at)
-        ),
+        );
     }
+    if !text.contains('\n') && text.trim_end_matches('\r').contains('\r') {
+        bail_input!("{path}:1: its lines end in carriage returns alone; end them with line feeds");
+    }
+    Ok(text)
 }
 
 fn line_at(bytes: &[u8], at: usize) -> usize {
     bytes[..at].iter().filter(|&&b| b == b'\n').count() + 1
 }
 
-/// A row of a file.
+/// A row of a file. A blank line (nothing in it but white space) has no fields.
+#[derive(Debug)]
 pub struct Line<'a> {
+    /// From 1; of a row of several lines, the first.
     pub number: u32,
     pub fields: Vec<Cow<'a, str>>,
 }
 
-/// The rows of `text`, the header among them where there is one; rows without anything are left out.
-/// Lines end at `\n` or `\r\n` and nothing else. JSON rows have the fields of `columns`, in their
-/// order.
+/// A column that is read. One that is not `required` and not there has empty fields.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    pub column: &'a Column,
+    pub required: bool,
+}
+
+/// The rows of `text`, a header and blank lines among them. Lines end at `\n` or `\r\n` and nothing
+/// else. JSON rows have the fields of `columns`, in their order.
 pub fn lines<'a>(
     text: &'a str,
     format: Format,
-    columns: &'a [&'a Column],
+    columns: &'a [Wanted<'a>],
     path: &'a Path,
 ) -> Box<dyn Iterator<Item = Result<Line<'a>>> + 'a> {
-    match format {
-        Format::Csv => Box::new(csv_rows(text, path)),
-        Format::Tsv => Box::new(numbered(text).map(|(number, line)| {
-            let fields = line.split('\t').map(Cow::Borrowed).collect();
-            Ok(Line { number, fields })
-        })),
-        Format::LabelText => Box::new(numbered(text).map(|(number, line)| {
+    let fields = move |number: u32, line: &'a str| match format {
+        Format::LabelText => {
             let (label, text) = line.split_once(' ').unwrap_or((line, ""));
-            Ok(Line {
-                number,
-                fields: vec![label.into(), text.into()],
-            })
-        })),
-        Format::Jsonl => Box::new(numbered(text).map(move |(number, line)| {
-            let fields = json_fields(line, columns)
-                .map_err(|e| input_error!("{}:{number}: {e}", path.display()))?;
+            Ok(vec![label.into(), text.into()])
+        }
+        Format::Jsonl => {
+            json_fields(line, columns).map_err(|e| input_error!("{}:{number}: {e}", path.display()))
+        }
+        Format::Tsv | Format::Csv => Ok(line.split('\t').map(Cow::Borrowed).collect()),
+    };
+    let blank = |line: &str| line.trim().is_empty() && !line.contains('\t');
+    match format {
+        Format::Csv => Box::new(Csv::new(text, path)),
+        _ => Box::new(numbered(text).map(move |(number, line)| {
+            let fields = match blank(line) {
+                true => Vec::new(),
+                false => fields(number, line)?,
+            };
             Ok(Line { number, fields })
         })),
     }
 }
 
-fn numbered(text: &str) -> impl Iterator<Item = (u32, &str)> {
-    let lines = text
-        .split('\n')
-        .map(|line| line.strip_suffix('\r').unwrap_or(line));
-    (1..).zip(lines).filter(|(_, line)| !line.is_empty())
+/// The lines of a text, from 1.
+pub fn numbered(text: &str) -> impl Iterator<Item = (u32, &str)> {
+    // What stands behind the last line's end is no line.
+    let ended = text.strip_suffix('\n').unwrap_or(text);
+    let lines = (!text.is_empty()).then(|| ended.split('\n'));
+    let lines = lines.into_iter().flatten();
+    (1..).zip(lines.map(|line| line.strip_suffix('\r').unwrap_or(line)))
 }
 
-fn csv_rows<'a>(text: &'a str, path: &'a Path) -> impl Iterator<Item = Result<Line<'a>>> + 'a {
-    let reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .from_reader(text.as_bytes());
-    reader.into_records().map(move |record| {
-        let record = record.map_err(|e| input_error!("{}: {e}", path.display()))?;
-        let number = record.position().map_or(0, |p| p.line() as u32);
-        let fields = record.iter().map(|f| Cow::Owned(f.to_string())).collect();
-        Ok(Line { number, fields })
-    })
-}
-
-fn json_fields<'a>(line: &str, columns: &[&Column]) -> Result<Vec<Cow<'a, str>>, String> {
-    let row: Value =
-        serde_json::from_str(line).map_err(|e| format!("not readable as JSON: {e}"))?;
-    let Some(row) = row.as_object() else {
-        return Err("not a JSON object".into());
-    };
-    let field = |column: &&Column| {
-        let Column::Name(name) = column else {
+fn json_fields<'a>(line: &str, columns: &[Wanted]) -> Result<Vec<Cow<'a, str>>, String> {
+    let Row(row) = serde_json::from_str(line).map_err(|e| {
+        // Without the line, which is always the first.
+        let what = e.to_string().replace(" at line 1 column", " at column");
+        match e.is_data() {
+            true if what.starts_with("invalid type") => "not a JSON object".to_owned(),
+            true => what,
+            false => format!("not readable as JSON: {what}"),
+        }
+    })?;
+    let field = |wanted: &Wanted| {
+        let Column::Name(name) = wanted.column else {
             return Err("JSON lines have keys, not column numbers".to_string());
         };
-        match row.get(name) {
+        let found = row.iter().find(|(key, _)| key == name);
+        match found.map(|(_, value)| value) {
             Some(Value::String(s)) => Ok(Cow::Owned(s.clone())),
             Some(Value::Number(n)) => Ok(Cow::Owned(n.to_string())),
             Some(Value::Bool(b)) => Ok(Cow::Owned(b.to_string())),
+            Some(Value::Null) | None if !wanted.required => Ok(Cow::Borrowed("")),
+            Some(value) if !wanted.required => Ok(Cow::Owned(value.to_string())),
             Some(_) => Err(format!("key `{name}` is neither a text nor a number")),
             None => {
-                let known: Vec<&str> = row.keys().map(String::as_str).collect();
+                let known: Vec<&str> = row.iter().map(|(key, _)| key.as_str()).collect();
                 Err(format!(
                     "no key `{name}`; there are {}",
                     crate::config::yaml::list(&known)
@@ -124,4 +152,30 @@ fn json_fields<'a>(line: &str, columns: &[&Column]) -> Result<Vec<Cow<'a, str>>,
         }
     };
     columns.iter().map(field).collect()
+}
+
+/// The keys and values of a JSON line. A key that stands twice in it would hide one of its values.
+struct Row(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Row {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Row, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Vec<(String, Value)>;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut row: Vec<(String, Value)> = Vec::new();
+                while let Some((key, value)) = map.next_entry()? {
+                    if row.iter().any(|(known, _)| *known == key) {
+                        return Err(A::Error::custom(format!("has the key `{key}` twice")));
+                    }
+                    row.push((key, value));
+                }
+                Ok(row)
+            }
+        }
+        deserializer.deserialize_map(Keys).map(Row)
+    }
 }

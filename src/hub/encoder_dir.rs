@@ -1,7 +1,7 @@
 //! Where encoders live on this machine, and how a config's `encoder:` finds one.
 //!
 //! `$COVALIGN_HOME` (default `~/.cache/covalign`) holds `encoders/<name>/` with `config.json`,
-//! `vocab.txt` and weights each, and `tokens/`, the token cache.
+//! a vocabulary and weights each, and `tokens/`, the token cache.
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,9 @@ pub const TOKENIZER_FILES: [&str; 5] = [
     "special_tokens_map.json",
     "added_tokens.json",
 ];
+
+/// Where a vocabulary may stand: one of these must be there.
+pub const VOCABULARY_FILES: [&str; 2] = ["vocab.txt", "tokenizer.json"];
 
 /// Short names and the Hugging Face repositories they stand for.
 pub const KNOWN: [(&str, &str); 5] = [
@@ -92,9 +95,15 @@ fn resolve_in(name_or_dir: &str, encoders: &Path) -> Result<PathBuf> {
     };
     bail_input!(
         "encoder `{name_or_dir}` is not in {}{nearest}; fetch it with `{command}`, or give a folder \
-         with config.json, weights, and vocab.txt or tokenizer.json",
+         with config.json, vocab.txt (or tokenizer.json) and weights",
         encoders.display()
     )
+}
+
+/// Whether `folder` holds a config, a vocabulary and one of `weights`.
+pub fn is_complete(folder: &Path, weights: &[&str]) -> bool {
+    let has = |file: &&str| folder.join(file).is_file();
+    has(&"config.json") && VOCABULARY_FILES.iter().any(has) && weights.iter().any(has)
 }
 
 /// A fetched encoder.

@@ -1,4 +1,4 @@
-//! Encoders from the Hugging Face hub, or from a folder in which its tools cached them.
+//! What an encoder needs, whole or not at all: from the Hugging Face hub, or from its tools' cache.
 //!
 //! Addresses are `{endpoint}/{repository}/resolve/{revision}/{file}`, for the hub's own weights and
 //! for rust-bert's `rust_model.ot`. `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME`, `HF_HUB_CACHE` and
@@ -10,10 +10,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::download::{host, Answer, Downloader};
-use super::encoder_dir::{folder_name, user_home, KNOWN};
-use crate::bail_input;
+use super::download::{Answer, Downloader};
+use super::encoder_dir::{
+    folder_name, is_complete, user_home, KNOWN, TOKENIZER_FILES, VOCABULARY_FILES,
+};
+use super::http::host;
+use super::snapshot;
 use crate::error::io_error;
+use crate::{bail_input, input_error};
 
 /// Which weights to fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -40,9 +44,6 @@ impl Weights {
         }
     }
 }
-
-const REQUIRED: [&str; 2] = ["config.json", "vocab.txt"];
-const OPTIONAL: [&str; 2] = ["tokenizer_config.json", "tokenizer.json"];
 
 /// A hub and how to talk to it.
 #[derive(Debug, Clone)]
@@ -126,9 +127,8 @@ impl Hub {
             );
         }
         let folder = encoders.join(folder_name(&repository));
-        let has = |file: &&str| folder.join(file).is_file();
         if folder.is_dir() && !wanted.force {
-            if REQUIRED.iter().all(has) && wanted.weights.files().iter().any(has) {
+            if is_complete(&folder, wanted.weights.files()) {
                 return Ok((folder, Source::AlreadyThere));
             }
             bail_input!(
@@ -168,32 +168,22 @@ impl Hub {
         wanted: &Wanted,
         progress: &mut Progress,
     ) -> Result<Source> {
-        if let Some(snapshot) = self.snapshot(repository, wanted) {
-            copy_snapshot(&snapshot, folder, wanted.weights)?;
+        let weights = wanted.weights.files();
+        if let Some(snapshot) = snapshot::find(&self.cache, repository, &wanted.revision, weights) {
+            snapshot::copy(&snapshot, folder, weights)?;
             return Ok(Source::Cache(snapshot));
         }
         if self.offline {
             bail_input!(
-                "HF_HUB_OFFLINE is set and {} has no {repository} with config.json, vocab.txt and {}; \
+                "HF_HUB_OFFLINE is set and {} has no {repository} with config.json, {} and {}; \
                  unset it, or give a folder with these files instead of a name",
                 self.cache.display(),
-                wanted.weights.files().join(" or ")
+                VOCABULARY_FILES.join(" or "),
+                weights.join(" or ")
             );
         }
         self.download(repository, wanted, folder, progress)?;
         Ok(Source::Hub)
-    }
-
-    /// A cached snapshot that has all that is wanted.
-    fn snapshot(&self, repository: &str, wanted: &Wanted) -> Option<PathBuf> {
-        let model = format!("models--{}", repository.replace('/', "--"));
-        let model = self.cache.join(model);
-        let reference = std::fs::read_to_string(model.join("refs").join(&wanted.revision));
-        let commit = reference.map_or(wanted.revision.clone(), |text| text.trim().to_string());
-        let snapshot = model.join("snapshots").join(commit);
-        let has = |file: &&str| snapshot.join(file).is_file();
-        let complete = REQUIRED.iter().all(has) && wanted.weights.files().iter().any(has);
-        complete.then_some(snapshot)
     }
 
     fn download(
@@ -230,33 +220,32 @@ impl Hub {
                 ),
             }
         };
-        for file in REQUIRED {
-            if !get(file)? {
-                bail_input!(
-                    "{} has no {file} in {repository} ({}); covalign takes BERT encoders with a \
-                     WordPiece vocabulary, such as bert-large-uncased",
-                    host(&self.endpoint),
-                    wanted.revision
-                );
-            }
-            if file == "config.json" {
-                check_config(&folder.join(file), repository)?;
-            }
+        let missing = |files: &[&str], advice: &str| {
+            input_error!(
+                "{} has no {} in {repository} ({}){advice}",
+                host(&self.endpoint),
+                files.join(" or "),
+                wanted.revision
+            )
+        };
+        let takes = "; covalign takes BERT encoders with a WordPiece vocabulary, such as \
+                     bert-large-uncased";
+        if !get("config.json")? {
+            return Err(missing(&["config.json"], takes));
         }
-        for file in OPTIONAL {
+        check_config(&folder.join("config.json"), repository)?;
+        for file in TOKENIZER_FILES {
             get(file)?;
+        }
+        if !VOCABULARY_FILES.iter().any(|f| folder.join(f).is_file()) {
+            return Err(missing(&VOCABULARY_FILES, takes));
         }
         for file in wanted.weights.files() {
             if get(file)? {
                 return Ok(());
             }
         }
-        bail_input!(
-            "{} has no {} in {repository} ({})",
-            host(&self.endpoint),
-            wanted.weights.files().join(" or "),
-            wanted.revision
-        )
+        Err(missing(wanted.weights.files(), ""))
     }
 }
 
@@ -297,24 +286,6 @@ fn check_config(path: &Path, repository: &str) -> Result<()> {
             bail_input!("{repository} is a `{kind}` model; covalign takes BERT encoders")
         }
     }
-}
-
-/// Links the files of a snapshot where the file system can, else copies them.
-fn copy_snapshot(snapshot: &Path, folder: &Path, weights: Weights) -> Result<()> {
-    let weights = weights.files().iter().find(|f| snapshot.join(f).is_file());
-    for file in REQUIRED.iter().chain(&OPTIONAL).chain(weights) {
-        let (from, to) = (snapshot.join(file), folder.join(file));
-        if !from.is_file() || to.is_file() {
-            continue;
-        }
-        let from = from.canonicalize().map_err(|e| io_error(&from, e))?;
-        if std::fs::hard_link(&from, &to).is_err() {
-            let beside = folder.join(format!("{file}.copy"));
-            std::fs::copy(&from, &beside).map_err(|e| io_error(&beside, e))?;
-            std::fs::rename(&beside, &to).map_err(|e| io_error(&to, e))?;
-        }
-    }
-    Ok(())
 }
 
 /// Moves `partial` to `folder`; what was there stays until the new one can take over.

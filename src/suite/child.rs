@@ -13,7 +13,6 @@ use super::compose::lacks_reference;
 use super::folder::SuiteFolder;
 use super::plan::Run;
 use crate::config::{yaml, Config};
-use crate::error::io_error;
 use crate::telemetry::atomic;
 
 /// `covalign train` at work on a run.
@@ -34,11 +33,8 @@ impl Child {
         let config = folder.config(&run.name);
         atomic::write(&config, filled(folder, run)?.as_bytes())?;
         let place = folder.run(&run.name);
+        // One that died before it began is begun again in what it left.
         let resumes = place.config().is_file();
-        if !resumes && place.root().exists() {
-            // It died before it began: there is nothing in it yet.
-            std::fs::remove_dir_all(place.root()).map_err(|e| io_error(place.root(), e))?;
-        }
         let mut command = Command::new(std::env::current_exe()?);
         command
             .current_dir(folder.root())

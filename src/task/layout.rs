@@ -42,6 +42,18 @@ pub enum ShortRows {
     Skip,
 }
 
+/// What to do with a row that has more columns than the header or, without one, the first row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LongRows {
+    #[default]
+    Error,
+    /// Leave it out, and say how many there were.
+    Skip,
+    /// Read its columns by their places, and nothing of the others.
+    Keep,
+}
+
 /// How the rows of a file are written. A file's own layout wins over the task's, key by key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,6 +70,28 @@ pub struct Layout {
     /// Latin-1); UTF-8 unless said otherwise.
     pub encoding: Option<String>,
     pub short_rows: Option<ShortRows>,
+    pub long_rows: Option<LongRows>,
+}
+
+impl Format {
+    /// The name for people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Format::Tsv => "tab-separated",
+            Format::Csv => "CSV",
+            Format::Jsonl => "JSON lines",
+            Format::LabelText => "LABEL TEXT",
+        }
+    }
+}
+
+impl std::fmt::Display for Column {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Column::Number(n) => write!(f, "column {n}"),
+            Column::Name(name) => write!(f, "`{name}`"),
+        }
+    }
 }
 
 impl Layout {
@@ -71,15 +105,25 @@ impl Layout {
             index: self.index.clone().or_else(|| outer.index.clone()),
             encoding: self.encoding.clone().or_else(|| outer.encoding.clone()),
             short_rows: self.short_rows.or(outer.short_rows),
+            long_rows: self.long_rows.or(outer.long_rows),
         }
     }
 
-    /// The text columns; `LABEL TEXT` lines need not name them.
+    /// The text columns; `LABEL TEXT` lines have theirs, whatever other files' are.
     pub fn text_columns(&self) -> Vec<Column> {
         match &self.text {
+            _ if self.format == Some(Format::LabelText) => vec![Column::Number(2)],
             Some(TextColumns::One(a)) => vec![a.clone()],
             Some(TextColumns::Two([a, b])) => vec![a.clone(), b.clone()],
-            None => vec![Column::Number(2)],
+            None => Vec::new(),
+        }
+    }
+
+    /// Whether the first row names the columns.
+    pub fn has_header(&self) -> bool {
+        match self.format.unwrap_or_default() {
+            Format::Tsv | Format::Csv => self.header.unwrap_or(true),
+            Format::Jsonl | Format::LabelText => false,
         }
     }
 }

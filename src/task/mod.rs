@@ -4,17 +4,21 @@
 
 pub mod layout;
 pub mod metric;
+pub mod name;
+mod rules;
 pub mod submission;
 
 use std::path::Path;
 
 use anyhow::Result;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, SeqAccess};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::config::yaml;
-use crate::error::io_error;
+use crate::error::read_text;
 use crate::{bail_input, input_error};
-use layout::{Cut, File, Files, Format, Layout};
+use layout::{Cut, File, Files, Layout};
 use metric::Metric;
 
 /// A part of a task's data.
@@ -67,32 +71,32 @@ pub enum Labels {
 
 impl<'de> Deserialize<'de> for Labels {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use serde::de::Error;
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Range {
             min: f64,
             max: f64,
         }
-        match serde_yaml::Value::deserialize(deserializer)? {
-            serde_yaml::Value::Sequence(items) => items
-                .into_iter()
-                .map(|item| match item {
-                    serde_yaml::Value::String(s) => Ok(s),
-                    serde_yaml::Value::Number(n) => Ok(n.to_string()),
-                    serde_yaml::Value::Bool(b) => Ok(b.to_string()),
-                    _ => Err(D::Error::custom("a label must be a word or a number")),
-                })
-                .collect::<Result<_, _>>()
-                .map(Labels::Classes),
-            map @ serde_yaml::Value::Mapping(_) => {
-                let Range { min, max } = serde_yaml::from_value(map).map_err(D::Error::custom)?;
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Labels;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a list of labels or `{min: …, max: …}`")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Labels, A::Error> {
+                let mut names = Vec::new();
+                // As text, whatever YAML takes it for: `True` and `1.0` stay as they are spelled.
+                while let Some(name) = seq.next_element::<String>()? {
+                    names.push(name);
+                }
+                Ok(Labels::Classes(names))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Labels, A::Error> {
+                let Range { min, max } = Range::deserialize(MapAccessDeserializer::new(map))?;
                 Ok(Labels::Range { min, max })
             }
-            _ => Err(D::Error::custom(
-                "expected a list of labels or `{min: …, max: …}`",
-            )),
         }
+        deserializer.deserialize_any(Visitor)
     }
 }
 
@@ -208,7 +212,7 @@ impl Task {
     }
 
     fn read(path: &Path) -> Result<Task> {
-        let text = std::fs::read_to_string(path).map_err(|e| io_error(path, e))?;
+        let text = read_text(path)?;
         Task::from_yaml(&text, &path.display().to_string())
     }
 
@@ -225,6 +229,7 @@ impl Task {
             .name
             .or_else(stem)
             .ok_or_else(|| input_error!("{source}: key `name` is missing"))?;
+        name::check(&name, source)?;
         let loss = file.loss.unwrap_or(match file.labels {
             Labels::Classes(_) => Loss::CrossEntropy,
             Labels::Range { .. } => Loss::MeanSquaredError,
@@ -289,132 +294,22 @@ impl Task {
         file.layout.within(&self.layout)
     }
 
+    /// How the task's files are written: those of the test, dev and training split, each with the
+    /// ones that are read in its place.
+    pub fn layouts(&self) -> Vec<(Split, Layout)> {
+        let mut all = Vec::new();
+        for split in [Split::Test, Split::Dev, Split::Train] {
+            let mut files: Vec<&File> = self.files_of(split).unwrap_or_default().iter().collect();
+            while let Some(file) = files.pop() {
+                all.push((split, self.layout_of(file)));
+                files.extend(file.otherwise.as_deref());
+            }
+        }
+        all
+    }
+
     /// How dev is cut out of the training file, where it is.
     pub fn cut(&self) -> Option<Cut> {
         self.cut
-    }
-
-    fn validate(&self, source: &str) -> Result<()> {
-        let fail = |key: &str, what: String| Err(input_error!("{source}: key `{key}`: {what}"));
-        match &self.labels {
-            Labels::Classes(names) if names.len() < 2 => {
-                return fail(
-                    "labels",
-                    "needs at least two labels, or `{min: …, max: …}`".into(),
-                );
-            }
-            Labels::Classes(names) => {
-                let mut sorted = names.clone();
-                sorted.sort();
-                if let Some(pair) = sorted.windows(2).find(|w| w[0] == w[1]) {
-                    return fail("labels", format!("has `{}` twice", pair[0]));
-                }
-            }
-            Labels::Range { min, max } if !(min < max && max - min < f64::INFINITY) => {
-                return fail("labels", format!("{min} to {max} is not a range"));
-            }
-            Labels::Range { .. } => {}
-        }
-        if self.is_regression() != (self.loss == Loss::MeanSquaredError) {
-            return fail(
-                "loss",
-                "cross_entropy is for classes, mean_squared_error for a range".into(),
-            );
-        }
-        if self.metrics.is_empty() {
-            return fail("metrics", "needs at least one metric".into());
-        }
-        for &metric in &self.metrics {
-            let for_numbers = matches!(
-                metric,
-                Metric::Pearson | Metric::Spearman | Metric::MeanSquaredError
-            );
-            if for_numbers != self.is_regression() {
-                let name = serde_yaml::to_string(&metric).unwrap_or_default();
-                let kind = if for_numbers { "a range" } else { "classes" };
-                return fail("metrics", format!("`{}` is for {kind}", name.trim()));
-            }
-        }
-        if let Some(cut) = self.cut {
-            if !(cut.dev > 0.0 && cut.dev < 1.0) {
-                return fail("split.dev", "must lie between 0 and 1".into());
-            }
-            if self.files.train.is_none() || self.files.dev.is_some() {
-                return fail(
-                    "split",
-                    "cuts dev out of files.train, where files.dev is not given".into(),
-                );
-            }
-        }
-        if !Split::ALL.iter().any(|&s| self.has_split(s)) {
-            return fail("files", "names no file".into());
-        }
-        for split in Split::ALL {
-            let files = self.files_of(split).unwrap_or_default();
-            if self.has_split(split) && split != Split::Dev && files.is_empty() {
-                return fail(&format!("files.{split}"), "is an empty list".into());
-            }
-            for file in files {
-                self.validate_file(split, file, &fail)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn validate_file(
-        &self,
-        split: Split,
-        file: &File,
-        fail: &dyn Fn(&str, String) -> Result<()>,
-    ) -> Result<()> {
-        let layout = self.layout_of(file);
-        let key = |name: &str| format!("files.{split}.layout.{name}");
-        let format = layout.format.unwrap_or_default();
-        let (texts, label, index) = (layout.text_columns(), &layout.label, &layout.index);
-        if format != Format::LabelText {
-            if layout.text.is_none() {
-                return fail(&key("text"), "say which column holds the text".into());
-            }
-            if file.labelled && label.is_none() {
-                return fail(
-                    &key("label"),
-                    "say which column holds the label, or `labelled: false`".into(),
-                );
-            }
-        }
-        let by_name =
-            format == Format::Jsonl || layout.header.unwrap_or(format != Format::LabelText);
-        for column in texts.iter().chain(label).chain(index) {
-            match column {
-                layout::Column::Number(0) => {
-                    return fail(&key("text"), "columns count from 1".into())
-                }
-                layout::Column::Name(name) if !by_name => {
-                    return fail(
-                        &key("text"),
-                        format!("`{name}`: without a header, give numbers"),
-                    );
-                }
-                layout::Column::Number(n) if format == Format::Jsonl => {
-                    return fail(
-                        &key("text"),
-                        format!("{n}: JSON lines have keys, not numbers"),
-                    );
-                }
-                _ => {}
-            }
-        }
-        if let Some(label) = &layout.encoding {
-            if encoding_rs::Encoding::for_label(label.as_bytes()).is_none() {
-                return fail(
-                    &key("encoding"),
-                    format!("`{label}` is no encoding; try windows-1252"),
-                );
-            }
-        }
-        match &file.otherwise {
-            Some(other) => self.validate_file(split, other, fail),
-            None => Ok(()),
-        }
     }
 }

@@ -17,7 +17,7 @@ use crate::data::tokenizer::Tokenizer;
 use crate::data::TokenizedSplit;
 use crate::error::one_line;
 use crate::model::{named_seed, TaskShape};
-use crate::task::{Labels, Split, Task};
+use crate::task::{name, Labels, Split, Task};
 use crate::telemetry::progress::Progress;
 
 /// A task with its tokenised training and dev split.
@@ -47,10 +47,15 @@ impl TaskData {
 /// Reads the task files that a config names; two tasks of one name are an error.
 pub fn load_tasks(config: &Config) -> Result<Vec<Task>> {
     let mut tasks: Vec<Task> = Vec::with_capacity(config.tasks.len());
-    for name in &config.tasks {
-        let task = Task::load(name)?;
-        if tasks.iter().any(|other| other.name == task.name) {
-            bail_input!("key `tasks`: two tasks are called `{}`", task.name);
+    for given in &config.tasks {
+        let task = Task::load(given)?;
+        if let Some(other) = tasks.iter().find(|t| name::same(&t.name, &task.name)) {
+            bail_input!(
+                "key `tasks`: two tasks are called `{}` and `{}`, which must differ by more than \
+                 case: they are names of files",
+                other.name,
+                task.name
+            );
         }
         if !task.has_split(Split::Train) || !task.has_split(Split::Dev) {
             bail_input!(
@@ -66,9 +71,26 @@ pub fn load_tasks(config: &Config) -> Result<Vec<Task>> {
 /// Reads the tasks back that a run folder keeps.
 pub fn saved_tasks(folder: &RunFolder, config: &Config) -> Result<Vec<Task>> {
     let names = config.tasks.iter();
-    names
-        .map(|name| Task::load(&folder.task(name).to_string_lossy()))
-        .collect()
+    names.map(|name| saved_task(folder, name)).collect()
+}
+
+/// Reads one task back that a run folder keeps.
+///
+/// # Errors
+/// Input errors for a name that is none, and for a file that holds another task.
+pub fn saved_task(folder: &RunFolder, name: &str) -> Result<Task> {
+    name::check(name, &folder.config().display().to_string())?;
+    let path = folder.task(name);
+    let task = Task::load(&path.to_string_lossy())?;
+    // A file without `name:` has its file's name, which is the task's here.
+    if task.name != name {
+        bail_input!(
+            "{}: holds the task `{}`; a run folder is used as `covalign train` wrote it",
+            path.display(),
+            task.name
+        );
+    }
+    Ok(task)
 }
 
 /// What the model needs to know of a task.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::duration;
+use super::duration::duration;
 use crate::suite::estimate::{Pace, Work};
 use crate::suite::plan::Plan;
 use crate::suite::work::{Event, State};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use comfy_table::{presets, CellAlignment, ContentArrangement, Table};
 
-use super::duration;
+use super::duration::duration;
 use crate::suite::estimate::{Pace, Work};
 use crate::suite::plan::{Cell, Plan, Run};
 use crate::train::keep::run_folder::Results;

@@ -13,6 +13,8 @@ use crate::error::io_error;
 /// process ends, in whatever way.
 pub struct RunLock {
     folder: RunFolder,
+    /// Whether the folder is of its making.
+    made: bool,
     _file: File,
 }
 
@@ -23,6 +25,7 @@ impl RunLock {
     /// Another process holds it.
     pub fn take(folder: &RunFolder) -> Result<RunLock> {
         let path = folder.lock();
+        let made = !folder.root().exists();
         loop {
             RunFolder::create(folder.root())?;
             let mut options = OpenOptions::new();
@@ -39,6 +42,7 @@ impl RunLock {
                 Ok(()) if is_at(&file, &path) => {
                     return Ok(RunLock {
                         folder: folder.clone(),
+                        made,
                         _file: file,
                     })
                 }
@@ -54,7 +58,9 @@ impl Drop for RunLock {
         let root = self.folder.root();
         if root.read_dir().is_ok_and(|entries| entries.count() == 1) {
             let _ = std::fs::remove_file(self.folder.lock());
-            let _ = std::fs::remove_dir(root);
+            if self.made {
+                let _ = std::fs::remove_dir(root);
+            }
         }
     }
 }

@@ -1,0 +1,130 @@
+//! What the files of a task hold.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::data::overlap::Texts;
+use crate::data::sources::{sources, Source};
+use crate::data::{read_split, Skipped, Split, TokenizedSplit, Tokenizer};
+use crate::error::one_line;
+use crate::task::Task;
+
+/// What a file of a task holds, or a split that is cut out of one.
+pub struct FileReport {
+    pub split: Split,
+    pub path: PathBuf,
+    /// Set for rows that make a split of their own, as dev cut out of train.
+    pub cut: bool,
+    pub official: Option<usize>,
+    pub labels: BTreeMap<usize, usize>,
+    pub values: Vec<f32>,
+    pub lengths: Vec<usize>,
+    pub truncated: usize,
+    pub skipped: Vec<Skipped>,
+}
+
+pub struct TaskReport {
+    pub task: Task,
+    pub max_length: usize,
+    pub files: Vec<FileReport>,
+    /// A line for each file that cannot be used.
+    pub wrong: Vec<String>,
+    /// Splits whose files are not there.
+    pub absent: Vec<String>,
+    pub texts: Vec<Texts>,
+}
+
+impl TaskReport {
+    /// Reads every file of `task` in `dir`; what cannot be read is told, and hides nothing else.
+    pub fn read(task: &Task, dir: &Path, tokenizer: &Tokenizer, max_length: usize) -> TaskReport {
+        let mut report = TaskReport {
+            task: task.clone(),
+            max_length,
+            files: Vec::new(),
+            wrong: Vec::new(),
+            absent: Vec::new(),
+            texts: Vec::new(),
+        };
+        for split in Split::ALL
+            .into_iter()
+            .filter(|&split| task.has_split(split))
+        {
+            let found = match sources(task, dir, split) {
+                Ok(found) => found,
+                // Test files are not needed for training.
+                Err(_) if split == Split::Test => {
+                    report.absent.push(format!("{split}: not there"));
+                    continue;
+                }
+                Err(e) => {
+                    report.wrong.push(one_line(&e));
+                    continue;
+                }
+            };
+            let read = read_split(task, dir, split).and_then(|rows| {
+                TokenizedSplit::from_rows(rows, tokenizer, report.max_length, &|_, _| {})
+            });
+            match read {
+                Ok(tokens) => {
+                    for (number, source) in found.iter().enumerate() {
+                        let file = FileReport::new(
+                            task,
+                            split,
+                            number,
+                            source,
+                            &tokens,
+                            report.max_length,
+                        );
+                        report.files.push(file);
+                    }
+                    let texts = Texts::of_tokens(&task.name, split, &tokens);
+                    report.texts.push(texts);
+                }
+                Err(e) if report.wrong.contains(&one_line(&e)) => {}
+                Err(e) => report.wrong.push(one_line(&e)),
+            }
+        }
+        report
+    }
+}
+
+impl FileReport {
+    fn new(
+        task: &Task,
+        split: Split,
+        number: usize,
+        source: &Source,
+        tokens: &TokenizedSplit,
+        max_length: usize,
+    ) -> FileReport {
+        let rows: Vec<usize> = (0..tokens.len())
+            .filter(|&row| tokens.file(row) == number)
+            .collect();
+        let mut lengths: Vec<usize> = rows.iter().map(|&row| tokens.full_length(row)).collect();
+        lengths.sort_unstable();
+        let values: Vec<f32> = rows.iter().filter_map(|&row| tokens.label(row)).collect();
+        let mut labels = BTreeMap::new();
+        if !task.is_regression() {
+            values
+                .iter()
+                .for_each(|&class| *labels.entry(class as usize).or_default() += 1);
+        }
+        let skipped = tokens
+            .skipped
+            .iter()
+            .filter(|s| s.file == source.path)
+            .cloned()
+            .collect();
+        FileReport {
+            split,
+            path: source.path.clone(),
+            cut: task.cut().is_some() && source.of == Split::Train,
+            official: source.file.rows,
+            labels,
+            values,
+            truncated: lengths.iter().filter(|&&n| n > max_length).count(),
+            lengths,
+            skipped,
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Whether an input to predict on looks like the task's files, or like plain text.
+
+use std::borrow::Cow;
+
+use anyhow::Result;
+use serde_json::{Map, Value};
+
+use super::input::Reading;
+use super::lines::{lines, numbered, Line};
+use super::reader::{is_no_label, label};
+use crate::bail_input;
+use crate::config::yaml::list;
+use crate::task::layout::{Column, Format, Layout};
+
+impl Reading<'_> {
+    /// A layout of the task's in which a text is written, where it is: without the index where the
+    /// text has none.
+    ///
+    /// # Errors
+    /// Input errors where one cannot know.
+    pub(super) fn fitting(&self, layout: &Layout, text: &str) -> Result<Option<Layout>> {
+        let (fits, columns) = match layout.format.unwrap_or_default() {
+            Format::Jsonl => match object(text) {
+                Some(row) => (true, row.keys().cloned().collect()),
+                None => (false, Vec::new()),
+            },
+            Format::LabelText => (self.begins_with_labels(text)?, Vec::new()),
+            Format::Tsv | Format::Csv => self.fits_table(layout, text)?,
+        };
+        let has = |column: &Column| match column {
+            Column::Name(name) => columns.contains(name),
+            Column::Number(_) => true,
+        };
+        Ok(fits.then(|| Layout {
+            index: layout.index.clone().filter(has),
+            ..layout.clone()
+        }))
+    }
+
+    /// Whether every line begins with a label, or with what stands for none.
+    fn begins_with_labels(&self, text: &str) -> Result<bool> {
+        let mut first = [None, None];
+        for line in lines(text, Format::LabelText, &[], self.path) {
+            let Line { number, fields } = line?;
+            if let Some(label) = fields.first() {
+                first[usize::from(self.is_label(label))].get_or_insert(number);
+            }
+        }
+        match first {
+            [Some(_), Some(_)] if self.given.format.is_some() => Ok(true),
+            [Some(other), Some(label)] => bail_input!(
+                "{}:{label}: begins with a label, line {other} does not; say --input-format \
+                 label_text or text",
+                self.path.display()
+            ),
+            [other, label] => Ok(other.is_none() && label.is_some()),
+        }
+    }
+
+    fn is_label(&self, text: &str) -> bool {
+        label(&self.task.labels, text).is_some() || is_no_label(text)
+    }
+
+    /// Whether a text is a table with a layout's columns; and its first row.
+    fn fits_table(&self, layout: &Layout, text: &str) -> Result<(bool, Vec<String>)> {
+        let format = layout.format.unwrap_or_default();
+        let filled = |row: &Result<Line>| !matches!(row, Ok(row) if row.fields.is_empty());
+        let mut rows = lines(text, format, &[], self.path).filter(filled);
+        let Some(Ok(first)) = rows.next() else {
+            return Ok((false, Vec::new()));
+        };
+        let texts = layout.text_columns();
+        let has = |column: &Column| match column {
+            Column::Name(name) => first.fields.iter().any(|field| field == name),
+            Column::Number(n) => *n <= first.fields.len(),
+        };
+        let number = |column: &Column| match column {
+            Column::Name(_) => None,
+            Column::Number(n) => Some(*n),
+        };
+        let mut fits = texts.iter().all(has);
+        if fits && layout.has_header() {
+            // With numbers alone, only more columns than texts tell a table from plain text.
+            let by_number = texts.iter().all(|column| number(column).is_some());
+            let labelled = layout.label.as_ref().is_some_and(has);
+            if by_number && !labelled && self.given.format.is_none() {
+                bail_input!(
+                    "{}:{}: is a header of {}'s or a text; say --input-format {} or text",
+                    self.path.display(),
+                    first.number,
+                    self.task.name,
+                    if format == Format::Csv { "csv" } else { "tsv" }
+                );
+            }
+        } else if fits {
+            fits = match layout.label.as_ref().and_then(number) {
+                // Where a text has in it what separates columns, no label stands in its place.
+                Some(n) => {
+                    let labelled = |row: &Line| {
+                        let label = row.fields.get(n - 1);
+                        label.is_some_and(|label| self.is_label(label))
+                    };
+                    labelled(&first) && rows.all(|row| row.is_ok_and(|row| labelled(&row)))
+                }
+                None => texts.iter().filter_map(number).max() > Some(texts.len()),
+            };
+        }
+        let first = first.fields.into_iter().map(Cow::into_owned).collect();
+        Ok((fits, first))
+    }
+
+    /// Plain text is what looks like nothing else.
+    pub(super) fn check_plain(&self, text: &str) -> Result<()> {
+        let first = numbered(text).find(|(_, line)| !line.trim().is_empty());
+        let Some((number, first)) = first else {
+            return Ok(());
+        };
+        let place = format!("{}:{number}", self.path.display());
+        let name = &self.task.name;
+        let advice =
+            "say --input-format text for plain text, else --input-format and --text COLUMN";
+        if let Some(row) = object(text) {
+            let keys: Vec<&str> = row.keys().map(String::as_str).collect();
+            bail_input!(
+                "{place}: a JSON object with the keys {}, but {name}'s files have other columns; \
+                 {advice}",
+                list(&keys)
+            );
+        }
+        let own = self.task.layouts();
+        let columns = own.iter().flat_map(|(_, layout)| {
+            let mut all = layout.text_columns();
+            all.extend(layout.label.clone().into_iter().chain(layout.index.clone()));
+            all
+        });
+        let names: Vec<String> = columns
+            .filter_map(|column| match column {
+                Column::Name(name) => Some(name.to_lowercase()),
+                Column::Number(_) => None,
+            })
+            .collect();
+        let is_name = |field: &str| {
+            let plain = field.trim().trim_matches(['"', '\'']).to_lowercase();
+            names.contains(&plain)
+        };
+        if ['\t', ',', ';']
+            .iter()
+            .any(|&c| first.split(c).any(is_name))
+        {
+            bail_input!(
+                "{place}: looks like a header, but not like one of {name}'s files; {advice}"
+            );
+        }
+        let extension = self
+            .path
+            .extension()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        if ["csv", "json", "jsonl", "ndjson"]
+            .iter()
+            .any(|e| extension == *e)
+        {
+            bail_input!("{place}: not in the layout of {name}'s files; {advice}");
+        }
+        Ok(())
+    }
+}
+
+/// The JSON object that a text's first line with anything in it is.
+fn object(text: &str) -> Option<Map<String, Value>> {
+    let mut lines = text.lines();
+    let first = lines.find(|line| !line.trim().is_empty())?;
+    serde_json::from_str(first).ok()
+}

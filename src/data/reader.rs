@@ -1,0 +1,306 @@
+//! The one reader of rows: what trains, what is scored and what is predicted on goes through it.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::ids::IdFilter;
+use super::lines::{lines, Line, Wanted};
+use super::read::{Example, Rows, Skipped};
+use crate::config::yaml::list;
+use crate::task::layout::{Column, Format, Layout, LongRows, ShortRows};
+use crate::task::{Labels, Task};
+use crate::{bail_input, input_error};
+
+/// What becomes of a row's label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LabelUse {
+    Required,
+    /// −1, nothing, or a column that is not there: the row has none.
+    Optional,
+    Ignored,
+}
+
+/// Reads the rows of one file.
+pub(super) struct Reader<'a> {
+    pub task: &'a Task,
+    pub layout: &'a Layout,
+    pub labels: LabelUse,
+    /// Whether each line is the task's one text, or its two with a tab between, and nothing else.
+    pub plain: bool,
+    pub path: &'a Path,
+}
+
+/// The columns that a row must have: up to the last one that is read, and no more than the header
+/// or, without one, the first row.
+struct Width {
+    least: usize,
+    most: usize,
+    /// In a file without a header: what the first row has, empty columns at its end left out.
+    fewest: usize,
+}
+
+impl Reader<'_> {
+    /// Adds the rows of `text` to `rows`, and its path to their files.
+    pub(super) fn read(&self, text: &str, ids: Option<&IdFilter>, rows: &mut Rows) -> Result<()> {
+        let format = self.layout.format.unwrap_or_default();
+        let number = Column::Number(1);
+        let texts = self.layout.text_columns();
+        let label = match (self.labels, format) {
+            (_, Format::LabelText) => Some(&number),
+            _ => self.layout.label.as_ref(),
+        };
+        let id_columns = ids.map_or(&[][..], |ids| ids.columns);
+        let required = |column| Wanted {
+            column,
+            required: true,
+        };
+        let mut wanted: Vec<Wanted> = texts
+            .iter()
+            .chain(&self.layout.index)
+            .chain(id_columns)
+            .map(required)
+            .collect();
+        wanted.extend(label.map(|column| Wanted {
+            column,
+            required: self.labels == LabelUse::Required,
+        }));
+        rows.files.push(self.path.to_path_buf());
+        let file = (rows.files.len() - 1) as u16;
+
+        let mut listed = 0;
+        let mut header = None;
+        let mut has_header = self.layout.has_header();
+        let mut places = Vec::new();
+        let mut width = None;
+        for line in lines(text, format, &wanted, self.path) {
+            let line = line?;
+            if line.fields.is_empty() {
+                rows.blank.push(line.number);
+                continue;
+            }
+            if std::mem::take(&mut has_header) {
+                header = Some(line);
+                continue;
+            }
+            if places.is_empty() {
+                places = self.places(&wanted, header.as_ref())?;
+            }
+            let Line { number, fields } = line;
+            let width = width.get_or_insert_with(|| {
+                let last = |(place, wanted): (&Option<usize>, &Wanted)| {
+                    place.filter(|_| wanted.required).map(|place| place + 1)
+                };
+                let least = places.iter().zip(&wanted).filter_map(last).max();
+                self.width(&fields, header.as_ref(), least.unwrap_or(0))
+            });
+            if let Some(reason) = self.misfit(&fields, width, header.is_some(), number)? {
+                rows.skipped.push(Skipped {
+                    file: self.path.into(),
+                    line: number,
+                    reason,
+                });
+                continue;
+            }
+            let mut values = places.iter().map(|place| {
+                let field = place.and_then(|place| fields.get(place));
+                field.map_or("", Cow::as_ref)
+            });
+            let mut next = || values.next().unwrap_or_default();
+            let text_a = next().to_string();
+            let text_b = (texts.len() == 2).then(|| next().to_string());
+            let index = self.layout.index.as_ref().map(|_| next().to_string());
+            if let Some(ids) = ids {
+                let id: Vec<String> = id_columns.iter().map(|_| next().to_string()).collect();
+                let is_listed = ids.ids.contains(&id);
+                listed += usize::from(is_listed);
+                if is_listed != ids.keep {
+                    continue;
+                }
+            }
+            let label = label.map_or(Ok(None), |_| self.label(next(), number, rows))?;
+            rows.examples.push(Example {
+                text_a,
+                text_b,
+                label,
+                index,
+                file,
+                line: number,
+            });
+        }
+        // A file without rows may still have the wrong header.
+        if places.is_empty() && header.is_some() {
+            self.places(&wanted, header.as_ref())?;
+        }
+        if let Some(ids) = ids.filter(|ids| listed == 0 && !ids.ids.is_empty()) {
+            bail_input!(
+                "{}: no row has an id of the list {}; look at its `columns`",
+                self.path.display(),
+                ids.path.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// Where in a row the wanted columns lie, in their order.
+    fn places(&self, wanted: &[Wanted], header: Option<&Line>) -> Result<Vec<Option<usize>>> {
+        match self.layout.format.unwrap_or_default() {
+            Format::Jsonl => Ok((0..wanted.len()).map(Some).collect()),
+            _ => wanted.iter().map(|w| self.place(w, header)).collect(),
+        }
+    }
+
+    fn place(&self, wanted: &Wanted, header: Option<&Line>) -> Result<Option<usize>> {
+        let path = self.path.display();
+        let (name, header) = match (wanted.column, header) {
+            (Column::Number(n), _) => return Ok(Some(n - 1)),
+            (Column::Name(name), Some(header)) => (name, header),
+            (Column::Name(name), None) => {
+                bail_input!("{path}: no rows, not even a header with a column `{name}`")
+            }
+        };
+        let number = header.number;
+        let mut found = (0..)
+            .zip(&header.fields)
+            .filter(|(_, field)| *field == name);
+        match (found.next(), found.next()) {
+            (Some(_), Some(_)) => {
+                bail_input!("{path}:{number}: the header has the column `{name}` more than once")
+            }
+            (Some((place, _)), None) => Ok(Some(place)),
+            (None, _) if !wanted.required => Ok(None),
+            (None, _) => {
+                let known: Vec<&str> = header.fields.iter().map(|f| f.as_ref()).collect();
+                Err(input_error!(
+                    "{path}:{number}: no column `{name}` in the header; there are {}",
+                    list(&known)
+                ))
+            }
+        }
+    }
+
+    fn width(&self, first: &[Cow<str>], header: Option<&Line>, least: usize) -> Width {
+        let (most, fewest) = match header {
+            _ if self.plain => (least, least),
+            Some(header) => (header.fields.len(), least),
+            None => (first.len(), used(first)),
+        };
+        Width {
+            least,
+            most: most.max(least),
+            fewest,
+        }
+    }
+
+    /// Why a row is left out, where it is: its columns are too few, or so many that what is read
+    /// may be in others.
+    ///
+    /// # Errors
+    /// Input errors where the layout leaves none out.
+    fn misfit(
+        &self,
+        fields: &[Cow<str>],
+        width: &Width,
+        header: bool,
+        number: u32,
+    ) -> Result<Option<String>> {
+        let (has, place) = (fields.len(), || format!("{}:{number}", self.path.display()));
+        if has < width.least {
+            let reason = format!("{has} columns, needs {}", width.least);
+            if self.plain {
+                bail_input!("{}: one text; a pair is two, with a tab between", place());
+            }
+            if self.layout.short_rows == Some(ShortRows::Skip) {
+                return Ok(Some(reason));
+            }
+            bail_input!(
+                "{}: {reason}; mend the row, or set `short_rows: skip` in the task's layout",
+                place()
+            );
+        }
+        // Nothing is lost with empty columns at the end.
+        let surplus = used(fields) > width.most;
+        let long_rows = self.layout.long_rows.unwrap_or_default();
+        if long_rows == LongRows::Keep || !surplus && has >= width.fewest {
+            return Ok(None);
+        }
+        if self.plain {
+            let texts = match width.least {
+                1 => "one text",
+                _ => "two texts",
+            };
+            bail_input!(
+                "{}: a tab too many for plain text, {} has {texts}; for a table say where its text \
+                 is, as --input-format tsv --text COLUMN",
+                place(),
+                self.task.name
+            );
+        }
+        let reason = match header {
+            true => format!("{has} columns, the header has {}", width.most),
+            false => format!("{has} columns, the first row has {}", width.most),
+        };
+        if surplus && long_rows == LongRows::Skip {
+            return Ok(Some(reason));
+        }
+        bail_input!(
+            "{}: {reason}; mend the row (what separates columns may be in a text), or set \
+             `long_rows: skip` or `keep` in the task's layout",
+            place()
+        )
+    }
+
+    fn label(&self, text: &str, line: u32, rows: &mut Rows) -> Result<Option<f32>> {
+        let place = || format!("{}:{line}", self.path.display());
+        let known = label(&self.task.labels, text);
+        if self.labels == LabelUse::Ignored {
+            if known.is_none() && !is_no_label(text) {
+                rows.odd_labels.push(line);
+            }
+            return Ok(None);
+        }
+        if known.is_some() || self.labels == LabelUse::Optional && is_no_label(text) {
+            return Ok(known);
+        }
+        match &self.task.labels {
+            Labels::Classes(names) => {
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                let (place, task) = (place(), &self.task.name);
+                bail_input!(
+                    "{place}: unknown label `{text}`; {task}'s are {}",
+                    list(&names)
+                )
+            }
+            Labels::Range { min, max } => match text.trim().parse::<f64>() {
+                Ok(value) => bail_input!("{}: label {value} is not within {min} to {max}", place()),
+                Err(_) => bail_input!("{}: label `{text}` is not a number", place()),
+            },
+        }
+    }
+}
+
+/// A class's number or the value that a label's text stands for.
+pub(super) fn label(labels: &Labels, text: &str) -> Option<f32> {
+    match labels {
+        Labels::Classes(names) => {
+            let class = names.iter().position(|name| name == text);
+            class.map(|class| class as f32)
+        }
+        Labels::Range { min, max } => {
+            let value: f64 = text.trim().parse().ok()?;
+            (*min..=*max).contains(&value).then_some(value as f32)
+        }
+    }
+}
+
+/// What test files have in the place of a label.
+pub(super) fn is_no_label(text: &str) -> bool {
+    matches!(text.trim(), "" | "-1" | "-1.0")
+}
+
+/// The columns of a row, empty ones at its end left out.
+fn used(fields: &[Cow<str>]) -> usize {
+    let last = fields.iter().rposition(|field| !field.is_empty());
+    last.map_or(0, |last| last + 1)
+}

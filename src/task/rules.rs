@@ -1,0 +1,201 @@
+//! What a task file's values must keep to, alone and together.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+
+use super::layout::{Column, File, Format};
+use super::metric::Metric;
+use super::{Labels, Loss, Split, Task};
+use crate::input_error;
+
+/// Makes the error that names a key.
+type Fail<'a> = &'a dyn Fn(&str, String) -> Result<()>;
+
+impl Task {
+    /// # Errors
+    /// An input error that names the key.
+    pub(super) fn validate(&self, source: &str) -> Result<()> {
+        let fail = |key: &str, what: String| Err(input_error!("{source}: key `{key}`: {what}"));
+        self.validate_labels(&fail)?;
+        self.validate_metrics(&fail)?;
+        if let Some(cut) = self.cut {
+            if !(cut.dev > 0.0 && cut.dev < 1.0) {
+                return fail("split.dev", "must lie between 0 and 1".into());
+            }
+            if self.files.train.is_none() || self.files.dev.is_some() {
+                return fail(
+                    "split",
+                    "cuts dev out of files.train, where files.dev is not given".into(),
+                );
+            }
+        }
+        if !Split::ALL.iter().any(|&s| self.has_split(s)) {
+            return fail("files", "names no file".into());
+        }
+        for split in Split::ALL {
+            let files = self.files_of(split).unwrap_or_default();
+            let key = format!("files.{split}");
+            if files.is_empty() && self.files_of(split).is_some() {
+                return fail(&key, "is an empty list".into());
+            }
+            for file in files {
+                self.validate_file(split, file, &fail)?;
+            }
+            validate_parts(&key, files, &fail)?;
+        }
+        Ok(())
+    }
+
+    fn validate_labels(&self, fail: Fail) -> Result<()> {
+        match &self.labels {
+            Labels::Classes(names) if names.len() < 2 => {
+                let what = "needs at least two labels, or `{min: …, max: …}`";
+                return fail("labels", what.into());
+            }
+            Labels::Classes(names) => {
+                let mut seen = BTreeSet::new();
+                if let Some(name) = names.iter().find(|name| !seen.insert(*name)) {
+                    return fail("labels", format!("has `{name}` twice"));
+                }
+                let odd = |name: &&String| name.is_empty() || name.contains(['\t', '\n', '\r']);
+                if let Some(name) = names.iter().find(odd) {
+                    let what = "cannot be a label: files have one word or a few in a line";
+                    return fail("labels", format!("{name:?} {what}"));
+                }
+            }
+            Labels::Range { min, max } if !(min < max && max - min < f64::INFINITY) => {
+                return fail("labels", format!("{min} to {max} is not a range"));
+            }
+            Labels::Range { .. } => {}
+        }
+        if self.is_regression() != (self.loss == Loss::MeanSquaredError) {
+            let what = "cross_entropy is for classes, mean_squared_error for a range";
+            return fail("loss", what.into());
+        }
+        Ok(())
+    }
+
+    fn validate_metrics(&self, fail: Fail) -> Result<()> {
+        if self.metrics.is_empty() {
+            return fail("metrics", "needs at least one metric".into());
+        }
+        for (at, &metric) in self.metrics.iter().enumerate() {
+            let name = metric.name();
+            if metric.needs_classes() == self.is_regression() {
+                let kind = match metric.needs_classes() {
+                    true => "classes",
+                    false => "a range",
+                };
+                return fail("metrics", format!("`{name}` is for {kind}"));
+            }
+            if metric == Metric::F1 && self.outputs() > 2 {
+                let what = "is the second of two labels'; take `macro_f1` for more";
+                return fail("metrics", format!("`{name}` {what}"));
+            }
+            if self.metrics[..at].contains(&metric) {
+                return fail("metrics", format!("has `{name}` twice"));
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_file(&self, split: Split, file: &File, fail: Fail) -> Result<()> {
+        let layout = self.layout_of(file);
+        let key = |name: &str| format!("files.{split}.layout.{name}");
+        let format = layout.format.unwrap_or_default();
+        let texts = layout.text_columns();
+        if format != Format::LabelText {
+            if layout.text.is_none() {
+                return fail(&key("text"), "say which column holds the text".into());
+            }
+            if file.labelled && layout.label.is_none() {
+                let what = "say which column holds the label, or `labelled: false`";
+                return fail(&key("label"), what.into());
+            }
+            if texts.len() == 2 && texts[0] == texts[1] {
+                return fail(&key("text"), format!("has {} twice", texts[0]));
+            }
+            if let Some(label) = layout.label.as_ref().filter(|label| texts.contains(label)) {
+                return fail(&key("label"), format!("{label} is the text's"));
+            }
+        }
+        if texts.len() != self.inputs() {
+            let what = "as many text columns as the task's other files";
+            return fail(&key("text"), format!("needs {what}: {}", self.inputs()));
+        }
+        let by_name = format == Format::Jsonl || layout.has_header();
+        let valid = |key: &str, column: &Column| match column {
+            Column::Number(0) => fail(key, "columns count from 1".into()),
+            Column::Name(name) if !by_name => {
+                fail(key, format!("`{name}`: without a header, give numbers"))
+            }
+            Column::Number(n) if format == Format::Jsonl => {
+                fail(key, format!("{n}: JSON lines have keys, not numbers"))
+            }
+            Column::Number(n) if format == Format::LabelText && *n > 2 => {
+                fail(key, format!("{n}: LABEL TEXT lines have two columns"))
+            }
+            _ => Ok(()),
+        };
+        texts.iter().try_for_each(|c| valid(&key("text"), c))?;
+        let label = layout
+            .label
+            .as_ref()
+            .filter(|_| format != Format::LabelText);
+        label.map_or(Ok(()), |c| valid(&key("label"), c))?;
+        layout
+            .index
+            .as_ref()
+            .map_or(Ok(()), |c| valid(&key("index"), c))?;
+        if file.keep_ids.is_some() && file.drop_ids.is_some() {
+            let what = "a file has `keep_ids` or `drop_ids`, not both";
+            return fail(&format!("files.{split}.drop_ids"), what.into());
+        }
+        for (name, ids) in [("keep_ids", &file.keep_ids), ("drop_ids", &file.drop_ids)] {
+            let key = format!("files.{split}.{name}.columns");
+            if ids.as_ref().is_some_and(|ids| ids.columns.is_empty()) {
+                return fail(&key, "say which columns make an id".into());
+            }
+            let mut columns = ids.iter().flat_map(|ids| &ids.columns);
+            columns.try_for_each(|c| valid(&key, c))?;
+        }
+        if let Some(label) = &layout.encoding {
+            if encoding_rs::Encoding::for_label(label.as_bytes()).is_none() {
+                return fail(
+                    &key("encoding"),
+                    format!("`{label}` is no encoding; try windows-1252"),
+                );
+            }
+        }
+        match &file.otherwise {
+            Some(other) => self.validate_file(split, other, fail),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The names of parts are in those of metrics: each part has its own, or none of them has one.
+fn validate_parts(key: &str, files: &[File], fail: Fail) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for file in files {
+        let fine = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+        match &file.part {
+            Some(part) if part.is_empty() || !part.chars().all(fine) => {
+                let what = "is no name of a part; letters, digits, `_` and `-` are fine";
+                return fail(key, format!("{part:?} {what}"));
+            }
+            Some(part) if !seen.insert(part) => {
+                return fail(key, format!("has the part `{part}` twice"));
+            }
+            None if files.iter().any(|file| file.part.is_some()) => {
+                return fail(
+                    key,
+                    "give each of its files a `part`, or none of them".into(),
+                );
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
