@@ -1,7 +1,7 @@
 # Everything a person types. `make help` lists it.
 
 PYTHON ?= python3
-CARGO := $(or $(shell command -v cargo),$(HOME)/.cargo/bin/cargo)
+CARGO := $(or $(shell command -v cargo),$(or $(CARGO_HOME),$(HOME)/.cargo)/bin/cargo)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 ifdef LIBTORCH

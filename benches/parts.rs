@@ -127,7 +127,7 @@ fn step(c: &mut Criterion) {
     let mut learner = prepare(&config, load_tasks(&config).unwrap())
         .unwrap()
         .learner;
-    let mut batches = Batches::new(&config, &learner.data).unwrap();
+    let mut batches = Batches::new(&learner.config, &learner.data).unwrap();
     let mut loader = learner.loader();
     let _ = loader.begin(&mut batches, 0).unwrap();
     let loaded = loader.receive().unwrap();

@@ -85,13 +85,18 @@ def check_tools():
         )
     rust = "install Rust with the line at https://rustup.rs"
     cargo = os.environ.get("CARGO") or "cargo"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     try:
-        printed = subprocess.run([cargo, "--version"], stdout=subprocess.PIPE, text=True).stdout
+        asked = subprocess.run([cargo, "--version"], text=True, **pipes)
     except OSError:
         raise Failure("no cargo; %s" % rust)
+    if asked.returncode != 0:
+        # As rustup's cargo without a toolchain, or with RUSTUP_HOME elsewhere.
+        said = (asked.stderr.strip() or "it says nothing").splitlines()[0]
+        raise Failure("%s does not run (%s); %s" % (cargo, said, rust))
     with open(os.path.join(libtorch.ROOT, "Cargo.toml")) as file:
         needed = re.search(r'(?m)^rust-version = "(\d+)\.(\d+)', file.read())
-    found = re.search(r"cargo (\d+)\.(\d+)", printed)
+    found = re.search(r"cargo (\d+)\.(\d+)", asked.stdout)
     if needed and found and numbers_of(found) < numbers_of(needed):
         raise Failure(
             "cargo %s.%s is too old, %s.%s or newer is needed; `rustup update`, or %s"

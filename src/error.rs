@@ -4,6 +4,7 @@
 //! line: what is wrong, where (`file:line` or a config key), what to do.
 
 use std::fmt;
+use std::path::Path;
 
 /// Wrong use or wrong input: the command ends with exit code 2.
 #[derive(Debug)]
@@ -58,14 +59,34 @@ pub fn one_line(error: &anyhow::Error) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// A text file that a person wrote.
+///
+/// # Errors
+/// Input errors where it cannot be read, or is not UTF-8: then with the line.
+pub fn read_text(path: &Path) -> anyhow::Result<String> {
+    let bytes = std::fs::read(path).map_err(|e| io_error(path, e))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let (valid, rest) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+        let line = 1 + valid.iter().filter(|&&byte| byte == b'\n').count();
+        let (path, byte) = (path.display(), rest[0]);
+        input_error!("{path}:{line}: not UTF-8 (byte 0x{byte:02X}); save the file as UTF-8")
+    })
+}
+
 /// What an I/O error means for the person who reads it; `path` is what was being read or written.
-pub fn io_error(path: &std::path::Path, error: std::io::Error) -> anyhow::Error {
+pub fn io_error(path: &Path, error: std::io::Error) -> anyhow::Error {
     use std::io::ErrorKind::*;
     let path = path.display();
     match error.kind() {
         NotFound => input_error!("{path}: no such file or folder"),
         PermissionDenied => input_error!("{path}: permission denied"),
         StorageFull => input_error!("{path}: no space left on the disk; free some and try again"),
+        ReadOnlyFilesystem => input_error!("{path}: the file system can only be read"),
+        IsADirectory => input_error!("{path}: a folder; a file is wanted"),
+        NotADirectory => input_error!("{path}: a part of this path is a file, no folder"),
+        InvalidData => input_error!("{path}: not UTF-8; save the file as UTF-8"),
+        // As names that are too long or hold a NUL.
+        InvalidInput | InvalidFilename => input_error!("{path}: {error}"),
         _ => anyhow::anyhow!("{path}: {error}"),
     }
 }

@@ -3,13 +3,22 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use covalign::{cli, error};
+use covalign::cli::{self, out};
+use covalign::error;
 
 fn main() -> ExitCode {
-    match cli::run(cli::Arguments::parse()) {
+    let done = match cli::Arguments::try_parse() {
+        Ok(arguments) => cli::run(arguments),
+        Err(wrong) if wrong.use_stderr() => wrong.exit(),
+        Err(help) => {
+            out::keep(help.print());
+            Ok(())
+        }
+    };
+    match done.and_then(|()| out::finish()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("covalign: {}", error::one_line(&error));
+            out::error_line(format_args!("covalign: {}", error::one_line(&error)));
             error::exit_code(&error).into()
         }
     }

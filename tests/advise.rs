@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 
 use common::{fails, run, text};
-use covalign::analysis::evidence::Difference;
+use covalign::analysis::tried::Difference;
 use serde_json::{json, Value};
 
 /// A folder with the demonstration tasks and a config that trains on 100 rows of each.
@@ -23,6 +23,19 @@ tasks: [DemoSentiment, DemoParaphrase, DemoSimilarity]
 
 /// A finished run as its folder tells of it: scores by task, and the tasks that it came after.
 fn finished(folder: &Path, name: &str, method: &str, seed: u64, scores: Value, after: &[&str]) {
+    finished_with(folder, name, method, seed, scores, after, "");
+}
+
+/// The same with more lines in its config.
+fn finished_with(
+    folder: &Path,
+    name: &str,
+    method: &str,
+    seed: u64,
+    scores: Value,
+    after: &[&str],
+    config: &str,
+) {
     let place = folder.join("runs").join(name);
     std::fs::create_dir_all(&place).unwrap();
     let scores = scores.as_object().unwrap();
@@ -33,16 +46,28 @@ fn finished(folder: &Path, name: &str, method: &str, seed: u64, scores: Value, a
             json!({"dev": scores, "step": 1, "last": scores}),
         )
     };
+    let tasks: Vec<&String> = scores.keys().collect();
+    let level = |name: &&String| ((*name).clone(), json!(0.5));
     let mut results = json!({
         "method": method, "tasks": scores.iter().map(task).collect::<serde_json::Map<_, _>>(),
+        "constant_answer": tasks.iter().map(level).collect::<serde_json::Map<_, _>>(),
         "seed": seed, "encoder": {"name": "all-MiniLM-L6-v2", "sha256": "x"},
+        "glue_score": 0.0, "best": {"step": 1, "glue_score": 0.0}, "steps": 30, "epochs": 3.0,
+        "seconds": 1.0, "tokens_per_second": 1.0, "libtorch": "2.11.0", "device": "cpu",
+        "precision": "fp32", "threads": 1, "version": "0.1.0",
     });
+    let mut start = "";
     if !after.is_empty() {
-        results["start"] = json!({"run": "elsewhere", "tasks": after});
+        results["start"] = json!({"run": "elsewhere", "method": "single", "tasks": after, "step": 1,
+            "sha256": "", "heads": {}});
+        start = "start: {run: elsewhere}\n";
     }
     std::fs::write(place.join("results.json"), results.to_string()).unwrap();
-    let config =
-        format!("training: {{epochs: 3, seed: {seed}}}\nevaluation: {{every: 1 epochs}}\n");
+    let config = format!("method: {method}\ntasks: {tasks:?}\n{start}{config}");
+    let config = match config.contains("training:") {
+        true => config.replace("SEED", &seed.to_string()),
+        false => format!("{config}training: {{epochs: 3, seed: {seed}}}\n"),
+    };
     std::fs::write(place.join("config.yaml"), config).unwrap();
 }
 
@@ -66,7 +91,7 @@ fn without_runs_only_the_size_rule_speaks_and_not_of_equal_sizes() {
     assert_eq!(advice.len(), 2);
     for one in &advice {
         assert_eq!(
-            (&one["advice"], &one["certainty"]),
+            (&one["advice"], &one["p"]),
             (&json!("unknown"), &Value::Null)
         );
         assert!(!one["evidence"].to_string().contains("size rule"));
@@ -189,12 +214,27 @@ fn measured_runs_decide() {
         (&with_p["advice"], &with_p["way"]),
         (&json!("use"), &json!("aligned"))
     );
-    // scipy.stats.t.cdf(t, 3) with t = mean / (std(ddof=1) / 2) of 3.3, 2.8, 3.1, 3.0.
-    let certainty = with_p["certainty"].as_f64().unwrap();
-    assert!((certainty - 0.9999563618191065).abs() < 1e-9, "{certainty}");
+    // scipy 1.17: ttest_1samp(d, 0).pvalue of the six ways' differences, with `noise` = [.3, -.2, .1,
+    // 0] d is 2 + noise (MTL), 3 + noise (aligned), 1 + noise (STILTs), -2 + noise twice (with q) and
+    // [-2.4, -.8, .4, 0] (all three); then Holm's: numpy's maximum.accumulate(sorted(p) * [6 … 1]).
+    let close = |value: &Value, expected: f64| {
+        let value = value.as_f64().unwrap();
+        assert!((value / expected - 1.0).abs() < 1e-6, "{value}");
+    };
+    close(&with_p["p"], 0.0005236581707220274);
+    assert_eq!(with_p["tests"], 6);
+    // The best way's lead on the next, 1.00 for every seed, does not vary.
+    assert_eq!(
+        with_p["next"],
+        json!({"way": "multitask", "surely_worse": false})
+    );
+    close(&on(&advice, s, &[q])["p"], 0.0014299031129732728);
     let evidence = with_p["evidence"].to_string();
     assert!(
-        evidence.contains("aligned MTL +3.05 points against alone in 4 pairs of runs"),
+        evidence.contains(
+            "aligned MTL +3.05 points against alone over 4 seeds, p < 0.001 (< 0.001 after Holm's \
+             correction over 6 tests)"
+        ),
         "{evidence}"
     );
     assert!(
@@ -208,7 +248,8 @@ fn measured_runs_decide() {
         (&other["advice"], &other["way"]),
         (&json!("rather"), &json!("multitask"))
     );
-    assert!(other["certainty"].as_f64().unwrap() > 0.95);
+    // MTL and aligned MTL against STILTs, the same numbers: twice 0.0020744.
+    close(&other["p"], 0.0041488020305919811);
     assert_eq!(on(&advice, q, &[p])["advice"], "unknown");
     assert_eq!(on(&advice, q, &[s])["advice"], "undecided");
 
@@ -233,20 +274,171 @@ fn measured_runs_decide() {
     assert!(fails(folder, &["advise", "c.yaml", "--runs", "nowhere"], 2).contains("nowhere"));
 }
 
+/// The differences of the 3 or 4 seeds from `alone`, which 70 + seed scores.
+fn arm(folder: &Path, name: &str, method: &str, after: &[&str], config: &str, points: &[f64]) {
+    for (seed, points) in points.iter().enumerate() {
+        let score = json!(0.70 + (seed as f64 + points) / 100.0);
+        let scores = match (method, after) {
+            ("single", _) => json!({"DemoSentiment": score}),
+            _ => json!({"DemoSentiment": score, "DemoParaphrase": 0.8}),
+        };
+        let name = format!("{name}-{seed}");
+        finished_with(folder, &name, method, seed as u64, scores, after, config);
+    }
+}
+
+#[test]
+fn only_runs_of_one_setting_are_compared_and_what_changes_no_score_is_none() {
+    let folder = workplace();
+    let folder = folder.path();
+    let (s, p) = ("DemoSentiment", "DemoParaphrase");
+    arm(folder, "alone", "single", &[], "", &[0.0; 4]);
+    // The same setting, elsewhere and on more threads.
+    let elsewhere = "data: /else/where\ncheckpoints: {keep: 3}\ndeduplicate: false\n\
+                     training: {epochs: 3, seed: SEED, threads: 7, gradient_checkpointing: true}\n";
+    arm(
+        folder,
+        "mtl",
+        "multitask",
+        &[],
+        elsewhere,
+        &[2.0, 2.3, 1.9, 2.2],
+    );
+    // Other settings of the target's own training, which nothing was tried alone with.
+    for (name, config) in [
+        ("dedup", "deduplicate: true\n"),
+        ("often", "evaluation: {every: 0.1 epochs}\n"),
+        ("patient", "evaluation: {patience: 2}\n"),
+        (
+            "fast",
+            "training: {epochs: 3, seed: SEED, learning_rate: 1e-4}\n",
+        ),
+        (
+            "few",
+            "training: {epochs: 3, seed: SEED, max_train_rows: {DemoSentiment: 50}}\n",
+        ),
+        (
+            "rounded",
+            "training: {epochs: 3, seed: SEED}\nengine: reference\n",
+        ),
+    ] {
+        arm(
+            folder,
+            name,
+            "multitask",
+            &[],
+            config,
+            &[9.0, 9.5, 9.1, 9.3],
+        );
+    }
+    // A way of its own with every setting of the way's own.
+    for (rate, points) in [
+        ("1x", [4.0, 4.1, 3.9, 4.2]),
+        ("9x", [-3.0, -3.1, -2.9, -3.2]),
+    ] {
+        let config = format!("alignment: {{learning_rate: {rate}}}\n");
+        arm(folder, rate, "aligned", &[], &config, &points);
+    }
+    let config = "sampling: {strategy: uniform}\n";
+    arm(
+        folder,
+        "uniform",
+        "multitask",
+        &[],
+        config,
+        &[0.1, -0.2, 0.4, -0.1],
+    );
+    let advice = advise(folder, &["--runs", "runs"]);
+    let found = on(&advice, s, &[p]);
+    let evidence = found["evidence"].to_string();
+    for line in [
+        "MTL (sampling.strategy=proportional) +2.10 points against alone over 4 seeds",
+        "MTL (sampling.strategy=uniform) +0.05 points against alone over 4 seeds",
+        "aligned MTL (alignment.learning_rate=1.0x) +4.05 points against alone over 4 seeds",
+        "aligned MTL (alignment.learning_rate=9.0x) -3.05 points against alone over 4 seeds",
+        "correction over 4 tests",
+    ] {
+        assert!(evidence.contains(line), "{line}: {evidence}");
+    }
+    assert!(!evidence.contains("+9"), "{evidence}");
+    assert_eq!(
+        (
+            &found["way"],
+            &found["setting"],
+            &found["next"]["way"],
+            &found["next"]["surely_worse"]
+        ),
+        (
+            &json!("aligned"),
+            &json!("alignment.learning_rate=1.0x"),
+            &json!("multitask"),
+            &json!(true)
+        )
+    );
+}
+
+#[test]
+fn collapsed_runs_and_two_seeds_decide_nothing() {
+    let folder = workplace();
+    let folder = folder.path();
+    let (s, p) = ("DemoSentiment", "DemoParaphrase");
+    arm(folder, "alone", "single", &[], "", &[0.0; 4]);
+    // Two of the runs learned nothing: 50 is what one answer for all gives.
+    let collapsed = [2.0, -21.0, 2.1, -23.0];
+    arm(folder, "mtl", "multitask", &[], "", &collapsed);
+    let advice = advise(folder, &["--runs", "runs"]);
+    let found = on(&advice, s, &[p]);
+    assert_eq!(
+        (&found["advice"], &found["p"]),
+        (&json!("undecided"), &Value::Null)
+    );
+    let evidence = found["evidence"].to_string();
+    for line in [
+        "MTL +2.05 points against alone over 2 seeds, too few to decide (3 are the fewest)",
+        "2 runs of MTL collapsed",
+    ] {
+        assert!(evidence.contains(line), "{line}: {evidence}");
+    }
+}
+
+#[test]
+fn the_more_was_tried_the_surer_a_way_must_be() {
+    let folder = workplace();
+    let folder = folder.path();
+    let (s, p) = ("DemoSentiment", "DemoParaphrase");
+    arm(folder, "alone", "single", &[], "", &[0.0; 4]);
+    // scipy's ttest_1samp: 0.0298, which is below 0.1 alone and among three, and 0.119 among four.
+    arm(folder, "mtl", "multitask", &[], "", &[2.0, 0.9, 1.2, 2.9]);
+    let verdict = || on(&advise(folder, &["--runs", "runs"]), s, &[p])["advice"].clone();
+    assert_eq!(verdict(), "use");
+    for rate in ["1x", "2x", "3x"] {
+        let config = format!("alignment: {{learning_rate: {rate}}}\n");
+        arm(
+            folder,
+            rate,
+            "aligned",
+            &[],
+            &config,
+            &[1.0, -1.0, 0.6, -0.5],
+        );
+    }
+    assert_eq!(verdict(), "undecided");
+}
+
 #[test]
 fn a_difference_is_as_sure_as_students_t_says() {
-    // scipy.stats.ttest_1samp(d, 0): 1 - p / 2.
+    // scipy.stats.ttest_1samp(d, 0).pvalue
     let found = Difference::of(&[1.2, 0.4, -0.3, 0.9, 1.1]).unwrap();
     assert!((found.mean - 0.66).abs() < 1e-12);
     assert!(
-        (found.certainty.unwrap() - 0.9621980996029555).abs() < 1e-9,
+        (found.p.unwrap() - 0.0756038007940890).abs() < 1e-9,
         "{found:?}"
     );
     assert!(found.decided());
-    // One pair, or pairs that differ alike, have no spread to be sure by.
-    for few in [&[1.0][..], &[1.0, 1.0]] {
+    // One pair or two, or pairs that differ alike, have no spread to be sure by.
+    for few in [&[1.0][..], &[1.0, 1.1], &[1.0, 1.0, 1.0]] {
         let found = Difference::of(few).unwrap();
-        assert_eq!((found.certainty, found.decided()), (None, false));
+        assert_eq!((found.p, found.decided()), (None, false));
     }
     assert_eq!(Difference::of(&[]), None);
 }

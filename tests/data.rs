@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use common::real_data;
 use covalign::cli::data::DataCommand;
+use covalign::config::values::LengthWindow;
+use covalign::config::Sampling;
 use covalign::data::planned::TaskRows;
 use covalign::data::sampling::{BatchSize, Sampler};
 use covalign::data::{load_split, read_split, Rows, Split, TokenizedSplit, Tokenizer};
@@ -95,7 +97,7 @@ fn every_real_file_has_its_published_rows() {
 }
 
 #[test]
-fn batches_of_like_length_hardly_pad() {
+fn batches_of_like_length_hardly_pad_and_small_windows_spare_most_of_it() {
     let Some(data) = real_data() else { return };
     let encoder = encoder_dir::resolve("all-MiniLM-L6-v2").expect("`make setup` first");
     let tokenizer = Tokenizer::from_folder(&encoder).expect("a vocabulary");
@@ -107,19 +109,26 @@ fn batches_of_like_length_hardly_pad() {
             let split = TokenizedSplit::from_examples(&rows.examples, &tokenizer, 128);
             let lengths: Vec<u32> = split.lengths().iter().map(|&n| n as u32).collect();
             let all: usize = split.lengths().iter().sum();
-            for size in [BatchSize::Rows(32), BatchSize::Tokens(2048)] {
+            let density = |size: BatchSize, length_window: LengthWindow| {
                 let task = TaskRows {
                     rows: (0..lengths.len() as u32).collect(),
                     lengths: lengths.clone(),
                 };
-                let sampler = Sampler::new(vec![task], &Default::default(), size, 1);
+                let config = Sampling {
+                    length_window,
+                    ..Sampling::default()
+                };
+                let sampler = Sampler::new(vec![task], &config, size, 1);
                 let plan = sampler.epoch(0, &sampler.shares(0, 1, None));
                 let longest = |rows: &[u32]| rows.iter().map(|&r| lengths[r as usize]).max();
                 let cells = plan.iter().flatten();
                 let cells: usize = cells
                     .map(|b| b.rows.len() * longest(&b.rows).unwrap() as usize)
                     .sum();
-                let density = all as f64 / cells as f64;
+                all as f64 / cells as f64
+            };
+            for size in [BatchSize::Rows(32), BatchSize::Tokens(2048)] {
+                let density = density(size, LengthWindow::Batches(100));
                 let least = match size {
                     // Sorted as a whole: 635 rows spread over 20 batches.
                     BatchSize::Rows(_) if *name == "WNLI" => 0.93,
@@ -129,6 +138,15 @@ fn batches_of_like_length_hardly_pad() {
                 };
                 assert!(density >= least, "{name}, {size:?}: {density:.3}");
             }
+            let padding = |window| 1.0 / density(BatchSize::Rows(32), window) - 1.0;
+            let left = padding(LengthWindow::Small) / padding(LengthWindow::Batches(1));
+            // Where there are few batches, chance matters more than padding.
+            let most = match lengths.len().div_ceil(32) {
+                128.. => 0.35,
+                64.. => 0.5,
+                _ => 1.1,
+            };
+            assert!(left < most, "{name}: {left:.3}");
         }
     }
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{fails, run, text};
-use covalign::report::statistics::{
-    bootstrap_interval, paired_t_test, standard_deviation, welch_t_test,
+use covalign::analysis::statistics::{
+    bootstrap_interval, holm, paired_t_test, standard_deviation, welch_t_test,
 };
 use serde_json::{json, Value};
 
@@ -37,6 +37,34 @@ fn t_tests_are_scipys() {
     let far = paired_t_test(&[10.0, 10.1, 9.9, 10.05, 9.95, 10.02]).unwrap();
     close(far.p, 3.92616546831161e-12);
     close(standard_deviation(&A).unwrap(), 1.1211601134539169);
+}
+
+// scipy 1.17: p = ttest_rel(A, x).pvalue of x = B, [60.9, 60.0, 61.5, 59.1, 61.0] and [61.3, 60.0, 62.5,
+// 59.7, 62.0]; numpy: minimum(1, maximum.accumulate(sort(p) * [3, 2, 1])), in the order of p.
+#[test]
+fn p_is_corrected_as_holm_says() {
+    let others = [
+        B,
+        [60.9, 60.0, 61.5, 59.1, 61.0],
+        [61.3, 60.0, 62.5, 59.7, 62.0],
+    ];
+    let p = others.map(|other| {
+        let differences: Vec<f64> = A.iter().zip(other).map(|(a, b)| a - b).collect();
+        paired_t_test(&differences).unwrap().p
+    });
+    let expected = [0.09432698351763098, 0.07014899523692034, 0.7039999999999919];
+    for (found, expected) in holm(&p).into_iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
+    }
+    // The second is no smaller than the first, and none is above 1.
+    let found = holm(&[0.01, 0.04, 0.03, 0.005]);
+    let expected = [0.03, 0.06, 0.06, 0.02];
+    assert!(found
+        .iter()
+        .zip(expected)
+        .all(|(a, b)| (a - b).abs() < 1e-12));
+    assert_eq!(holm(&[0.7, 0.6]), [1.0, 1.0]);
+    assert!(holm(&[]).is_empty());
 }
 
 #[test]
@@ -277,7 +305,9 @@ fn the_tables_hold_the_runs_numbers_and_name_what_is_missing() {
     assert_eq!(entry("MTL"), "64.10 ± 1.10 (3)");
     assert_eq!(entry("aligned"), "64.00 ± 0.71 (2 of 3)");
     assert_eq!(entry("MTL − STL"), "**+3.10 (+5.08 %)**");
-    assert_eq!(entry("p"), "**\\< 0.001**");
+    assert_eq!(entry("Best of"), "2");
+    // p = 0.00035, and the column has three more.
+    assert_eq!(entry("p (Holm)"), "**\\< 0.001 (0.001)**");
     let many = pairs.iter().find(|row| row[0] == "Many").unwrap();
     assert!(
         many.iter().any(|cell| cell == "65.15 ± 21.43 (2 of 3) †"),
@@ -288,8 +318,9 @@ fn the_tables_hold_the_runs_numbers_and_name_what_is_missing() {
     let whole = table(&page, "Joint runs as a whole");
     let row = whole.iter().find(|row| row[0] == "Few+Many").unwrap();
     assert_eq!(
-        row[1..4],
+        row[1..5],
         [
+            "2",
             "71.00 ± 1.00 (3)",
             "72.60 ± 1.08 (3)",
             "64.58 ± 10.36 (2 of 3) †"
@@ -408,13 +439,15 @@ fn the_heuristic_is_counted_for_each_setting_of_mtl() {
         "single",
         &["Many"],
         None,
-        &[Some(&[80.0]), Some(&[81.0])],
+        &[Some(&[80.0]), Some(&[81.0]), Some(&[82.0])],
     );
-    let after = [Some(&[60.0][..]), Some(&[61.0])];
+    let after = [Some(&[60.0][..]), Some(&[61.0]), Some(&[62.0])];
     suite.add("stilts", "single", &["Few"], Some("Many"), &after);
-    for (rate, scores) in [("1e-4", [62.0, 63.1]), ("5e-4", [55.0, 56.1])] {
+    for (rate, scores) in [("1e-4", [62.0, 63.1, 64.0]), ("5e-4", [55.0, 56.1, 57.0])] {
         suite.variant = json!({"training.learning_rate": rate});
-        suite.add_pair(["Few", "Many"], scores.map(|score| [score, 80.0]));
+        let scores = scores.map(|score| [score, 80.0]);
+        let scores: Vec<Option<&[f64]>> = scores.iter().map(|s| Some(s.as_slice())).collect();
+        suite.add("pair", "multitask", &["Few", "Many"], None, &scores);
     }
     suite.write_plan();
     let folder = suite.folder.path();
@@ -458,7 +491,7 @@ fn a_size_study_is_a_line_over_the_supports_rows() {
     let few: Vec<&[String]> = sizes
         .iter()
         .filter(|row| row[0] == "Few")
-        .map(|row| &row[2..7])
+        .map(|row| &row[2..8])
         .collect();
     assert_eq!(
         few[0],
@@ -466,6 +499,7 @@ fn a_size_study_is_a_line_over_the_supports_rows() {
             "1000",
             "500",
             "0.50",
+            "2",
             "60.50 ± 0.71 (2)",
             "61.10 ± 0.85 (2)"
         ]
@@ -476,6 +510,7 @@ fn a_size_study_is_a_line_over_the_supports_rows() {
             "1000",
             "5000",
             "5.00",
+            "2",
             "60.50 ± 0.71 (2)",
             "64.30 ± 0.42 (2)"
         ]
@@ -582,59 +617,221 @@ fn a_folder_that_is_no_study_is_refused_in_one_line() {
     assert!(line.contains("single-single-Few-seed1"), "{line}");
 }
 
+/// What a run of these tasks notes before its first step, each task's data being `data`.
+fn made_of(tasks: &[&str], data: &str, precision: &str) -> Value {
+    let file = json!({"file": "x.tsv", "sha256": data, "read_as": {}});
+    let content = json!({"definition": {"labels": ["0", "1"]},
+        "files": {"train": [&file], "dev": [&file]}});
+    let tasks: serde_json::Map<_, _> = tasks
+        .iter()
+        .map(|task| (task.to_string(), content.clone()))
+        .collect();
+    json!({
+        "content": {"tasks": tasks, "encoder": {"weights": "w", "config": {}, "tokenizer": "t",
+            "tokenizer_files": {}}},
+        "arithmetic": {"precision": precision, "engine": "packed", "products": "MKL",
+            "device": "cpu"},
+        "machine": {"threads": 1, "cpu_capability": "AVX2", "libtorch": "2.11.0",
+            "covalign": "0.1.0"},
+    })
+}
+
+impl Suite {
+    /// A run folder in `runs` with a config of its own; with scores where it has ended.
+    fn plain(
+        &self,
+        name: &str,
+        method: &str,
+        tasks: &[&str],
+        seed: usize,
+        scores: Option<&[f64]>,
+        config: &str,
+    ) -> std::path::PathBuf {
+        let place = self.folder.path().join("runs").join(name);
+        std::fs::create_dir_all(&place).unwrap();
+        if let Some(scores) = scores {
+            self.write_run(name, method, tasks, seed, scores);
+        }
+        let seed = match config.contains("SEED") {
+            true => String::new(),
+            false => format!("training: {{seed: {seed}}}\n"),
+        } + &config.replace("SEED", &seed.to_string());
+        let config = format!("method: {method}\ntasks: {tasks:?}\n{seed}\n");
+        std::fs::write(place.join("config.yaml"), config).unwrap();
+        place
+    }
+
+    /// Way, target and supports of each cell of a report, with its setting and number of scores.
+    fn cells(&self) -> Vec<([String; 3], String, usize)> {
+        let report = read(&self.folder.path().join("runs/report.json"));
+        let report: Value = serde_json::from_str(&report).unwrap();
+        let cells = report["cells"].as_array().unwrap().iter();
+        let words = |value: &Value| value.as_str().unwrap().to_owned();
+        let all = cells.map(|cell| {
+            let supports = cell["supports"].as_array().unwrap().iter();
+            let supports: Vec<String> = supports.map(words).collect();
+            let variant = cell["variant"].as_object().unwrap().iter();
+            let variant: Vec<String> = variant.map(|(k, v)| format!("{k}={}", words(v))).collect();
+            let points = cell["sample"]["points"].as_object().unwrap().values();
+            (
+                [
+                    words(&cell["way"]),
+                    words(&cell["target"]),
+                    supports.join("+"),
+                ],
+                variant.join(", "),
+                points.filter(|point| !point["score"].is_null()).count(),
+            )
+        });
+        all.collect()
+    }
+}
+
 #[test]
-fn runs_without_a_plan_are_what_their_configs_say() {
+fn runs_without_a_plan_are_what_their_configs_say_wherever_one_stands() {
     let suite = Suite::new();
-    let runs: [(&str, &str, &[&str], &str); 5] = [
+    let both: &[&str] = &["Few", "Many"];
+    let runs: [(&str, &str, &[&str], &str); 7] = [
         ("alone", "single", &["Few"], ""),
         ("source", "single", &["Many"], ""),
         ("after", "single", &["Few"], "start: {run: runs/source}"),
         ("with-r", "aligned", &["Few"], "start: {run: runs/source}"),
+        ("r-alone", "aligned", &["Few"], ""),
         ("jointly", "multitask", &["Few", "Many", "Most"], ""),
+        ("after-all", "multitask", both, "start: {run: runs/source}"),
     ];
     for (name, method, tasks, start) in runs {
-        suite.write_run(name, method, tasks, 1, &[60.0, 80.0, 90.0][..tasks.len()]);
-        let config =
-            format!("method: {method}\ntasks: {tasks:?}\ntraining: {{seed: 1}}\n{start}\n");
-        std::fs::write(
-            suite
-                .folder
-                .path()
-                .join("runs")
-                .join(name)
-                .join("config.yaml"),
-            config,
-        )
-        .unwrap();
+        let scores = &[60.0, 80.0, 90.0][..tasks.len()];
+        suite.plain(name, method, tasks, 1, Some(scores), start);
     }
-    report(suite.folder.path(), &["runs"]);
-    let report: Value =
-        serde_json::from_str(&read(&suite.folder.path().join("runs/report.json"))).unwrap();
-    let word = |cell: &Value, key: &str| cell[key].as_str().unwrap().to_owned();
-    let cells: BTreeSet<[String; 3]> = report["cells"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|cell| {
-            let supports: Vec<&str> = cell["supports"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|s| s.as_str().unwrap())
-                .collect();
-            [word(cell, "way"), word(cell, "target"), supports.join("+")]
-        })
-        .collect();
     let expected = [
         ["STL", "Few", ""],
         ["STL", "Many", ""],
         ["STILTs", "Few", "Many"],
         ["aligned transfer", "Few", "Many"],
+        ["aligned STL", "Few", ""],
         ["MTL-ALL", "Few", "Many+Most"],
         ["MTL-ALL", "Many", "Few+Most"],
         ["MTL-ALL", "Most", "Few+Many"],
     ];
-    assert_eq!(cells, expected.map(|cell| cell.map(str::to_owned)).into());
+    let expected: BTreeSet<_> = expected.map(|cell| cell.map(str::to_owned)).into();
+    let runs = suite.folder.path().join("runs");
+    for (folder, name) in [
+        (suite.folder.path(), "runs"),
+        (&runs, "."),
+        (Path::new("/"), ""),
+    ] {
+        let whole = match name {
+            "" => runs.to_str().unwrap(),
+            name => name,
+        };
+        let shown = report(folder, &[whole]);
+        let cells: Vec<_> = suite.cells().into_iter().map(|(cell, ..)| cell).collect();
+        assert_eq!(cells.len(), expected.len(), "{folder:?} {cells:?}");
+        assert_eq!(cells.into_iter().collect::<BTreeSet<_>>(), expected);
+        assert!(
+            shown.contains("no table has (jointly, after another run): after-all"),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn runs_side_by_side_are_averaged_and_compared_in_one_setting_only() {
+    let suite = Suite::new();
+    let common = "training: {seed: SEED, max_train_rows: 100}\nevaluation: {every: 1 epochs}\n";
+    let elsewhere = "training: {seed: SEED, max_train_rows: 100, threads: 9}\ndata: /else/where\n\
+                     checkpoints: {keep: 7}\nalignment: {learning_rate: 9x}\n";
+    for seed in 1..=3 {
+        let name = |name: &str| format!("{name}-{seed}");
+        let noise = [0.1, -0.1, 0.2][seed - 1];
+        let (few, both): (&[&str], &[&str]) = (&["Few"], &["Few", "Many"]);
+        let alone = |name: &str, config, data, precision| {
+            let place = suite.plain(name, "single", few, seed, Some(&[60.0 + noise]), config);
+            let made_of = made_of(few, data, precision).to_string();
+            std::fs::write(place.join("made_of.json"), made_of).unwrap();
+        };
+        alone(&name("alone"), common, "a", "fp32");
+        alone(&name("other-rows"), common, "b", "fp32");
+        alone(&name("rounded"), common, "a", "bf16");
+        let joint = |name: &str, config| {
+            let scores = [63.0 - noise, 80.0];
+            let place = suite.plain(name, "multitask", both, seed, Some(&scores), config);
+            let made_of = made_of(both, "a", "fp32").to_string();
+            std::fs::write(place.join("made_of.json"), made_of).unwrap();
+        };
+        joint(&name("jointly"), elsewhere);
+        let often = common.replace("1 epochs", "0.1 epochs");
+        joint(&name("often"), &often);
+    }
+    let shown = report(suite.folder.path(), &["runs"]);
+    assert!(
+        shown.contains("differ in data.Few, evaluation.every, training.precision: only runs"),
+        "{shown}"
+    );
+    let few: Vec<_> = suite
+        .cells()
+        .into_iter()
+        .filter(|(cell, ..)| cell[1] == "Few")
+        .map(|(cell, _, seeds)| (cell[0].clone(), seeds))
+        .collect();
+    let sizes = ["STL", "MTL", "MTL", "STL", "STL"].map(|way| (way.to_owned(), 3));
+    let sorted = |mut all: Vec<(String, usize)>| {
+        all.sort();
+        all
+    };
+    assert_eq!(sorted(few), sorted(sizes.to_vec()));
+    let page = read(&suite.folder.path().join("runs/report.md"));
+    let pairs = table(&page, "Pairs: STL, MTL, aligned");
+    let place = |name: &str| pairs[0].iter().position(|column| column == name).unwrap();
+    let row = |every: &str| {
+        let row = pairs
+            .iter()
+            .find(|row| row[0] == "Few" && row[2].contains(every));
+        row.unwrap()
+    };
+    let compared = &row("every=1 epochs")[place("MTL − STL")];
+    assert!(compared.contains("+2.87"), "{compared}");
+    assert_eq!(row("every=0.1 epochs")[place("MTL − STL")], "");
+}
+
+#[test]
+fn an_unfinished_run_hides_no_finished_one() {
+    let suite = Suite::new();
+    suite.plain("a-begun", "single", &["Few"], 1, None, "");
+    suite.plain("b-done", "single", &["Few"], 1, Some(&[60.0]), "");
+    suite.plain("c-again", "single", &["Few"], 1, Some(&[61.0]), "");
+    // `single` over two tasks, stopped in the second.
+    suite.plain("both", "single", &["Many", "Most"], 1, None, "");
+    suite.plain("both/Many", "single", &["Many"], 1, Some(&[80.0]), "");
+    suite.plain("both/Most", "single", &["Most"], 1, None, "");
+    let broken = suite.plain("broken", "single", &["Few"], 1, Some(&[60.0]), "");
+    std::fs::write(broken.join("config.yaml"), "training: {epochs: no}\n").unwrap();
+    let shown = report(suite.folder.path(), &["runs"]);
+    for line in [
+        "2 begun, without results: a-begun, both/Most.",
+        "1 with a config.yaml or results.json that cannot be read: broken.",
+        "2 of the same setting and seed as another run, which counts: a-begun, c-again.",
+    ] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    let page = read(&suite.folder.path().join("runs/report.md"));
+    let cells = table(&page, "Where each figure comes from");
+    let column = |name: &str| cells[0].iter().position(|column| column == name).unwrap();
+    let scores: Vec<[&str; 3]> = cells[1..]
+        .iter()
+        .map(|row| ["Target", "Score", "Run"].map(|name| row[column(name)].as_str()))
+        .collect();
+    assert_eq!(
+        scores,
+        [
+            ["Few", "60.00", "b-done"],
+            ["Many", "80.00", "both/Many"],
+            ["Most", "–", "both/Most"]
+        ]
+    );
+    let runs = table(&page, "All runs");
+    assert_eq!(runs.len(), 1 + 6, "{runs:?}");
 }
 
 /// Two short tasks of different shape.
@@ -706,7 +903,8 @@ fn trained_runs_side_by_side_make_a_report_without_a_plan() {
             .unwrap();
     let row = pairs.iter().find(|row| row[0] == "DemoSentiment").unwrap();
     // Two steps teach nothing, so the figure may have its mark.
-    let figure = row[3].trim_end_matches(" †");
+    assert_eq!(row[3], "1");
+    let figure = row[4].trim_end_matches(" †");
     assert_eq!(figure, format!("{single:.2} (1)"));
     let runs = table(&page, "All runs");
     assert_eq!(runs.len(), 1 + 4);

@@ -103,7 +103,7 @@ fn resuming_a_run_that_has_ended_shows_its_scores_and_trains_nothing() {
         assert_eq!(text(&again.stdout), table);
         assert_eq!(bytes(), before);
         args.extend(["--set", "training.seed=7"]);
-        assert!(fails(folder, &args, 2).contains("seed: 7"));
+        assert!(fails(folder, &args, 2).contains("training.seed was 42, is 7"));
     }
 }
 
@@ -139,4 +139,240 @@ fn a_run_keeps_the_weights_that_its_config_says_and_the_same_scores() {
     }
     assert!(run(folder, &args).status.success());
     assert_eq!(there("best"), [false, true, true]);
+}
+
+/// A run of six steps that was cut off after its third, with an encoder and a task file of its own.
+fn cut_off(folder: &Path) -> Vec<String> {
+    let fixture = common::root().join("tests/fixtures/legacy-bert");
+    std::fs::create_dir(folder.join("encoder")).unwrap();
+    for name in [
+        "config.json",
+        "tokenizer_config.json",
+        "vocab.txt",
+        "pytorch_model.bin",
+    ] {
+        std::fs::copy(fixture.join(name), folder.join("encoder").join(name)).unwrap();
+    }
+    let task = common::root().join("configs/tasks/DemoSentiment.yaml");
+    let task = std::fs::read_to_string(task).unwrap() + "\nfolder: DemoSentiment\n";
+    std::fs::write(folder.join("Own.yaml"), task).unwrap();
+    let sets = [
+        "encoder=encoder",
+        "tasks=[Own.yaml]",
+        "training.max_length=16",
+        "training.precision=fp32",
+        "checkpoints.keep=9",
+    ];
+    train(folder, "whole", &sets);
+    copy(&folder.join("whole"), &folder.join("cut"));
+    std::fs::remove_dir_all(folder.join("cut/checkpoints/step-6")).unwrap();
+    std::fs::remove_file(folder.join("cut/results.json")).unwrap();
+    let mut args: Vec<String> = ["train", "c.yaml", "--resume"].map(String::from).into();
+    sets.iter()
+        .for_each(|set| args.extend(["--set".to_owned(), (*set).to_owned()]));
+    args
+}
+
+fn copy(from: &Path, to: &Path) {
+    let status = std::process::Command::new("cp")
+        .arg("-r")
+        .args([from, to])
+        .status();
+    assert!(status.unwrap().success());
+}
+
+/// The arguments with other settings, for the run at `out`.
+fn resumed<'a>(args: &'a [String], out: &'a str, sets: &[&'a str]) -> Vec<&'a str> {
+    let mut all: Vec<&str> = args.iter().map(String::as_str).collect();
+    all.extend(["--out", out]);
+    sets.iter().for_each(|set| all.extend(["--set", set]));
+    all
+}
+
+#[test]
+fn resume_refuses_whatever_else_would_make_the_score() {
+    let folder = workplace();
+    let folder = folder.path();
+    let args = cut_off(folder);
+    let refused = |out: &str, sets: &[&str], words: &[&str]| {
+        let line = fails(folder, &resumed(&args, out, sets), 2);
+        for word in [&["--out"], words].concat() {
+            assert!(line.contains(word), "`{word}` is missing: {line}");
+        }
+    };
+    // A file that says something else for a while, for a run that goes on and for one that has ended.
+    let with = |path: &str, change: &dyn Fn(&str) -> String, words: &[&str]| {
+        let path = folder.join(path);
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let changed = change(&whole);
+        assert_ne!(whole, changed);
+        std::fs::write(&path, changed).unwrap();
+        refused("cut", &[], words);
+        refused("whole", &[], words);
+        std::fs::write(&path, whole).unwrap();
+    };
+    let flipped = |rows: &str| {
+        let flip = |row: &str| match row.rsplit_once('\t') {
+            Some((text, "0")) => format!("{text}\t1\n"),
+            Some((text, "1")) => format!("{text}\t0\n"),
+            _ => format!("{row}\n"),
+        };
+        rows.lines().map(flip).collect()
+    };
+    let reversed = |rows: &str| {
+        let mut lines: Vec<&str> = rows.lines().collect();
+        lines[1..].reverse();
+        lines.join("\n")
+    };
+    let halved = |rows: &str| {
+        let lines: Vec<&str> = rows.lines().collect();
+        lines[..lines.len() / 2].join("\n")
+    };
+    let train_file = "demo/DemoSentiment/train.tsv";
+    let of_train = ["task Own: train rows in train.tsv (sha256) was "];
+    with(train_file, &flipped, &of_train);
+    with(train_file, &reversed, &of_train);
+    with(train_file, &halved, &of_train);
+    with(
+        "demo/DemoSentiment/dev.tsv",
+        &halved,
+        &["task Own: dev rows in dev.tsv"],
+    );
+    let labels = [r#"task Own: labels was ["0","1"], is ["1","0"]"#];
+    with(
+        "Own.yaml",
+        &|task| {
+            task.replace("[0, 1]", "[1, 0]")
+                .replace("[\"0\", \"1\"]", "[\"1\", \"0\"]")
+        },
+        &labels,
+    );
+    let words = |words: &str| words.replace("fine\nfilm\n", "film\nfine\n");
+    with(
+        "encoder/vocab.txt",
+        &words,
+        &["the encoder's tokenizer (vocab.txt) was"],
+    );
+    let dropout = |config: &str| config.replace("0.1", "0.2");
+    with(
+        "encoder/config.json",
+        &dropout,
+        &["the encoder's hidden_dropout_prob was 0.1"],
+    );
+
+    // Other weights; model.safetensors comes before pytorch_model.bin.
+    let weights = tch::Tensor::loadz_multi(folder.join("encoder/pytorch_model.bin")).unwrap();
+    let weights: Vec<_> = weights.iter().map(|(name, w)| (name, w * 2)).collect();
+    let path = folder.join("encoder/model.safetensors");
+    tch::Tensor::write_safetensors(&weights, &path).unwrap();
+    refused("cut", &[], &["the encoder's weights (sha256) was"]);
+    refused("whole", &[], &["the encoder's weights (sha256) was"]);
+    std::fs::remove_file(path).unwrap();
+
+    refused(
+        "cut",
+        &["training.precision=bf16"],
+        &["training.precision was fp32, is bf16"],
+    );
+    refused("cut", &["engine=padded"], &["engine was packed, is padded"]);
+    refused("cut", &["training.seed=7"], &["training.seed was 42, is 7"]);
+    // As on a machine where `auto` came to something else, or that multiplied by another library.
+    let record = json(&folder.join("cut/made_of.json"));
+    for (key, words) in [
+        ("precision", "training.precision was other"),
+        ("products", "the library of matrix products was other"),
+        ("device", "training.device was other"),
+    ] {
+        let mut other = record.clone();
+        other["arithmetic"][key] = "other".into();
+        std::fs::write(folder.join("cut/made_of.json"), other.to_string()).unwrap();
+        refused("cut", &["training.precision=auto"], &[words]);
+    }
+}
+
+#[test]
+fn resume_takes_what_cannot_change_the_score() {
+    let folder = workplace();
+    let folder = folder.path();
+    let args = cut_off(folder);
+    let go_on = |sets: &[&str]| {
+        let output = run(folder, &resumed(&args, "cut", sets));
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let end =
+        |out: &str| json(&folder.join(out).join("checkpoints/step-6/state.json"))["files"].clone();
+    copy(&folder.join("cut"), &folder.join("before"));
+    let again = || {
+        std::fs::remove_dir_all(folder.join("cut")).unwrap();
+        copy(&folder.join("before"), &folder.join("cut"));
+    };
+
+    // The same files elsewhere, and others kept: not a bit differs.
+    copy(&folder.join("demo"), &folder.join("moved"));
+    copy(&folder.join("encoder"), &folder.join("moved-encoder"));
+    let log = go_on(&["data=moved", "encoder=moved-encoder", "checkpoints.keep=5"]);
+    assert!(!log.contains("resumed"), "{log}");
+    assert_eq!(end("cut"), end("whole"));
+    let results = |out: &str| json(&folder.join(out).join("results.json"));
+    assert_eq!(results("cut")["tasks"], results("whole")["tasks"]);
+    let record = json(&folder.join("whole/made_of.json"));
+    let weights = folder.join("encoder/pytorch_model.bin");
+    let weights = covalign::model::save::sha256(&weights).unwrap();
+    for out in ["cut", "whole"] {
+        assert_eq!(results(out)["made_of"], record);
+        assert_eq!(results(out)["encoder"]["sha256"], *weights);
+    }
+    assert_eq!(record["content"]["encoder"]["weights"], *weights);
+
+    // Sums in another order are said.
+    again();
+    let log = go_on(&["training.threads=2"]);
+    assert!(log.contains("threads was 1, is 2"), "{log}");
+
+    // An older version's folder.
+    again();
+    std::fs::remove_file(folder.join("cut/made_of.json")).unwrap();
+    let moved = resumed(&args, "cut", &["data=moved"]);
+    assert!(fails(folder, &moved, 2).contains("data was demo, is moved"));
+    let log = go_on(&[]);
+    assert!(log.contains("resumed without made_of.json"), "{log}");
+    assert_eq!(end("cut"), end("whole"));
+    assert!(results("cut").get("made_of").is_none());
+}
+
+#[test]
+fn fixed_encoder_chooses_and_has_patience_in_its_second_phase_alone() {
+    let folder = workplace();
+    let folder = folder.path();
+    let [encoder, length] = tiny();
+    // Next to nothing moves, so that every evaluation is as good as the first.
+    let still = [
+        "alignment.schedule=fixed_encoder",
+        "training.learning_rate=1e-30",
+        "training.max_steps=10",
+        "evaluation.every=2 steps",
+        "evaluation.patience=1",
+    ];
+    let table = train(folder, "x", &[&still[..], &[&encoder, &length]].concat());
+    // The encoder is trained for five steps; the sixth is the first that counts.
+    let steps = evaluations(folder, "x");
+    let steps: Vec<_> = steps
+        .iter()
+        .map(|line| line["step"].as_u64().unwrap())
+        .collect();
+    assert_eq!(steps, [2, 4, 6, 8]);
+    let results = json(&folder.join("x/results.json"));
+    assert_eq!(results["best"]["step"], 6);
+    let from = serde_json::json!({"evaluations": 2, "every": 2, "first": 6});
+    for task in ["DemoSentiment", "DemoSimilarity"] {
+        assert_eq!(results["tasks"][task]["step"], 6);
+        assert_eq!(results["tasks"][task]["chosen_from"], from);
+    }
+    assert!(
+        table.contains("Score: best of 2 evaluations on dev"),
+        "{table}"
+    );
+    let best = json(&folder.join("x/best/state.json"));
+    assert_eq!(best["step"], 6);
 }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use common::{covalign, evaluations, json, refused, run, text, train, workplace};
 use covalign::config::Config;
 use covalign::data::planned::PlannedBatch;
+use covalign::data::sampling::PLAN;
 use covalign::data::Batch;
 use covalign::model::Mode;
 use covalign::train::evaluate::Scores;
@@ -104,7 +105,7 @@ fn a_heterogeneous_steps_gradient_is_that_of_its_parts_weighted_losses() {
     let mut learner = prepare(&config, load_tasks(&config).unwrap())
         .unwrap()
         .learner;
-    let mut batches = Batches::new(&config, &learner.data).unwrap();
+    let mut batches = Batches::new(&learner.config, &learner.data).unwrap();
     let mut loader = learner.loader();
     let numbers = loader.begin(&mut batches, 3).unwrap().into_iter();
     let step: Vec<_> = numbers.map(|n| (n, loader.receive().unwrap())).collect();
@@ -138,6 +139,97 @@ fn a_heterogeneous_steps_gradient_is_that_of_its_parts_weighted_losses() {
         .collect();
     Tensor::stack(&losses, 0).sum(Kind::Float).backward();
     assert!(difference(&take_gradients(&learner), &sum) < 1e-5);
+}
+
+#[test]
+fn an_epoch_under_a_budget_of_tokens_has_the_gradient_of_all_rows_alike() {
+    let folder = workplace();
+    let folder = folder.path();
+    let sets = [
+        "tasks=[DemoSentiment]",
+        "training.batch_tokens=64",
+        "engine=padded",
+        "training.dropout=0",
+        "training.head_dropout=0",
+        &format!("data={}", folder.join("demo").display()),
+        &tiny(),
+        "training.max_length=16",
+        "training.precision=fp32",
+    ]
+    .map(str::to_owned);
+    let config = Config::load(&folder.join("c.yaml"), &sets).unwrap();
+    let mut learner = prepare(&config, load_tasks(&config).unwrap())
+        .unwrap()
+        .learner;
+    let mut batches = Batches::new(&learner.config, &learner.data).unwrap();
+    let in_epoch = batches.length.per_epoch as u64;
+    let parts: Vec<_> = (0..in_epoch).flat_map(|step| batches.step(step)).collect();
+    let numbers: BTreeSet<usize> = parts.iter().map(|(_, part)| part.rows.len()).collect();
+    assert!(parts.len() > 3 && numbers.len() > 1, "{numbers:?}");
+    let mut loader = learner.loader();
+    let mut batches = Batches::new(&learner.config, &learner.data).unwrap();
+    for step in 0..in_epoch {
+        for index in loader.begin(&mut batches, step).unwrap() {
+            let loaded = loader.receive().unwrap();
+            let _ = learner.backward(index, &loaded, EVERYTHING).unwrap();
+        }
+    }
+    let summed = take_gradients(&learner);
+    let all = PlannedBatch {
+        task: 0,
+        rows: learner.data[0].rows.clone(),
+        weight: 1.0,
+    };
+    (loss(&learner, &all) * in_epoch as f64).backward();
+    assert!(difference(&take_gradients(&learner), &summed) < 1e-5);
+}
+
+#[test]
+fn a_run_says_how_its_rows_were_sorted_and_goes_on_by_that_plan_alone() {
+    let folder = workplace();
+    let folder = folder.path();
+    let tiny = tiny();
+    let base = [&tiny, "training.max_length=16", "training.device=cpu"];
+    let window = |sets: &[&str]| {
+        train(folder, "x", &[&base[..], sets].concat());
+        let config = std::fs::read_to_string(folder.join("x/config.yaml")).unwrap();
+        std::fs::remove_dir_all(folder.join("x")).unwrap();
+        let line = config.lines().find(|line| line.contains("length_window"));
+        line.unwrap().trim().to_owned()
+    };
+    let padded = "engine=padded";
+    // No padding is spared where rows are packed.
+    assert_eq!(window(&[]), "length_window: 1");
+    assert_eq!(window(&[padded]), "length_window: small");
+    let given = "sampling.length_window=100";
+    assert_eq!(window(&[given]), "length_window: 100");
+    let none = refused(folder, &["sampling.length_window=0"]);
+    assert!(none.contains("write `auto`, `small` or a number"), "{none}");
+
+    train(folder, "x", &[&base[..], &[given]].concat());
+    std::fs::remove_file(folder.join("x/results.json")).unwrap();
+    let resume = |sets: &[&str]| {
+        let mut args = vec!["train", "c.yaml", "--out", "x", "--resume"];
+        let sets = [&base[..], sets].concat();
+        sets.iter().for_each(|set| args.extend(["--set", set]));
+        run(folder, &args)
+    };
+    // Begun with the default of an earlier version, or on another kind of machine.
+    let other = resume(&[]);
+    assert_eq!(other.status.code(), Some(2));
+    let other = text(&other.stderr);
+    assert!(other.contains("differs (length_window: 1)"), "{other}");
+    assert!(resume(&[given]).status.success());
+    // An earlier version's checkpoints say nothing of the plan.
+    std::fs::remove_file(folder.join("x/results.json")).unwrap();
+    let mut old = state(folder, "x", 6);
+    old.as_object_mut().unwrap().remove("plan").unwrap();
+    let place = folder.join("x/checkpoints/step-6/state.json");
+    std::fs::write(place, old.to_string()).unwrap();
+    let old = resume(&[given]);
+    assert_eq!(old.status.code(), Some(2));
+    let old = text(&old.stderr);
+    assert!(old.contains("in another way; start a new run"), "{old}");
 }
 
 #[test]
@@ -242,7 +334,7 @@ fn an_epoch_under_way_keeps_the_shares_that_it_was_planned_by() {
         let config = Config::load(&folder.join("c.yaml"), &sets).unwrap();
         let tasks = load_tasks(&config).unwrap();
         let learner = prepare(&config, tasks).unwrap().learner;
-        let fresh = || Batches::new(&config, &learner.data).unwrap();
+        let fresh = || Batches::new(&learner.config, &learner.data).unwrap();
         let scores = |sentiment: f64, similarity: f64| {
             let of = |score| Scores {
                 metrics: Vec::new(),
@@ -256,19 +348,22 @@ fn an_epoch_under_way_keeps_the_shares_that_it_was_planned_by() {
         let mut whole = fresh();
         whole.step(3);
         whole.observe(&scores(0.9, -0.9));
-        let begun = whole.step(4);
+        let mut begun = vec![whole.step(4)];
         whole.observe(&scores(0.0, 0.9));
         let shares = whole.shares().cloned();
         let mut resumed = fresh();
         resumed.observe(&scores(0.0, 0.9));
-        resumed.resume(shares);
-        assert_eq!(resumed.step(4), begun);
+        resumed.resume(PLAN, shares).unwrap();
+        assert_eq!(resumed.step(4), begun[0]);
         for step in 5..12 {
-            assert_eq!(whole.step(step), resumed.step(step), "{kind} {step}");
+            let of_whole = whole.step(step);
+            assert_eq!(of_whole, resumed.step(step), "{kind} {step}");
+            begun.push(of_whole);
         }
         let mut forgetful = fresh();
         forgetful.observe(&scores(0.0, 0.9));
-        assert_ne!(forgetful.step(4), begun);
+        let forgot: Vec<_> = (4..12).map(|step| forgetful.step(step)).collect();
+        assert_ne!(forgot, begun);
     }
 }
 

@@ -142,6 +142,10 @@ class SetUp(unittest.TestCase):
             "PIP_INDEX_URL": self.index.url,
             "NO_PROXY": "127.0.0.1",
         }
+        # Where Rust is, when it is not below HOME, as in the official images.
+        for name in ("RUSTUP_HOME", "CARGO_HOME", "RUSTUP_TOOLCHAIN"):
+            if name in os.environ:
+                self.environment[name] = os.environ[name]
 
     def run_setup(self, *arguments, before="", python=sys.executable, **environment):
         """Runs the script without pauses between tries; `before` is Python that runs first."""
@@ -281,6 +285,28 @@ class SetUp(unittest.TestCase):
         cargo.write_text("#!/bin/sh\necho cargo 1.63.0 '(fd9c4297c 2022-07-01)'\n")
         cargo.chmod(0o755)
         self.assert_fails(self.run_setup(CARGO=str(cargo)), "cargo 1.63 is too old", "rustup update")
+
+    def test_a_cargo_that_does_not_run_is_one_line_with_what_it_says(self):
+        cargo = self.root / "cargo"
+        cargo.write_text("#!/bin/sh\necho error: no default is configured >&2\necho more >&2\nexit 1\n")
+        cargo.chmod(0o755)
+        done = self.run_setup(CARGO=str(cargo))
+        self.assert_fails(done, "cargo does not run", "no default is configured", "rustup.rs")
+        self.assertEqual(len(done.stdout.splitlines()), 1)
+
+    def test_make_finds_a_cargo_that_is_not_on_the_path(self):
+        tools = self.root / "tools"
+        tools.mkdir()
+        (tools / "make").symlink_to(shutil.which("make"))
+        for home, expected in (({}, "/h/.cargo/bin/cargo"), ({"CARGO_HOME": "/c"}, "/c/bin/cargo")):
+            done = subprocess.run(
+                [str(tools / "make"), "-s", "--eval=cargo: ; @:$(info $(CARGO))", "cargo"],
+                cwd=str(ROOT),
+                env={"PATH": str(tools), "HOME": "/h", **home},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            self.assertEqual(done.stdout.strip(), expected)
 
     def test_tensorboard_is_installed_once_for_the_command_that_follows(self):
         pinned = with_tensorboard.PINNED[0].replace("==", "-")

@@ -145,7 +145,7 @@ fn a_run_stopped_by_ctrl_c_resumes_to_the_same_weights() {
     let line = fails(folder, &begun, 2);
     assert!(line.contains("--resume"), "{line}");
     let other = [&begun[..], &["--resume", "--set", "training.seed=7"]].concat();
-    assert!(fails(folder, &other, 2).contains("seed: 7"));
+    assert!(fails(folder, &other, 2).contains("training.seed was 42, is 7"));
     let resumed = run(folder, &[&begun[..], &["--resume"]].concat());
     assert!(resumed.status.success(), "{}", text(&resumed.stderr));
     assert_eq!(weights(folder, "whole"), weights(folder, "cut"));

@@ -1,6 +1,7 @@
 //! How to use a task for another: after it (STILTs), with it (pairwise MTL), or not at all.
 //!
-//! Measured runs decide where there are any. Else the size rule of Weller, Seppi and Gardner (ACL
+//! Measured runs decide where there are any, corrected for how many ways were [`tried`](super::tried).
+//! Else the size rule of Weller, Seppi and Gardner (ACL
 //! 2022) says which of MTL and STILTs to try, and not whether either helps. What has no evidence is
 //! not said.
 
@@ -8,10 +9,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::evidence::{Difference, Evidence, Way};
+use super::evidence::{Arm, Evidence};
 use super::similarity::Similarities;
+use super::statistics::FEWEST;
+use super::tried::{Difference, Measured, Tried};
 use crate::data::overlap::Overlap;
 use crate::task::{Labels, Split, Task};
+use crate::train::keep::setting::short;
+use crate::train::keep::way::Way;
 
 /// What to do with a support for a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -49,10 +54,31 @@ pub struct Advice {
     pub supports: Vec<String>,
     #[serde(flatten)]
     pub verdict: Verdict,
-    /// How sure the sign of the measured difference is; none where nothing decided was measured.
-    pub certainty: Option<f64>,
+    /// Of the verdict's difference, after Holm's correction; none where nothing decided was measured.
+    pub p: Option<f64>,
+    /// How many tests that corrects for.
+    pub tests: usize,
+    /// The settings of the way's own, where several were tried.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub setting: String,
+    /// Where a way is advised, the next best with the same supports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<Next>,
     /// What speaks for it and against it, a line each.
     pub evidence: Vec<String>,
+}
+
+/// The way that is next best.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Next {
+    pub way: Way,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub setting: String,
+    /// Whether the best is surely better.
+    pub surely_worse: bool,
+    /// Its name for people.
+    #[serde(skip)]
+    pub name: String,
 }
 
 /// What is known of the tasks besides their runs.
@@ -65,53 +91,119 @@ pub struct Known<'a> {
     pub evidence: &'a Evidence,
 }
 
-const WAYS: [Way; 4] = [Way::Multitask, Way::Aligned, Way::Stilts, Way::Transfer];
-
 impl Known<'_> {
     /// Advice on every task that may help `target`, and on every set of tasks that did in a run.
     pub fn advise(&self, target: &str) -> Vec<Advice> {
         let others = self.tasks.iter().filter(|task| task.name != target);
         let mut supports: Vec<Vec<String>> = others.map(|task| vec![task.name.clone()]).collect();
-        for measured in self.evidence.supports_of(target) {
-            if !supports.contains(&measured) {
-                supports.push(measured);
+        for (arm, _) in self.evidence.arms(target) {
+            if !arm.supports.is_empty() && !supports.contains(&arm.supports) {
+                supports.push(arm.supports.clone());
             }
         }
-        let advise = |supports: Vec<String>| self.on(target, supports);
+        let tried = Tried::of(self.evidence, target);
+        let advise = |supports: Vec<String>| self.on(target, supports, &tried);
         supports.into_iter().map(advise).collect()
     }
 
-    fn on(&self, target: &str, supports: Vec<String>) -> Advice {
-        let difference = |way, than| self.evidence.difference(target, &supports, way, than);
-        let with_alone: Vec<(Way, Difference)> = WAYS
-            .into_iter()
-            .filter_map(|way| Some((way, difference(way, Way::Alone)?)))
+    fn on(&self, target: &str, supports: Vec<String>, tried: &Tried) -> Advice {
+        let with_alone = tried.with_alone.iter();
+        let mut with_alone: Vec<&Measured> = with_alone
+            .filter(|found| found.a.supports == supports)
             .collect();
-        let ways = difference(Way::Multitask, Way::Stilts);
+        let ways = tried.ways.iter().filter(|f| f.a.supports == supports);
+        let ways: Vec<&Measured> = ways.collect();
         let rule = self.size_rule(target, &supports);
-        let (verdict, certainty) = verdict(&with_alone, ways, rule.as_ref().map(|rule| rule.0));
+        let verdict = verdict(&with_alone, &ways, rule.as_ref().map(|rule| rule.0));
+        let name = |arm: &Arm| self.name(target, arm);
 
-        let mut evidence: Vec<String> = with_alone
-            .iter()
-            .map(|(way, found)| format!("measured: {}", points(*way, *found, Way::Alone)))
-            .collect();
-        evidence.extend(ways.map(|found| {
-            let shown = points(Way::Multitask, found, Way::Stilts);
-            format!("measured: {shown}")
-        }));
+        let shown = |found: &Measured| {
+            let (a, b) = (name(found.a), name(found.b));
+            format!("measured: {}", points(&a, found.difference, &b))
+        };
+        let mut evidence: Vec<String> = with_alone.iter().copied().map(shown).collect();
+        with_alone.sort_by(|a, b| b.difference.mean.total_cmp(&a.difference.mean));
+        let next = match with_alone[..] {
+            [best, next, ..] => tried.between(best.a, next.a).map(|d| (best.a, next.a, d)),
+            _ => None,
+        };
+        if let Some((best, next, difference)) = next {
+            let shown = points(&name(best), difference, &name(next));
+            evidence.push(format!("measured, the best two: {shown}"));
+        }
+        let told = |found: &&&Measured| {
+            next.is_none_or(|(best, next, _)| {
+                [best, next] != [found.a, found.b] && [next, best] != [found.a, found.b]
+            })
+        };
+        let rivals = ways.iter().filter(|found| are_rivals(found)).filter(told);
+        evidence.extend(rivals.copied().map(shown));
+        evidence.extend(self.left_out(target, &supports));
         evidence.extend(rule.map(|(_, text)| text));
         if let [support] = supports.as_slice() {
             evidence.extend(self.labels(target, support));
             evidence.extend(self.similarity(target, support));
         }
         evidence.extend(supports.iter().filter_map(|s| self.overlap(target, s)));
+        let advised = verdict.arm;
         Advice {
             target: target.to_owned(),
             supports,
-            verdict,
-            certainty,
+            verdict: verdict.verdict,
+            p: verdict
+                .difference
+                .and_then(|difference| difference.corrected),
+            tests: verdict.difference.map_or(0, |difference| difference.tests),
+            setting: advised.map_or(String::new(), |arm| self.setting(target, arm)),
+            next: next
+                .filter(|(best, ..)| advised == Some(best))
+                .map(|(_, next, difference)| Next {
+                    way: next.way,
+                    setting: self.setting(target, next),
+                    surely_worse: difference.decided(),
+                    name: name(next),
+                }),
             evidence,
         }
+    }
+
+    /// A way, with its settings where it was tried with several.
+    fn name(&self, target: &str, arm: &Arm) -> String {
+        match self.setting(target, arm) {
+            setting if setting.is_empty() => arm.way.name().to_owned(),
+            setting => format!("{} ({setting})", arm.way.name()),
+        }
+    }
+
+    /// The settings by which an arm differs from others of its way and supports.
+    fn setting(&self, target: &str, arm: &Arm) -> String {
+        let all = self.evidence.arms(target).map(|(arm, _)| arm);
+        let same = all.filter(|other| other.way == arm.way && other.supports == arm.supports);
+        let same: Vec<&Arm> = same.collect();
+        let varies = |key: &str| {
+            same.iter()
+                .any(|other| other.own.get(key) != arm.own.get(key))
+        };
+        let own = arm.own.iter().filter(|(key, _)| varies(key));
+        let shown = own.map(|(key, value)| format!("{key}={}", short(value)));
+        shown.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Runs that are no evidence because they learned nothing.
+    fn left_out(&self, target: &str, supports: &[String]) -> Vec<String> {
+        let arms = self.evidence.arms(target);
+        let own = arms.filter(|(arm, _)| arm.way == Way::Alone || arm.supports == supports);
+        own.filter(|(_, scores)| scores.collapsed > 0)
+            .map(|(arm, scores)| {
+                format!(
+                    "caution: {} {} of {} collapsed (not above the best constant answer) and are \
+                     left out",
+                    scores.collapsed,
+                    if scores.collapsed == 1 { "run" } else { "runs" },
+                    self.name(target, arm)
+                )
+            })
+            .collect()
     }
 
     /// MTL is ahead of STILTs where the target has fewer rows than its support, and the reverse.
@@ -178,44 +270,93 @@ impl Known<'_> {
     }
 }
 
+/// A verdict with what it rests on.
+struct Reached<'a> {
+    verdict: Verdict,
+    /// The way that it advises.
+    arm: Option<&'a Arm>,
+    difference: Option<Difference>,
+}
+
 /// The measured ways against the target alone, MTL against STILTs, and what the size rule says.
-fn verdict(
-    with_alone: &[(Way, Difference)],
-    ways: Option<Difference>,
+fn verdict<'a>(
+    with_alone: &[&Measured<'a>],
+    ways: &[&Measured<'a>],
     rule: Option<Way>,
-) -> (Verdict, Option<f64>) {
-    let better = with_alone
-        .iter()
-        .filter(|(_, d)| d.decided() && d.mean > 0.0);
-    if let Some((way, found)) = better.max_by(|a, b| a.1.mean.total_cmp(&b.1.mean)) {
-        return (Verdict::Use(*way), found.certainty);
+) -> Reached<'a> {
+    let reached = |verdict, arm, difference| Reached {
+        verdict,
+        arm,
+        difference,
+    };
+    let better = |found: &&&Measured| found.difference.decided() && found.difference.mean > 0.0;
+    let worse = |found: &&Measured| found.difference.decided() && found.difference.mean < 0.0;
+    let by_mean = |a: &&&Measured, b: &&&Measured| a.difference.mean.total_cmp(&b.difference.mean);
+    if let Some(best) = with_alone.iter().filter(better).max_by(by_mean) {
+        let way = Verdict::Use(best.a.way);
+        return reached(way, Some(best.a), Some(best.difference));
     }
-    let worse = |d: &Difference| d.decided() && d.mean < 0.0;
-    if !with_alone.is_empty() && with_alone.iter().all(|(_, d)| worse(d)) {
-        let least = with_alone.iter().filter_map(|(_, d)| d.certainty);
-        return (Verdict::Alone, least.reduce(f64::min));
+    let by_p = |a: &&&Measured, b: &&&Measured| {
+        let p = |found: &Measured| found.difference.corrected.unwrap_or(1.0);
+        p(a).total_cmp(&p(b))
+    };
+    if !with_alone.is_empty() && with_alone.iter().all(worse) {
+        let least_sure = with_alone.iter().max_by(by_p).map(|f| f.difference);
+        return reached(Verdict::Alone, None, least_sure);
     }
-    match (ways.filter(Difference::decided), rule) {
-        (Some(found), _) if found.mean > 0.0 => (Verdict::Rather(Way::Multitask), found.certainty),
-        (Some(found), _) => (Verdict::Rather(Way::Stilts), found.certainty),
+    let rivals = ways.iter().filter(|found| are_rivals(found));
+    let decided = rivals
+        .filter(|found| found.difference.decided())
+        .min_by(by_p);
+    match (decided, rule) {
+        (Some(found), _) => {
+            let ahead = if found.difference.mean > 0.0 {
+                found.a
+            } else {
+                found.b
+            };
+            let way = Verdict::Rather(ahead.way);
+            reached(way, Some(ahead), Some(found.difference))
+        }
         // Measured runs outweigh the rule even where they do not agree among themselves.
-        (None, _) if ways.is_some() || !with_alone.is_empty() => (Verdict::Undecided, None),
-        (None, Some(way)) => (Verdict::Rather(way), None),
-        (None, None) => (Verdict::Unknown, None),
+        (None, _) if !ways.is_empty() || !with_alone.is_empty() => {
+            reached(Verdict::Undecided, None, None)
+        }
+        (None, Some(way)) => reached(Verdict::Rather(way), None, None),
+        (None, None) => reached(Verdict::Unknown, None, None),
     }
 }
 
-fn points(way: Way, found: Difference, than: Way) -> String {
-    let sure = match found.certainty {
-        Some(certainty) => format!(", its sign {:.0} % sure", 100.0 * certainty),
-        None => String::new(),
-    };
-    let runs = if found.n == 1 { "pair" } else { "pairs" };
-    format!(
-        "{} {:+.2} points against {} in {} {runs} of runs{sure}",
-        way.name(),
-        found.mean,
-        than.name(),
-        found.n
+/// Whether a difference is between MTL and STILTs, the size rule's two.
+fn are_rivals(found: &Measured) -> bool {
+    matches!(
+        (found.a.way, found.b.way),
+        (Way::Multitask, Way::Stilts) | (Way::Stilts, Way::Multitask)
     )
+}
+
+fn points(way: &str, found: Difference, than: &str) -> String {
+    let seeds = if found.n == 1 { "seed" } else { "seeds" };
+    let sure = match (found.p, found.corrected) {
+        (Some(p), Some(corrected)) => format!(
+            "p {} ({} after Holm's correction over {} tests)",
+            shown_p(p),
+            shown_p(corrected),
+            found.tests
+        ),
+        _ if found.n < FEWEST => format!("too few to decide ({FEWEST} are the fewest)"),
+        _ => "which do not vary: no test".to_owned(),
+    };
+    format!(
+        "{way} {:+.2} points against {than} over {} {seeds}, {sure}",
+        found.mean, found.n
+    )
+}
+
+/// A p with as many digits as say something.
+pub fn shown_p(p: f64) -> String {
+    match p < 0.001 {
+        true => "< 0.001".into(),
+        false => format!("= {p:.3}"),
+    }
 }

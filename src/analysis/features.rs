@@ -10,7 +10,7 @@ use crate::data::batch::{Batch, Layout, Shape};
 use crate::data::TokenizedSplit;
 use crate::model::alignment::Alignment;
 use crate::model::encoder::Encoder;
-use crate::model::Mode;
+use crate::model::{fit, Mode};
 
 /// What makes a row of X.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -68,14 +68,16 @@ pub struct Extractor<'a> {
 }
 
 impl Extractor<'_> {
-    /// The covariance of a task's rows at each place: `embeddings`, with an alignment `aligned`, and
+    /// The covariance of the rows of `task` at each place: `embeddings`, with an alignment `aligned`, and
     /// `layer 1` and so on. `progress` is told of the rows of each batch.
     pub fn covariances(
         &self,
+        task: &str,
         split: &TokenizedSplit,
         rows: &[u32],
         progress: &dyn Fn(usize),
     ) -> Result<Vec<(String, Covariance)>> {
+        fit::check_rows(&self.encoder.config, split, task)?;
         let variables = &self.encoder.variables;
         let width = self.encoder.config.hidden_size;
         let mut all: Vec<(String, Covariance)> = self

@@ -5,3 +5,5 @@ pub mod evidence;
 pub mod features;
 pub mod heat_map;
 pub mod similarity;
+pub mod statistics;
+pub mod tried;

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::table;
-use crate::analysis::advice::{Advice, Known};
+use crate::analysis::advice::{shown_p, Advice, Known, Verdict};
 use crate::analysis::evidence::Evidence;
 use crate::analysis::similarity::Similarities;
+use crate::cli::out::say;
 use crate::config::yaml::suggest;
 use crate::config::Config;
 use crate::data::overlap;
-use crate::error::io_error;
+use crate::error::read_text;
 use crate::task::Split;
 use crate::train::tasks;
 use crate::{bail_input, input_error};
@@ -80,7 +81,7 @@ pub fn run(args: AdviseArgs) -> Result<()> {
     };
     let advice: Vec<Advice> = targets.iter().flat_map(|t| known.advise(t)).collect();
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&advice)?);
+        say!("{}", serde_json::to_string_pretty(&advice)?);
         return Ok(());
     }
     for target in &targets {
@@ -89,26 +90,28 @@ pub fn run(args: AdviseArgs) -> Result<()> {
             .filter(|a| a.target == *target)
             .map(row)
             .collect();
-        println!("{target}, {} training rows", known.rows[target]);
+        say!("{target}, {} training rows", known.rows[target]);
         if rows.is_empty() {
-            println!("no other task in the config or in the runs: nothing to advise on\n");
+            say!("no other task in the config or in the runs: nothing to advise on\n");
             continue;
         }
         let header = ["With", "Advice", "How sure", "Evidence"].map(String::from);
-        println!("{}\n", table::plain(&header, &rows));
+        say!("{}\n", table::plain(&header, &rows));
     }
     match (args.runs.len(), evidence.runs) {
-        (0, _) => println!("No runs were looked at; --runs DIR names folders that have some."),
-        (_, all) => println!(
-            "{all} finished runs read; {} of them are of other encoders than {} and left out.",
-            evidence.other_encoders, config.encoder
+        (0, _) => say!("No runs were looked at; --runs DIR names folders that have some."),
+        (_, all) => say!(
+            "{all} finished runs read; {} of them are of other encoders than {} and left out.\n\
+             {HOW_SURE}",
+            evidence.other_encoders,
+            config.encoder
         ),
     }
     Ok(())
 }
 
 fn read(path: &Path) -> Result<Similarities> {
-    let text = std::fs::read_to_string(path).map_err(|e| io_error(path, e))?;
+    let text = read_text(path)?;
     serde_json::from_str(&text).map_err(|e| {
         input_error!(
             "{}: not what `covalign similarity` writes: {e}",
@@ -118,17 +121,31 @@ fn read(path: &Path) -> Result<Similarities> {
 }
 
 fn row(advice: &Advice) -> Vec<String> {
-    use crate::analysis::advice::Verdict;
-    let sure = match (advice.certainty, advice.verdict) {
-        (Some(certainty), _) => format!("{:.0} %, measured", 100.0 * certainty),
+    let mut sure = match (advice.p, advice.verdict) {
+        (Some(p), _) => format!("measured, p {}", shown_p(p)),
         (None, Verdict::Rather(_)) => "weak: a rule, nothing measured".to_owned(),
         (None, Verdict::Undecided) => "measured, no sure sign".to_owned(),
         (None, _) => String::new(),
     };
+    if let Some(next) = &advice.next {
+        let not = if next.surely_worse { "" } else { "not " };
+        sure.push_str(&format!("; {not}surely better than {}", next.name));
+    }
+    let setting = match advice.setting.as_str() {
+        "" => String::new(),
+        setting => format!(" ({setting})"),
+    };
     vec![
         advice.supports.join(", "),
-        advice.verdict.text(),
+        format!("{}{setting}", advice.verdict.text()),
         sure,
         advice.evidence.join("\n"),
     ]
 }
+
+/// What p means here, and what it does not cover.
+const HOW_SURE: &str = "\
+How sure: two-sided t tests, paired by seed, over runs that differ in nothing but the ways compared;
+three seeds at least. p is after Holm's correction: of the ways against alone over all that were
+tried for the target, of the ways against each other over every two with the same supports. Below
+0.1 is decided. A score is the best of its run's evaluations on dev: better than new data give.";

@@ -6,6 +6,7 @@ use anyhow::Result;
 use comfy_table::{presets, CellAlignment, Table};
 use serde_json::json;
 
+use crate::cli::out::say;
 use crate::config::Config;
 use crate::train::bench::{measure, Costs};
 use crate::train::feed::batches::Batches;
@@ -40,7 +41,7 @@ pub struct BenchArgs {
 pub fn run(args: BenchArgs) -> Result<()> {
     let config = Config::load(&args.config, &args.overrides)?;
     let mut learner = prepare(&config, tasks::load_tasks(&config)?)?.learner;
-    let mut batches = Batches::new(&config, &learner.data)?;
+    let mut batches = Batches::new(&learner.config, &learner.data)?;
     let epoch = batches.length.per_epoch.ceil() as u64;
     let steps = args.steps.unwrap_or(epoch);
     let costs = measure(&mut learner, &mut batches, steps, args.profile.as_deref())?;
@@ -49,9 +50,9 @@ pub fn run(args: BenchArgs) -> Result<()> {
         all["tokens_per_second"] = json!(costs.tokens_per_second());
         all["density"] = json!(costs.density());
         all["utilisation"] = json!(costs.utilisation());
-        println!("{all}");
+        say!("{all}");
     } else {
-        println!("{}", table(&costs));
+        say!("{}", table(&costs));
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use crate::bail_input;
+use crate::cli::out::complain;
 use crate::data::sources::sources;
 use crate::data::{Split, Tokenizer};
 use crate::error::io_error;
@@ -76,7 +77,7 @@ pub fn run(command: DataCommand) -> Result<()> {
     }
     let wrong: Vec<&String> = found.iter().flat_map(|t| &t.wrong).collect();
     for message in &wrong {
-        eprintln!("wrong: {message}");
+        complain!("wrong: {message}");
     }
     match wrong.len() {
         0 => Ok(()),

@@ -7,6 +7,7 @@ use anyhow::{bail, Result};
 use comfy_table::{presets, Cell, ColumnConstraint, Table, Width};
 
 use super::encoder::megabytes;
+use crate::cli::out::say;
 use crate::hub::encoder_dir::{cache_dir, encoders_dir, home, list, size_on_disk};
 use crate::libtorch::{self, CudaStatus};
 
@@ -56,7 +57,7 @@ pub fn run() -> Result<()> {
         column.set_constraint(ColumnConstraint::UpperBoundary(Width::Fixed(75)));
     }
     for line in table.to_string().lines() {
-        println!("{}", line.trim_end());
+        say!("{}", line.trim_end());
     }
     let missing: Vec<_> = findings
         .iter()

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use comfy_table::{presets, Cell, CellAlignment, Table};
 
+use crate::cli::out::{complain, say};
 use crate::config::Engine;
 use crate::data::Tokenizer;
 use crate::hub::encoder_dir::{encoders_dir, list, resolve};
@@ -81,7 +82,7 @@ pub fn run(command: EncoderCommand) -> Result<()> {
             let vocabulary = resolve(&args.vocabulary)?;
             let count = init(&args.folder, &args.config, &vocabulary, args.seed)?;
             let folder = args.folder.display();
-            println!(
+            say!(
                 "{folder}: {:.1} million random parameters",
                 count as f64 / 1e6
             );
@@ -152,7 +153,7 @@ fn inspect(name_or_dir: &str) -> Result<()> {
     ]);
     table.add_row(["made fresh", &names(&report.fresh)]);
     table.add_row(["ignored", &names(&report.ignored)]);
-    println!("{table}");
+    say!("{table}");
     Ok(())
 }
 
@@ -169,9 +170,9 @@ fn fetch(arguments: FetchArgs) -> Result<()> {
     display.finish();
     let folder = folder.display();
     match source {
-        Source::AlreadyThere => println!("{} is already there: {folder}", wanted.name),
-        Source::Cache(from) => println!("{} taken from {}: {folder}", wanted.name, from.display()),
-        Source::Hub => println!("{} fetched: {folder}", wanted.name),
+        Source::AlreadyThere => say!("{} is already there: {folder}", wanted.name),
+        Source::Cache(from) => say!("{} taken from {}: {folder}", wanted.name, from.display()),
+        Source::Hub => say!("{} fetched: {folder}", wanted.name),
     }
     Ok(())
 }
@@ -199,7 +200,7 @@ impl Display {
         if !std::io::stderr().is_terminal() && self.last_line.is_some_and(waited) {
             self.last_line = Some(Instant::now());
             let total = total.map_or(String::new(), |total| format!(" of {}", megabytes(total)));
-            eprintln!("{file}: {}{total}", megabytes(done));
+            complain!("{file}: {}{total}", megabytes(done));
         }
     }
 
@@ -214,7 +215,7 @@ fn print_list() {
     let folder = encoders_dir();
     let installed = list(&folder);
     if installed.is_empty() {
-        println!(
+        say!(
             "no encoder in {}; `make setup` fetches all-MiniLM-L6-v2, `covalign encoder fetch NAME` others",
             folder.display()
         );
@@ -234,7 +235,7 @@ fn print_list() {
             Cell::new(megabytes(encoder.bytes)).set_alignment(CellAlignment::Right),
         ]);
     }
-    println!("{}\nin {}", table.trim_fmt(), folder.display());
+    say!("{}\nin {}", table.trim_fmt(), folder.display());
 }
 
 /// `90.9 MB`, `1.3 GB`.

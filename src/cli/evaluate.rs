@@ -7,6 +7,7 @@ use comfy_table::{presets, CellAlignment, Table};
 
 use super::saved_run::{self, SavedTask, Weights};
 use crate::bail_input;
+use crate::cli::out::say;
 use crate::data::load_split;
 use crate::hub::encoder_dir;
 use crate::task::Split;
@@ -53,7 +54,7 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
             .iter()
             .map(|(name, scores)| Ok((name.clone(), serde_json::to_value(scores)?)))
             .collect::<Result<_>>()?;
-        println!(
+        say!(
             "{}",
             serde_json::json!({"split": args.split, "tasks": tasks, "glue_score": mean})
         );
@@ -81,7 +82,7 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     if let Some(column) = table.column_mut(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    println!("{table}");
+    say!("{table}");
     Ok(())
 }
 

@@ -6,6 +6,7 @@ pub mod data;
 pub mod doctor;
 pub mod encoder;
 pub mod evaluate;
+pub mod out;
 pub mod predict;
 pub mod report;
 pub mod saved_run;

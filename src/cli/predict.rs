@@ -1,7 +1,7 @@
 //! `covalign predict`.
 
 use std::fmt::Write as _;
-use std::io::{Read, Write as _};
+use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -9,6 +9,7 @@ use serde_json::{json, Map, Value};
 
 use super::saved_run::{SavedTask, Weights};
 use crate::bail_input;
+use crate::cli::out::{self, complain};
 use crate::data::{read_input, InputAs, InputFormat, Rows, TokenizedSplit};
 use crate::error::io_error;
 use crate::task::layout::Column;
@@ -91,9 +92,9 @@ pub fn run(args: PredictArgs) -> Result<()> {
     };
     let input = read_input(&saved.task, &bytes, source, &given)?;
     let rows = &input.rows;
-    eprintln!("{source}: read as {}", input.taken_for);
+    complain!("{source}: read as {}", input.taken_for);
     if let Some(line) = rows.odd_labels.first() {
-        eprintln!(
+        complain!(
             "{source}:{line}: no label of {}'s in the label's place, the first of {} such rows; what \
              is there is ignored",
             args.task,
@@ -116,7 +117,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
     };
     let unanswered = answers.lines.len() - rows.examples.len();
     if unanswered > 0 {
-        eprintln!(
+        complain!(
             "{source}: {unanswered} of {} lines without an answer, blank or left out as the task's \
              layout says",
             answers.lines.len()
@@ -124,13 +125,10 @@ pub fn run(args: PredictArgs) -> Result<()> {
     }
     match &args.out {
         Some(path) => atomic::write(path, text.as_bytes()),
-        // A reader that has enough (`| head`) is no failure.
-        None => match std::io::stdout().write_all(text.as_bytes()) {
-            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(anyhow::anyhow!("standard output: {e}"))
-            }
-            _ => Ok(()),
-        },
+        None => {
+            out::print(text.as_bytes());
+            Ok(())
+        }
     }
 }
 

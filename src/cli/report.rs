@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use comfy_table::{presets, CellAlignment, ContentArrangement, Table};
 
-use crate::report::samples::{Group, Way};
-use crate::report::statistics::mean;
-use crate::report::table::{points, MISSING};
+use crate::analysis::statistics::mean;
+use crate::cli::out::say;
+use crate::report::groups::Group;
+use crate::report::table::{points, Entry, MISSING};
+use crate::report::way::Way;
 use crate::report::{read, sections, write};
 
 /// Tables, significance tests and pictures of a suite's runs
@@ -35,8 +37,8 @@ pub fn run(args: ReportArgs) -> Result<()> {
     };
     let report = sections::report(study, &way)?;
     let paths = write::write(&report, &out)?;
-    println!("{}", report.title);
-    println!("{}", overview(&report.groups));
+    say!("{}", report.title);
+    say!("{}", overview(&report.groups));
     let remarks = report
         .section("state")
         .into_iter()
@@ -45,11 +47,11 @@ pub fn run(args: ReportArgs) -> Result<()> {
         // Of the heuristic's section the verdict, of the first all.
         let from = if section == "stilts" { 1 } else { 0 };
         for paragraph in paragraphs.iter().skip(from) {
-            println!("{}", shortened(paragraph));
+            say!("{}", shortened(paragraph));
         }
     }
     for path in paths {
-        println!("{}", shown(&path));
+        say!("{}", shown(&path));
     }
     Ok(())
 }
@@ -67,6 +69,7 @@ fn overview(groups: &[Group]) -> Table {
             "Runs there",
             "Missing",
             "Collapsed",
+            "Best of",
             "Mean of cells",
         ]);
     let mut ways: Vec<Way> = groups.iter().map(|group| group.way).collect();
@@ -84,10 +87,11 @@ fn overview(groups: &[Group]) -> Table {
             there.to_string(),
             (planned - there).to_string(),
             sum(|group| group.sample.collapsed()).to_string(),
+            Entry::best_of(own.iter().map(|group| &group.sample)).text,
             mean(&means).map_or(MISSING.into(), points),
         ]);
     }
-    for column in 1..6 {
+    for column in 1..7 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }

@@ -8,7 +8,7 @@ use crate::bail_input;
 use crate::config::Config;
 use crate::data::{TokenizedSplit, Tokenizer};
 use crate::model::encoder::Encoder;
-use crate::model::{encoder_config, MultiTaskModel};
+use crate::model::{encoder_config, fit, MultiTaskModel};
 use crate::task::{name, Task};
 use crate::telemetry::progress::Progress;
 use crate::train::evaluate::{self, Outputs};
@@ -72,6 +72,9 @@ impl SavedTask {
         };
         let arithmetic = Arithmetic::new(&config.training)?;
         let shape = encoder_config::read(&folder.encoder())?;
+        let tokenizer = Tokenizer::from_folder(&folder.encoder())?;
+        let max_length = config.training.max_length;
+        fit::check(&shape, &tokenizer, max_length, &folder.encoder())?;
         let encoder = Encoder::random(
             shape,
             arithmetic.engine(config.engine),
@@ -83,7 +86,7 @@ impl SavedTask {
         model.encoder.set_products(arithmetic.products())?;
         Ok(SavedTask {
             arithmetic,
-            tokenizer: Tokenizer::from_folder(&folder.encoder())?,
+            tokenizer,
             task: tasks[index].clone(),
             index,
             model,
@@ -97,7 +100,7 @@ impl SavedTask {
         let bar = Progress::counter(split.len() as u64, &label);
         let outputs = evaluate::outputs(
             &self.model,
-            self.index,
+            (self.index, &self.task.name),
             split,
             self.config.evaluation.batch_size,
             i64::from(self.tokenizer.pad_id()),

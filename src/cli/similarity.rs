@@ -10,16 +10,17 @@ use crate::analysis::features::{Extractor, Tokens};
 use crate::analysis::heat_map;
 use crate::analysis::similarity::{Comparison, Covariance, Factor, Similarities};
 use crate::bail_input;
+use crate::cli::out::say;
 use crate::config::Config;
 use crate::config::Engine;
 use crate::data::Tokenizer;
 use crate::hub::encoder_dir;
 use crate::model::alignment::Alignment;
 use crate::model::encoder::Encoder;
+use crate::model::fit;
 use crate::telemetry::atomic;
 use crate::telemetry::progress::Progress;
 use crate::train::keep::run_folder::RunFolder;
-use crate::train::prepare;
 use crate::train::step::precision::Arithmetic;
 use crate::train::tasks::{self, TaskData};
 use crate::transfer;
@@ -93,13 +94,16 @@ pub fn run(args: SimilarityArgs) -> Result<()> {
     let measure = |data: &TaskData, weights: &str, extractor: Extractor| {
         let label = format!("{weights} {}", data.task.name);
         let bar = Progress::counter(data.rows.len() as u64, &label);
-        let found = extractor.covariances(&data.train, &data.rows, &|n| bar.add(n as u64));
+        let found = extractor.covariances(&data.task.name, &data.train, &data.rows, &|n| {
+            bar.add(n as u64)
+        });
         bar.finish();
         found
     };
     let seed = config.training.seed;
     let (encoder, _) = Encoder::load(&folder, None, Engine::Padded, device, seed)?;
-    prepare::check_fit(&config, &encoder, &tokenizer, &folder)?;
+    let max_length = config.training.max_length;
+    fit::check(&encoder.config, &tokenizer, max_length, &folder)?;
     let pretrained: Vec<Places> = data
         .iter()
         .map(|data| {
@@ -149,8 +153,8 @@ pub fn run(args: SimilarityArgs) -> Result<()> {
         heat_map::svg(&found)?.as_bytes(),
     )?;
     print(&found);
-    println!("figures      {}", out.join("similarity.json").display());
-    println!("picture      {}", out.join("similarity.svg").display());
+    say!("figures      {}", out.join("similarity.json").display());
+    say!("picture      {}", out.join("similarity.svg").display());
     Ok(())
 }
 
@@ -195,9 +199,10 @@ fn print(found: &Similarities) {
         .iter()
         .partition(|comparison| comparison.at.starts_with("layer"));
     for comparison in squares {
-        println!(
+        say!(
             "covariance similarity, {} {} (rank: directions that hold 99 %)",
-            comparison.weights, comparison.at
+            comparison.weights,
+            comparison.at
         );
         let mut header = vec!["Task".to_owned(), "Rows".to_owned(), "Rank".to_owned()];
         header.extend(found.tasks.clone());
@@ -211,12 +216,12 @@ fn print(found: &Similarities) {
             row
         };
         let rows: Vec<Vec<String>> = (0..found.tasks.len()).map(row).collect();
-        println!("{}", table::plain(&header, &rows));
+        say!("{}", table::plain(&header, &rows));
     }
     if layers.is_empty() {
         return;
     }
-    println!("covariance similarity of different tasks, behind each layer");
+    say!("covariance similarity of different tasks, behind each layer");
     let row = |comparison: &Comparison| {
         let pairs = comparison.pairs();
         let mean = pairs.iter().sum::<f64>() / pairs.len() as f64;
@@ -228,5 +233,5 @@ fn print(found: &Similarities) {
     };
     let rows: Vec<Vec<String>> = layers.into_iter().map(row).collect();
     let header = ["Weights", "Behind", "Mean", "Lowest", "Highest"].map(String::from);
-    println!("{}", table::plain(&header, &rows));
+    say!("{}", table::plain(&header, &rows));
 }

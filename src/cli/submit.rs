@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::saved_run::{self, SavedTask, Weights};
 use super::table;
+use crate::cli::out::say;
 use crate::config::yaml::suggest;
 use crate::data::sources::sources;
 use crate::data::{cache, TokenizedSplit, Tokenizer};
@@ -109,8 +110,8 @@ pub fn run(args: SubmitArgs) -> Result<()> {
     }
     atomic::write(&args.out, &submission::zip(&texts)?)?;
     let header = ["File", "Rows", "Answered by"].map(String::from);
-    println!("{}", table::plain(&header, &rows));
-    println!("submission   {}", args.out.display());
+    say!("{}", table::plain(&header, &rows));
+    say!("submission   {}", args.out.display());
     Ok(())
 }
 

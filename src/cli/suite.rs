@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 
 use crate::bail_input;
+use crate::cli::out::say;
 use crate::config::{yaml, Config};
 use crate::data::sources::sources;
-use crate::error::{io_error, Interrupted};
+use crate::error::{read_text, Interrupted};
 use crate::hub::encoder_dir;
 use crate::suite::build;
 use crate::suite::child::devices;
@@ -114,7 +115,7 @@ pub fn run(args: SuiteArgs) -> Result<()> {
             .iter()
             .map(|run| folder::results(&root, &run.name))
             .collect();
-        println!("{}", plan_table(&plan, &works, &done, args.jobs));
+        say!("{}", plan_table(&plan, &works, &done, args.jobs));
         // Without the data there is nothing to compare, and the table says so.
         print_seen(&seen::of_plan(&plan).unwrap_or_default());
         return Ok(());
@@ -162,10 +163,10 @@ pub fn run(args: SuiteArgs) -> Result<()> {
         count(State::NotRun),
     );
     let all = plan.runs.len();
-    println!("{}", results_table(&plan, |run| folder.results(run)));
-    println!("suite        {}", root.display());
-    println!("report       covalign report {}", root.display());
-    println!("TensorBoard  tensorboard --logdir {}/runs", root.display());
+    say!("{}", results_table(&plan, |run| folder.results(run)));
+    say!("suite        {}", root.display());
+    say!("report       covalign report {}", root.display());
+    say!("TensorBoard  tensorboard --logdir {}/runs", root.display());
     if outcome.interrupted {
         let text = format!("stopped with {done} of {all} runs done; go on with --resume");
         return Err(anyhow::Error::new(Interrupted(text)));
@@ -183,16 +184,16 @@ pub fn run(args: SuiteArgs) -> Result<()> {
 /// Says which scored rows some run trains on.
 fn print_seen(seen: &[Seen]) {
     for seen in seen {
-        println!("overlap: {}", seen.sentence());
+        say!("overlap: {}", seen.sentence());
     }
     if seen.iter().any(|seen| !seen.left_out) {
-        println!("`--set deduplicate=true` leaves such training rows out of every run");
+        say!("`--set deduplicate=true` leaves such training rows out of every run");
     }
 }
 
 /// The suite file, and what the command line added to it.
 fn as_given(args: &SuiteArgs) -> Result<String> {
-    let text = std::fs::read_to_string(&args.suite).map_err(|e| io_error(&args.suite, e))?;
+    let text = read_text(&args.suite)?;
     let mut head = String::new();
     for item in &args.overrides {
         head += &format!("# --set {item}\n");

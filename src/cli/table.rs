@@ -36,13 +36,31 @@ pub fn score_table(results: &Results) -> String {
         }
     }
     format!(
-        "{table}\n{} steps in {:.0} s, {:.0} tokens/s on {} in {}",
+        "{table}\n{}{} steps in {:.0} s, {:.0} tokens/s on {} in {}",
+        chosen(results),
         results.steps,
         results.seconds,
         results.tokens_per_second,
         results.device,
         results.precision
     )
+}
+
+/// Of how many evaluations a score is the best, where the run says it.
+fn chosen(results: &Results) -> String {
+    let tasks = results.tasks.values();
+    let counts = tasks
+        .filter_map(|task| task.chosen_from)
+        .map(|from| from.evaluations);
+    let (least, most) = (counts.clone().min(), counts.max());
+    match (least, most) {
+        (Some(least), Some(most)) if least < most => {
+            format!("Score: best of {least} to {most} evaluations on dev\n")
+        }
+        (Some(1), _) => "Score: the only evaluation on dev\n".into(),
+        (Some(count), _) => format!("Score: best of {count} evaluations on dev\n"),
+        _ => String::new(),
+    }
 }
 
 /// A table of texts, 100 columns at most; columns of numbers are set to the right.

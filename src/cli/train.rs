@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use super::table;
 use crate::bail_input;
+use crate::cli::out::say;
 use crate::config::Config;
 use crate::train::interrupt;
 use crate::train::keep::lock::RunLock;
@@ -46,9 +47,9 @@ pub fn run(args: TrainArgs) -> Result<()> {
     check_begun(&folder, args.resume)?;
     interrupt::install().context("cannot catch Ctrl-C")?;
     let results = transfer::train(&config, &out, args.resume)?;
-    println!("{}", table::score_table(&results));
-    println!("run folder   {}", out.display());
-    println!("TensorBoard  tensorboard --logdir {}", out.display());
+    say!("{}", table::score_table(&results));
+    say!("run folder   {}", out.display());
+    say!("TensorBoard  tensorboard --logdir {}", out.display());
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 pub mod alignment;
 mod rules;
 pub mod sampling;
+mod score;
 pub mod start;
 pub mod training;
 pub mod values;
@@ -16,7 +17,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
-use crate::error::io_error;
+use crate::error::read_text;
 use crate::{bail_input, input_error};
 pub use alignment::{Alignment, AlignmentForm, Schedule};
 pub use sampling::{BatchKind, Sampling, Strategy};
@@ -181,7 +182,7 @@ impl Default for Checkpoints {
 impl Config {
     /// Reads a config file and applies `--set key.path=value` overrides.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Config> {
-        let text = std::fs::read_to_string(path).map_err(|e| io_error(path, e))?;
+        let text = read_text(path)?;
         Config::parse(&text, &path.display().to_string(), overrides)
     }
 

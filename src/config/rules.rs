@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::values::LengthWindow;
 use super::{BatchKind, Config, Method, Strategy};
 use crate::bail_input;
 use crate::config::Engine;
@@ -36,7 +37,7 @@ impl Config {
             (t.batch_size > 0, "training.batch_size", "must be above 0"),
             (
                 t.batch_tokens
-                    .is_none_or(|tokens| tokens >= 2 * t.max_length),
+                    .is_none_or(|tokens| tokens >= t.max_length.saturating_mul(2)),
                 "training.batch_tokens",
                 "must be at least twice training.max_length",
             ),
@@ -92,7 +93,11 @@ impl Config {
                 "training.max_length",
                 "must be at least 5",
             ),
-            (t.threads != Some(0), "training.threads", "must be above 0"),
+            (
+                t.threads.is_none_or(|n| (1..=1024).contains(&n)),
+                "training.threads",
+                "must be from 1 to 1024",
+            ),
             (
                 t.dropout.is_none_or(|p| (0.0..1.0).contains(&p)),
                 "training.dropout",
@@ -112,11 +117,6 @@ impl Config {
             (
                 self.checkpoints.keep > 0,
                 "checkpoints.keep",
-                "must be above 0",
-            ),
-            (
-                self.sampling.length_window > 0,
-                "sampling.length_window",
                 "must be above 0",
             ),
             (
@@ -150,6 +150,23 @@ impl Config {
                 "must not be negative",
             ),
         ];
+        // Far above all use, and what sums and products of them are counted in.
+        let most = i32::MAX as usize;
+        let window = match self.sampling.length_window {
+            LengthWindow::Batches(batches) => batches,
+            LengthWindow::Auto | LengthWindow::Small => 0,
+        };
+        let counts = [
+            (t.batch_size, "training.batch_size"),
+            (t.batch_tokens.unwrap_or(0), "training.batch_tokens"),
+            (t.accumulate, "training.accumulate"),
+            (t.max_length, "training.max_length"),
+            (e.batch_size, "evaluation.batch_size"),
+            (window, "sampling.length_window"),
+        ];
+        if let Some((count, key)) = counts.iter().find(|(count, _)| *count > most) {
+            bail_input!("{source}: key `{key}` must be at most {most}, not {count}");
+        }
         for (holds, key, demand) in rules {
             if !holds {
                 bail_input!("{source}: key `{key}` {demand}");

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::values::LengthWindow;
+
 /// How much of an epoch each task gets; see [`crate::data::shares`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -47,8 +49,8 @@ pub struct Sampling {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub reference: BTreeMap<String, f64>,
     /// Rows are drawn at random and sorted by length within about this many batches, which saves
-    /// padding; 1 sorts nothing.
-    pub length_window: usize,
+    /// padding, and puts the same rows together again and again; 1 sorts nothing.
+    pub length_window: LengthWindow,
 }
 
 impl Default for Sampling {
@@ -58,7 +60,7 @@ impl Default for Sampling {
             batches: BatchKind::Homogeneous,
             temperature: 0.5,
             reference: BTreeMap::new(),
-            length_window: 100,
+            length_window: LengthWindow::Auto,
         }
     }
 }

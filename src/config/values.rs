@@ -130,6 +130,69 @@ impl FromStr for Rank {
     }
 }
 
+/// Among how many batches rows are sorted by length.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LengthWindow {
+    /// 1 where the engine packs rows, else `small`; a run's own config says which.
+    #[default]
+    Auto,
+    /// Few enough that chance still decides which rows share a batch: a sixteenth of the batches
+    /// that are drawn together, and at most 8.
+    Small,
+    /// So many.
+    Batches(usize),
+}
+
+impl LengthWindow {
+    /// Of `drawn` batches, how many are sorted together; 1 sorts nothing.
+    pub fn of(self, drawn: usize) -> usize {
+        match self {
+            LengthWindow::Auto | LengthWindow::Small => (drawn / 16).clamp(1, 8),
+            LengthWindow::Batches(batches) => batches,
+        }
+    }
+
+    /// What it comes to where rows are packed or padded.
+    pub fn settled(self, packs: bool) -> LengthWindow {
+        match self {
+            LengthWindow::Auto if packs => LengthWindow::Batches(1),
+            LengthWindow::Auto => LengthWindow::Small,
+            other => other,
+        }
+    }
+}
+
+impl FromStr for LengthWindow {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse()) {
+            ("auto", _) => Ok(LengthWindow::Auto),
+            ("small", _) => Ok(LengthWindow::Small),
+            (_, Ok(batches)) if batches > 0 => Ok(LengthWindow::Batches(batches)),
+            _ => Err(format!(
+                "`{text}` is no window; write `auto`, `small` or a number of batches above 0"
+            )),
+        }
+    }
+}
+
+impl Serialize for LengthWindow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            LengthWindow::Auto => serializer.serialize_str("auto"),
+            LengthWindow::Small => serializer.serialize_str("small"),
+            LengthWindow::Batches(batches) => serializer.serialize_u64(*batches as u64),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for LengthWindow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Word(std::marker::PhantomData))
+    }
+}
+
 /// Whose dev and test texts may not be among a task's training rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "`true`, `false`, or a list of tasks")]

@@ -4,6 +4,7 @@ pub mod batch;
 pub mod budget;
 pub mod cache;
 mod csv;
+pub mod deal;
 mod fitting;
 mod ids;
 pub mod input;

@@ -8,8 +8,12 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::planned::{Parts, PlannedBatch, TaskRows};
-use super::{budget, mixed, shares};
+use super::{budget, deal, mixed, shares};
 use crate::config::{BatchKind, Sampling, Strategy, Training};
+
+/// Which way of putting batches together this is: counted on where the same seed and epoch no longer
+/// give the same plan, so that no epoch goes on by another.
+pub const PLAN: u32 = 1;
 
 /// How large a batch is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,11 +123,8 @@ impl Sampler {
         let mut plan = Vec::with_capacity(shares.iter().sum());
         for (task, &count) in shares.iter().enumerate() {
             let mut rng = self.generator(epoch, task as u64);
-            let rows = self.draw(task, count, &mut rng);
-            plan.extend(
-                rows.into_iter()
-                    .map(|rows| vec![PlannedBatch { task, rows }]),
-            );
+            let batches = self.draw(task, count, &mut rng);
+            plan.extend(batches.into_iter().map(|batch| vec![batch]));
         }
         plan.shuffle(&mut self.generator(epoch, u64::MAX));
         plan
@@ -137,10 +138,12 @@ impl Sampler {
         for (task, (rows, &share)) in self.tasks.iter().zip(shares).enumerate() {
             let mut rng = self.generator(epoch, task as u64);
             let own: Vec<usize> = sizes.iter().map(|batch| batch[task]).collect();
-            let dealt = mixed::deal(rows, share, &own, self.config.length_window, &mut rng);
+            let drawn = deal::draw(rows, share, &mut rng);
+            let dealt = deal::deal(rows, drawn, &own, self.config.length_window, &mut rng);
             for (batch, rows) in plan.iter_mut().zip(dealt) {
                 if !rows.is_empty() {
-                    batch.push(PlannedBatch { task, rows });
+                    let weight = 1.0;
+                    batch.push(PlannedBatch { task, rows, weight });
                 }
             }
         }
@@ -166,38 +169,70 @@ impl Sampler {
 
     /// `count` batches of a task's rows, going through them as often as that takes. Within one
     /// pass no row comes twice.
-    fn draw(&self, task: usize, count: usize, rng: &mut ChaCha8Rng) -> Vec<Vec<u32>> {
-        let task = &self.tasks[task];
-        let in_pass = self.batches_of(task);
+    fn draw(&self, task: usize, count: usize, rng: &mut ChaCha8Rng) -> Vec<PlannedBatch> {
+        let rows = &self.tasks[task];
+        let in_pass = self.batches_of(rows);
         let mut batches = Vec::with_capacity(count);
         while batches.len() < count {
-            let mut order: Vec<usize> = (0..task.rows.len()).collect();
-            order.shuffle(rng);
             let wanted = in_pass.min(count - batches.len());
-            let in_batch = match self.size {
-                BatchSize::Rows(rows) => rows,
-                BatchSize::Tokens(_) => task.rows.len().div_ceil(in_pass),
-            };
-            order.truncate(wanted * in_batch);
-            // Windows of like size: few rows left over would find no others of their length.
-            let windows = (wanted as f64 / self.config.length_window as f64).round();
-            let window = in_batch * wanted.div_ceil((windows as usize).max(1));
-            if self.config.length_window > 1 {
-                for window in order.chunks_mut(window) {
-                    window.sort_by_key(|&i| task.lengths[i]);
-                }
-            }
-            let rows = |part: &[usize]| part.iter().map(|&i| task.rows[i]).collect();
-            match self.size {
-                BatchSize::Rows(size) => batches.extend(order.chunks(size).map(rows)),
-                BatchSize::Tokens(_) => {
-                    let lengths: Vec<u32> = order.iter().map(|&i| task.lengths[i]).collect();
-                    let runs = budget::cut(&lengths, wanted).into_iter();
-                    batches.extend(runs.map(|run| rows(&order[run])));
-                }
-            }
+            batches.extend(match self.size {
+                BatchSize::Rows(size) => self.by_rows(task, wanted, size, rng),
+                BatchSize::Tokens(_) => self.by_tokens(task, wanted, in_pass, rng),
+            });
         }
         batches
+    }
+
+    /// `wanted` batches of `size` rows, the last of a pass of what is left.
+    fn by_rows(
+        &self,
+        task: usize,
+        wanted: usize,
+        size: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Vec<PlannedBatch> {
+        let rows = &self.tasks[task];
+        let count = rows.rows.len().min(wanted * size);
+        let mut sizes = vec![size; wanted];
+        sizes[wanted - 1] -= wanted * size - count;
+        let drawn = deal::draw(rows, count, rng);
+        let dealt = deal::deal(rows, drawn, &sizes, self.config.length_window, rng);
+        let whole = |rows| PlannedBatch {
+            task,
+            rows,
+            weight: 1.0,
+        };
+        dealt.into_iter().map(whole).collect()
+    }
+
+    /// `wanted` batches of about the same number of tokens, of `in_pass` that the task's rows make.
+    fn by_tokens(
+        &self,
+        task: usize,
+        wanted: usize,
+        in_pass: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Vec<PlannedBatch> {
+        let rows = &self.tasks[task];
+        let in_batch = rows.rows.len().div_ceil(in_pass);
+        let mut drawn = deal::draw(rows, rows.rows.len().min(wanted * in_batch), rng);
+        let window = deal::even_window(wanted, self.config.length_window);
+        if window > 1 {
+            for window in drawn.chunks_mut(window * in_batch) {
+                window.sort_by_key(|&row| rows.lengths[row]);
+            }
+        }
+        let lengths: Vec<u32> = drawn.iter().map(|&row| rows.lengths[row]).collect();
+        let mean = rows.rows.len() as f64 / in_pass as f64;
+        let part = |range: std::ops::Range<usize>| PlannedBatch {
+            task,
+            weight: range.len() as f64 / mean,
+            rows: drawn[range].iter().map(|&row| rows.rows[row]).collect(),
+        };
+        budget::cut(&lengths, wanted)
+            .into_iter()
+            .map(part)
+            .collect()
     }
 }
 
@@ -217,6 +252,7 @@ pub fn subset(rows: usize, count: Option<usize>, seed: u64) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::values::LengthWindow;
 
     fn task(rows: usize) -> TaskRows {
         TaskRows {
@@ -229,7 +265,7 @@ mod tests {
         let config = Sampling {
             strategy,
             batches,
-            length_window: 4,
+            length_window: LengthWindow::Batches(4),
             ..Sampling::default()
         };
         Sampler::new(
@@ -351,6 +387,7 @@ mod tests {
         tasks[1].lengths.iter_mut().for_each(|n| *n += 100);
         let config = Sampling {
             batches: Heterogeneous,
+            length_window: LengthWindow::Batches(100),
             ..Sampling::default()
         };
         let sampler = Sampler::new(tasks, &config, BatchSize::Rows(8), 7);
@@ -374,5 +411,136 @@ mod tests {
         let spreads: u32 = plan.iter().flatten().map(spread).sum();
         let parts = plan.iter().flatten().count() as u32;
         assert!(spreads < 3 * parts, "{spreads} in {parts}");
+    }
+
+    fn with_window(
+        tasks: Vec<TaskRows>,
+        batches: BatchKind,
+        length_window: LengthWindow,
+        size: BatchSize,
+    ) -> Sampler {
+        let config = Sampling {
+            batches,
+            length_window,
+            ..Sampling::default()
+        };
+        Sampler::new(tasks, &config, size, 7)
+    }
+
+    /// Of the pairs of the first task's rows that share a batch in one epoch, the part that shares
+    /// one again in the next, and what chance would make of the next one's batches.
+    fn share_again(sampler: &Sampler, rows: usize) -> (f64, f64) {
+        const EPOCHS: u64 = 6;
+        let of_first = |epoch| -> Vec<Vec<u32>> {
+            let own = plan(sampler, epoch).into_iter().flatten();
+            own.filter(|part| part.task == 0).map(|p| p.rows).collect()
+        };
+        let pairs = |rows: usize| (rows * rows.saturating_sub(1)) as f64;
+        let (mut again, mut together, mut chance) = (0.0, 0.0, 0.0);
+        for epoch in 0..EPOCHS {
+            let mut place = vec![0; rows];
+            let next = of_first(epoch + 1);
+            for (batch, own) in next.iter().enumerate() {
+                own.iter().for_each(|&row| place[row as usize] = batch);
+                chance += pairs(own.len()) / pairs(rows) / EPOCHS as f64;
+            }
+            for batch in of_first(epoch) {
+                let mut counts = vec![0; next.len()];
+                batch
+                    .iter()
+                    .for_each(|&row| counts[place[row as usize]] += 1);
+                again += counts.iter().map(|&n| pairs(n)).sum::<f64>();
+                together += pairs(batch.len());
+            }
+        }
+        (again / together, chance)
+    }
+
+    #[test]
+    fn rows_that_share_a_batch_share_the_next_epochs_hardly_more_often_than_by_chance() {
+        use LengthWindow::{Auto, Batches};
+        let packed = Auto.settled(true);
+        let padded = Auto.settled(false);
+        for kind in [Homogeneous, Heterogeneous] {
+            let of = |rows: usize, window| {
+                let tasks = vec![task(rows), task(200)];
+                share_again(&with_window(tasks, kind, window, BatchSize::Rows(32)), rows)
+            };
+            for rows in [100, 600, 2500] {
+                let (share, chance) = of(rows, packed);
+                assert!((share - chance).abs() < 0.01, "{share:.3} {chance:.3}");
+                let (share, chance) = of(rows, padded);
+                assert!(share < chance + 0.05, "{rows}: {share:.3} {chance:.3}");
+            }
+            // A number means what it says: sorted as a whole, and hardly anything is left to chance.
+            let (share, chance) = of(600, Batches(100));
+            assert!(share > 5.0 * chance, "{share:.3} {chance:.3}");
+        }
+    }
+
+    #[test]
+    fn the_short_batch_comes_anywhere_and_holds_rows_of_any_length() {
+        const EPOCHS: u64 = 600;
+        // 35 batches: 34 of 8 rows, one of 3.
+        let rows = task(275);
+        let lengths = rows.lengths.clone();
+        for window in [1, 8, 100].map(LengthWindow::Batches) {
+            let tasks = vec![rows.clone()];
+            let sampler = with_window(tasks, Homogeneous, window, BatchSize::Rows(8));
+            let (mut places, mut short) = (Vec::new(), Vec::new());
+            // What the longest 25 rows count for in their batches' means.
+            let mut weight = 0.0;
+            for epoch in 0..EPOCHS {
+                for (place, part) in plan(&sampler, epoch).iter().flatten().enumerate() {
+                    if part.rows.len() < 8 {
+                        places.push(place as f64);
+                        short.extend(part.rows.iter().map(|&row| lengths[row as usize] as f64));
+                    }
+                    let long = part.rows.iter().filter(|&&row| lengths[row as usize] > 40);
+                    weight += 8.0 / part.rows.len() as f64 * long.count() as f64;
+                }
+            }
+            let long = lengths.iter().filter(|&&n| n > 40).count() as f64;
+            let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
+            let all: Vec<f64> = lengths.iter().map(|&n| f64::from(n)).collect();
+            // Uniform over 35 places, deviation 10.1; lengths from 5 to 44, deviation 11.5, three
+            // alike: four standard errors of 600 epochs.
+            assert_eq!(places.len() as u64, EPOCHS);
+            assert!((mean(&places) - 17.0).abs() < 4.0 * 10.1 / (EPOCHS as f64).sqrt());
+            let off = mean(&short) - mean(&all);
+            assert!(off.abs() < 4.0 * 11.5 / (EPOCHS as f64).sqrt(), "{off}");
+            // By chance a row's weight is a batch's over the rows of an epoch: 8 · 35 / 275.
+            let weight = weight / long / EPOCHS as f64;
+            assert!((weight - 280.0 / 275.0).abs() < 0.02, "{weight}");
+        }
+    }
+
+    #[test]
+    fn under_a_budget_of_tokens_every_row_weighs_alike() {
+        for window in [1, 100].map(LengthWindow::Batches) {
+            let tasks = vec![task(500), task(90)];
+            let sampler = with_window(tasks, Homogeneous, window, BatchSize::Tokens(256));
+            let shares = sampler.shares(0, 1, None);
+            let plan = plan(&sampler, 0);
+            for (index, (rows, batches)) in [500.0, 90.0].into_iter().zip(shares).enumerate() {
+                let own = || plan.iter().flatten().filter(|part| part.task == index);
+                let numbers: std::collections::BTreeSet<_> = own().map(|p| p.rows.len()).collect();
+                assert!(numbers.len() > 2, "{numbers:?}");
+                // A row's part in the sum of the batches' weighted mean losses.
+                for part in own() {
+                    let of_a_row = part.weight / part.rows.len() as f64;
+                    assert!((of_a_row - batches as f64 / rows).abs() < 1e-12);
+                }
+                let all: f64 = own().map(|part| part.weight).sum();
+                assert!((all - batches as f64).abs() < 1e-9);
+            }
+        }
+        // Batches of a number of rows count whole.
+        let tasks = vec![task(100)];
+        let sampler = with_window(tasks, Homogeneous, LengthWindow::Small, BatchSize::Rows(8));
+        assert!(plan(&sampler, 0)
+            .iter()
+            .flatten()
+            .all(|part| part.weight == 1.0));
     }
 }

@@ -4,17 +4,15 @@
 //! `snapshot` that Hugging Face's own tools have cached or from the hub; [`download`] is one file's
 //! way here, `http` whom its requests go to.
 //!
-//! Why not Hugging Face's `hf-hub` crate: both of its lines were tried in place of [`download`], and
-//! five of tests/hub.rs's ten behaviours were lost with each. Neither compares the file with its
-//! sha256, goes on where another command's cut download broke off, or reads `HF_HUB_OFFLINE`; both
-//! refuse a hub that does not send `X-Repo-Commit`. Besides,
+//! Why not Hugging Face's `hf-hub` crate: both of its lines were tried in [`download`]'s place on
+//! tests/hub.rs. Neither compares a file with its sha256, reads `HF_HUB_OFFLINE`, or fills its cache
+//! from a hub that does not send `X-Repo-Commit`. Besides,
 //!
-//! - 0.5.0 (`api::sync::Api::metadata`) sends the token to the host that a redirect names, and
+//! - 0.5.0 (`api::sync::Api::metadata`) sends the token to whatever host a redirect names, and
 //!   refuses a server that ignores `Range`.
-//! - 1.0.0 (`repository::download`) begins a cut file anew, in another try even of the same command
-//!   none at all, and keeps the page of an error 500 as the weights
-//!   (`download_file_to_cache_network` does not look at the second answer's status). It brings
-//!   tokio, reqwest and hf-xet: 147 crates more than covalign has without it.
+//! - 1.0.0 (`repository::download`) gives up where a line breaks and begins the file anew at the next
+//!   command; `download_file_to_cache_network` does not look at the second answer's status, so that
+//!   the page of an error 500 becomes the weights. It brings tokio, reqwest and hf-xet: 147 crates.
 
 pub mod download;
 pub mod encoder_dir;

@@ -1,6 +1,10 @@
-// Takes the kernels of the best instruction set that both the build and the machine have.
+// Takes the kernels of the best instruction set that both the build and the machine have; of none
+// better than ATEN_CPU_CAPABILITY allows (default, avx2 or avx512), which holds for libtorch's too.
 
 #include "kernels.h"
+
+#include <cstdlib>
+#include <string>
 
 namespace covalign {
 
@@ -21,8 +25,12 @@ enum class Isa { base, avx2, avx512 };
 Isa isa() {
   static const Isa best = [] {
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+    const char* given = std::getenv("ATEN_CPU_CAPABILITY");
+    const std::string most = given ? given : "avx512";
+    if (most == "default") return Isa::base;
+    if (most != "avx2" && __builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl")) {
       return Isa::avx512;
     }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::avx2;
@@ -35,8 +43,13 @@ Isa isa() {
 
 #define CHOOSE(kind)                                                                          \
   (isa() == Isa::avx512 ? kind##_avx512 : isa() == Isa::avx2 ? kind##_avx2 : kind##_base)
+const char* kernel_name() {
+  return isa() == Isa::avx512 ? "avx512" : isa() == Isa::avx2 ? "avx2" : "default";
+}
 #else
 #define CHOOSE(kind) kind##_base
+
+const char* kernel_name() { return "default"; }
 #endif
 
 const Kernels<float>& float_kernels() { return CHOOSE(float_kernels); }

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <vector>
 
+#include "checks.h"
 #include "guard.h"
 #include "kernels.h"
 
@@ -334,6 +335,39 @@ struct AttentionFunction : Function<AttentionFunction> {
   }
 };
 
+void check_add_norm(const Tensor& x, const Tensor& bias, const Tensor& residual,
+                    const Tensor& gamma, const Tensor& beta) {
+  const int64_t width = x.size(-1);
+  check_dense(x, x.scalar_type(), x.numel(), "x");
+  check_dense(residual.contiguous(), x.scalar_type(), x.numel(), "the residual");
+  check_dense(bias, at::kFloat, width, "the bias");
+  check_dense(gamma, at::kFloat, width, "gamma");
+  check_dense(beta, at::kFloat, width, "beta");
+}
+
+void check_attention(const Tensor& qkv, const Tensor& bias, const Tensor& starts, int64_t longest,
+                     int64_t heads) {
+  TORCH_CHECK(qkv.dim() == 2 && heads > 0 && qkv.size(1) % (3 * heads) == 0,
+              "queries, keys and values are ", qkv.sizes(), ", which ", heads,
+              " heads cannot share");
+  check_dense(qkv, qkv.scalar_type(), qkv.numel(), "queries, keys and values");
+  check_dense(bias, at::kFloat, qkv.size(1), "their bias");
+  check_starts(starts, qkv.size(0), longest);
+}
+
+void check_embed(const Tensor* const* tables, const Tensor* const* places, const Tensor& gamma,
+                 const Tensor& beta) {
+  const int64_t tokens = places[0]->numel(), width = gamma.numel();
+  const char* names[] = {"word ids", "positions", "segments"};
+  for (int i = 0; i < 3; i++) {
+    const int64_t rows = tables[i]->size(0);
+    check_dense(*tables[i], at::kFloat, rows * width, "a table of embeddings");
+    check_places(*places[i], tokens, rows, names[i]);
+  }
+  check_dense(gamma, at::kFloat, width, "gamma");
+  check_dense(beta, at::kFloat, width, "beta");
+}
+
 }  // namespace
 }  // namespace covalign
 
@@ -341,23 +375,31 @@ using namespace covalign;
 
 extern "C" {
 
+const char* covalign_kernel_name() { return kernel_name(); }
+
 char* covalign_add_norm(const Tensor* x, const Tensor* bias, const Tensor* residual,
                         const Tensor* gamma, const Tensor* beta, double eps, double p,
                         uint64_t key, Tensor** out) {
   return guarded([&] {
+    check_add_norm(*x, *bias, *residual, *gamma, *beta);
     Dropout dropout{key, static_cast<float>(p)};
     *out = new Tensor(AddNormFunction::apply(*x, *bias, *residual, *gamma, *beta, eps, dropout));
   });
 }
 
 char* covalign_gelu(const Tensor* x, const Tensor* bias, Tensor** out) {
-  return guarded([&] { *out = new Tensor(GeluFunction::apply(*x, *bias)); });
+  return guarded([&] {
+    check_dense(*x, x->scalar_type(), x->numel(), "x");
+    check_dense(*bias, at::kFloat, x->size(-1), "the bias");
+    *out = new Tensor(GeluFunction::apply(*x, *bias));
+  });
 }
 
 char* covalign_packed_attention(const Tensor* qkv, const Tensor* bias, const Tensor* starts,
                                 int64_t longest, int64_t heads, bool first, double p, uint64_t key,
                                 Tensor** out) {
   return guarded([&] {
+    check_attention(*qkv, *bias, *starts, longest, heads);
     Dropout dropout{key, static_cast<float>(p)};
     *out = new Tensor(
         AttentionFunction::apply(*qkv, *bias, *starts, longest, heads, first, dropout));
@@ -369,6 +411,7 @@ char* covalign_embed(const Tensor* const* tables, const Tensor* const* places, c
                      const Tensor* beta, double eps, double p, uint64_t key, bool half,
                      Tensor** out) {
   return guarded([&] {
+    check_embed(tables, places, *gamma, *beta);
     Dropout dropout{key, static_cast<float>(p)};
     *out = new Tensor(EmbedFunction::apply(*tables[0], *tables[1], *tables[2], *gamma, *beta,
                                            *places[0], *places[1], *places[2], eps, dropout,

@@ -1,7 +1,7 @@
 //! Operations that take a CPU one pass where libtorch takes several, forward and backward. Sums
 //! over rows are taken in a fixed order: results do not depend on the number of threads.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, CStr};
 
 use anyhow::Result;
 use tch::Tensor;
@@ -10,6 +10,7 @@ use torch_sys::C_tensor;
 use super::{check, given};
 
 extern "C" {
+    fn covalign_kernel_name() -> *const c_char;
     fn covalign_add_norm(
         x: *const C_tensor,
         bias: *const C_tensor,
@@ -64,6 +65,14 @@ pub struct Norm {
     pub gamma: Tensor,
     pub beta: Tensor,
     pub eps: f64,
+}
+
+/// The instruction set of the passes here: `default`, `avx2` or `avx512`. The machine's best, unless
+/// libtorch's variable `ATEN_CPU_CAPABILITY` names a lesser one.
+pub fn instruction_set() -> String {
+    unsafe { CStr::from_ptr(covalign_kernel_name()) }
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn made(call: impl FnOnce(*mut *mut C_tensor) -> *mut c_char) -> Result<Tensor> {

@@ -398,8 +398,8 @@ INLINE Job job_at(const Attention<T>& a, int64_t index) {
 
 int64_t attention_scratch(int64_t longest, int64_t depth) {
   const int64_t l = padded(longest), d = padded(depth);
-  // q, kT, v, k, vT, do, dk, dv; scores and their gradient; dq.
-  return 8 * l * d + 2 * kBlock * l + kBlock * d;
+  // q, kT, v, k, vT, do, dk, dv; scores and their gradient; dq and its sums.
+  return 8 * l * d + 2 * kBlock * l + kBlock * d + d;
 }
 
 template <typename T>
@@ -486,6 +486,7 @@ void attention_backward(const Attention<T>& a, float* scratch, int64_t begin, in
     float *q = scratch, *k = q + l * d, *kt = k + l * d, *v = kt + l * d, *vt = v + l * d;
     float *dout = vt + l * d, *dk = dout + l * d, *dv = dk + l * d;
     float *scores = dv + l * d, *ds = scores + kBlock * l, *dq = ds + kBlock * l;
+    float* query_sums = dq + kBlock * d;
     const T* source = a.qkv + job.start * job.stride + job.head * a.depth;
     const float* bias = a.bias + job.head * a.depth;
     unpack(source, job.stride, bias, scale, job.queries, a.depth, q);
@@ -498,8 +499,7 @@ void attention_backward(const Attention<T>& a, float* scratch, int64_t begin, in
     memset(dk, 0, sizeof(float) * 2 * l * d);  // and dv
     T* target = a.dqkv + job.start * job.stride + job.head * a.depth;
     float* dbias = a.dbias + index / a.heads * job.stride + job.head * a.depth;
-    vf query_sums[kBlock] = {};
-    const int64_t vectors = d / kLanes;
+    memset(query_sums, 0, sizeof(float) * d);
     for (int64_t first = 0; first < job.queries; first += kBlock) {
       const int64_t count = std::min(kBlock, job.queries - first);
       product<false>({q + first * d, d, 1}, kt, l, scores, l, count, l, a.depth);
@@ -543,17 +543,14 @@ void attention_backward(const Attention<T>& a, float* scratch, int64_t begin, in
       product<false>({ds, l, 1}, k, d, dq, d, count, d, length);
       for (int64_t i = 0; i < count; i++) {
         T* row = target + (first + i) * job.stride;
-        for (int64_t n = 0; n < vectors; n++) {
-          const int64_t j = n * kLanes;
+        for (int64_t j = 0; j < a.depth; j += kLanes) {
           vf x = load(dq + i * d + j) * scale;
           store(row + j, x, a.depth - j);
-          query_sums[n] += x;
+          store(query_sums + j, load(query_sums + j) + x);
         }
       }
     }
-    for (int64_t n = 0; n < vectors; n++) {
-      store(dbias + n * kLanes, query_sums[n], a.depth - n * kLanes);
-    }
+    memcpy(dbias, query_sums, sizeof(float) * a.depth);
     for (int64_t i = job.queries; i < length; i++) {
       memset(target + i * job.stride, 0, sizeof(T) * a.depth);
     }

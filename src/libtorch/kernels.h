@@ -113,7 +113,7 @@ struct Kernels {
                      int64_t count);
 };
 
-// The best for this machine.
+// The best for this machine, and their instruction set's name as ATEN_CPU_CAPABILITY has it.
 const Kernels<float>& float_kernels();
 const Kernels<bf16>& bf16_kernels();
 const char* kernel_name();

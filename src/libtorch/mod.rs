@@ -20,6 +20,7 @@ extern "C" {
     fn covalign_free(text: *mut c_char);
     fn covalign_version() -> *const c_char;
     fn covalign_library_path() -> *const c_char;
+    fn covalign_cpu_capability() -> *mut c_char;
     fn covalign_load_library(path: *const c_char) -> *mut c_char;
     fn covalign_cuda_memory(free_bytes: *mut usize, total_bytes: *mut usize) -> *mut c_char;
     fn covalign_compute_capability(device: i32, major: *mut i32, minor: *mut i32) -> *mut c_char;
@@ -62,6 +63,16 @@ pub fn version() -> String {
     unsafe { CStr::from_ptr(covalign_version()) }
         .to_string_lossy()
         .into_owned()
+}
+
+/// The instruction set that libtorch's own CPU kernels use, such as `AVX512`.
+pub fn cpu_capability() -> String {
+    let text = unsafe { covalign_cpu_capability() };
+    let name = unsafe { CStr::from_ptr(text) }
+        .to_string_lossy()
+        .into_owned();
+    unsafe { covalign_free(text) };
+    name
 }
 
 /// The file that `libtorch_cpu` was loaded from.

@@ -6,10 +6,13 @@
 #include <cmath>
 #include <vector>
 
+#include "checks.h"
 #include "guard.h"
 #include "kernels.h"
 
 using at::Tensor;
+using covalign::check_dense;
+using covalign::check_places;
 
 namespace {
 
@@ -53,6 +56,16 @@ T* data(const Tensor& x) {
   return static_cast<T*>(x.data_ptr());
 }
 
+// The kind of a tensor that may hold either.
+at::ScalarType number_kind(const Tensor& x) { return is_half(x) ? at::kBFloat16 : at::kFloat; }
+
+// A parameter and its moments.
+void check_state(const Tensor& parameter, const Tensor& exp_avg, const Tensor& exp_avg_sq) {
+  for (const Tensor* x : {&parameter, &exp_avg, &exp_avg_sq}) {
+    check_dense(*x, at::kFloat, parameter.numel(), "a parameter and its moments each");
+  }
+}
+
 }  // namespace
 
 using covalign::AdamW;
@@ -70,6 +83,13 @@ char* covalign_adamw_cpu(Tensor** parameters, Tensor** leaves, Tensor** exp_avgs
     auto m = gather(exp_avgs, count), v = gather(exp_avg_sqs, count);
     std::vector<Tensor> gradients;
     for (const auto& leaf : copies) gradients.push_back(leaf.grad().contiguous());
+    for (int64_t i = 0; i < count; i++) {
+      const int64_t size = values[i].numel();
+      check_state(values[i], m[i], v[i]);
+      check_dense(gradients[i], number_kind(gradients[i]), size, "a gradient");
+      if (copies[i].is_same(values[i])) continue;
+      check_dense(copies[i], at::kBFloat16, size, "a parameter's copy");
+    }
     over(runs(values), [&](const Run& run, int64_t) {
       const int64_t i = run.tensor, at = run.begin;
       const bool copied = !copies[i].is_same(values[i]);
@@ -92,8 +112,11 @@ char* covalign_adamw_rows(const Tensor* table, const Tensor* exp_avg, const Tens
                           const Tensor* rows, const Tensor* gradient, const AdamW* constants) {
   return guarded([&] {
     const int64_t width = table->size(1);
-    const int64_t* at = data<int64_t>(*rows);
     auto from = gradient->contiguous();
+    check_state(*table, *exp_avg, *exp_avg_sq);
+    check_places(*rows, rows->numel(), table->size(0), "rows of a table");
+    check_dense(from, at::kFloat, rows->numel() * width, "their gradient");
+    const int64_t* at = data<int64_t>(*rows);
     at::parallel_for(0, rows->numel(), 16, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; i++) {
         const int64_t offset = at[i] * width;
@@ -112,12 +135,17 @@ char* covalign_adamw_idle(const Tensor* table, const Tensor* exp_avg, const Tens
                           const Tensor* last, const Tensor* rows, const AdamW* steps,
                           int64_t count) {
   return guarded([&] {
-    const int64_t width = table->size(1);
+    const int64_t width = table->size(1), size = table->size(0);
+    check_state(*table, *exp_avg, *exp_avg_sq);
+    check_dense(*last, at::kLong, size, "the steps that rows have taken");
+    if (rows) check_places(*rows, rows->numel(), size, "rows of a table");
     const int64_t* at = rows ? data<int64_t>(*rows) : nullptr;
     int64_t* done = data<int64_t>(*last);
-    at::parallel_for(0, rows ? rows->numel() : table->size(0), 16, [&](int64_t begin, int64_t end) {
+    at::parallel_for(0, rows ? rows->numel() : size, 16, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; i++) {
         const int64_t row = at ? at[i] : i, offset = row * width;
+        TORCH_CHECK(done[row] >= 0 && done[row] <= count, "row ", row, " of a table has taken ",
+                    done[row], " of ", count, " steps");
         if (done[row] == count) continue;
         covalign::float_kernels().adamw_idle(steps + done[row], count - done[row],
                                              data<float>(*table) + offset,
@@ -165,7 +193,10 @@ char* covalign_gradient_norm(Tensor** tensors, int64_t count, Tensor** norm) {
       *norm = new Tensor(at::linalg_vector_norm(at::stack(norms), 2));
       return;
     }
-    for (auto& gradient : gradients) gradient = gradient.contiguous();
+    for (auto& gradient : gradients) {
+      gradient = gradient.contiguous();
+      check_dense(gradient, number_kind(gradient), gradient.numel(), "a gradient");
+    }
     auto parts = runs(gradients);
     std::vector<double> sums(parts.size());
     over(parts, [&](const Run& run, int64_t i) {

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
+#include <ATen/Version.h>
 #include <ATen/autocast_mode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/version.h>
@@ -21,6 +22,8 @@ extern "C" {
 void covalign_free(char* text) { free(text); }
 
 const char* covalign_version() { return TORCH_VERSION; }
+
+char* covalign_cpu_capability() { return strdup(at::get_cpu_capability().c_str()); }
 
 // The file that libtorch_cpu was loaded from, or null.
 const char* covalign_library_path() {

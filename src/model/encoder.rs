@@ -64,7 +64,7 @@ impl Encoder {
         let layers = BertModel::new(variables.root(), &config);
         initialize(&variables, config.initializer_range, |_| true)?;
         let forward = match engine {
-            Engine::Fast if device == Device::Cpu => {
+            Engine::Fast if Encoder::packs(engine, device) => {
                 Forward::Packed(PackedForward::new(&variables, &config)?)
             }
             Engine::Fast | Engine::Padded => {
@@ -79,6 +79,11 @@ impl Encoder {
             layers,
             forward,
         })
+    }
+
+    /// Whether an engine takes packed rows on a device.
+    pub fn packs(engine: Engine, device: Device) -> bool {
+        engine == Engine::Fast && device == Device::Cpu
     }
 
     /// A pretrained encoder from a folder with `config.json` and weights. `dropout` replaces both
@@ -138,6 +143,15 @@ impl Encoder {
             Forward::Packed(PackedForward { parameters, .. })
             | Forward::Padded(PaddedForward { parameters, .. }) => parameters.set_products(kind),
             Forward::Reference => Ok(()),
+        }
+    }
+
+    /// The engine at work: `packed`, `padded` or `reference`.
+    pub fn engine_name(&self) -> &'static str {
+        match self.forward {
+            Forward::Packed(_) => "packed",
+            Forward::Padded(_) => "padded",
+            Forward::Reference => "reference",
         }
     }
 

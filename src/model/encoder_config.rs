@@ -6,7 +6,7 @@ use anyhow::Result;
 use rust_bert::bert::BertConfig;
 use serde::Deserialize;
 
-use crate::error::io_error;
+use crate::error::read_text;
 use crate::{bail_input, input_error};
 
 /// What rust-bert's [`BertConfig`] leaves out and matters here.
@@ -20,10 +20,15 @@ struct Extras {
 /// LayerNorm's eps in every BERT, and the only one that rust-bert has.
 pub const LAYER_NORM_EPS: f64 = 1e-12;
 
+/// Above the sizes of all encoders.
+const MOST: i64 = 1 << 24;
+/// 40 GB in float32.
+const MOST_PARAMETERS: f64 = 1e10;
+
 /// Reads and checks `config.json` in an encoder's folder.
 pub fn read(folder: &Path) -> Result<BertConfig> {
     let path = folder.join("config.json");
-    let text = std::fs::read_to_string(&path).map_err(|e| io_error(&path, e))?;
+    let text = read_text(&path)?;
     let shown = path.display();
     let wrong = |e: serde_json::Error| input_error!("{shown}:{}: {e}", e.line());
     let extras: Extras = serde_json::from_str(&text).map_err(wrong)?;
@@ -40,6 +45,7 @@ pub fn read(folder: &Path) -> Result<BertConfig> {
         bail_input!("{shown}: layer_norm_eps is {eps}; rust-bert computes with {LAYER_NORM_EPS}");
     }
     let config: BertConfig = serde_json::from_str(&text).map_err(wrong)?;
+    check_sizes(&config, &path)?;
     if config.num_attention_heads < 1 || config.hidden_size % config.num_attention_heads != 0 {
         bail_input!(
             "{shown}: hidden_size {} is no multiple of num_attention_heads {}",
@@ -48,4 +54,50 @@ pub fn read(folder: &Path) -> Result<BertConfig> {
         );
     }
     Ok(config)
+}
+
+/// Whether a BERT of these sizes can be made: libtorch aborts where one is negative or far too large.
+fn check_sizes(config: &BertConfig, path: &Path) -> Result<()> {
+    let shown = path.display();
+    let sizes = [
+        ("hidden_size", config.hidden_size),
+        ("num_hidden_layers", config.num_hidden_layers),
+        ("num_attention_heads", config.num_attention_heads),
+        ("intermediate_size", config.intermediate_size),
+        ("vocab_size", config.vocab_size),
+        ("max_position_embeddings", config.max_position_embeddings),
+        ("type_vocab_size", config.type_vocab_size),
+    ];
+    for (key, size) in sizes {
+        if !(1..=MOST).contains(&size) {
+            bail_input!("{shown}: {key} is {size}; it must lie from 1 to {MOST}");
+        }
+    }
+    let width = config.hidden_size;
+    let tables = config.vocab_size + config.max_position_embeddings + config.type_vocab_size;
+    let layer = 4 * width + 2 * config.intermediate_size;
+    let parameters =
+        width as f64 * (tables as f64 + layer as f64 * config.num_hidden_layers as f64);
+    if parameters > MOST_PARAMETERS {
+        bail_input!(
+            "{shown}: its sizes come to {parameters:.1e} parameters, more than any BERT has"
+        );
+    }
+    let shares = [
+        ("hidden_dropout_prob", config.hidden_dropout_prob),
+        (
+            "attention_probs_dropout_prob",
+            config.attention_probs_dropout_prob,
+        ),
+    ];
+    for (key, share) in shares {
+        if !(0.0..1.0).contains(&share) {
+            bail_input!("{shown}: {key} is {share}; it must lie in [0, 1)");
+        }
+    }
+    let deviation = config.initializer_range;
+    if !(deviation >= 0.0 && deviation.is_finite()) {
+        bail_input!("{shown}: initializer_range is {deviation}; it must not be negative");
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ pub mod alignment;
 pub mod encoder;
 pub mod encoder_config;
 pub mod encoder_init;
+pub mod fit;
 pub mod head;
 pub mod multi_task;
 pub mod packed;

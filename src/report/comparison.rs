@@ -5,14 +5,12 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::samples::Sample;
-use super::statistics::{self, Interval, TTest};
+use crate::analysis::statistics::{self, Interval, TTest, DECIDED, FEWEST};
 
 /// Resamples of a bootstrap.
 const RESAMPLES: usize = 10_000;
 /// Of the bootstrap's random numbers: the same runs give the same report.
 const BOOTSTRAP_SEED: u64 = 42;
-/// A difference with a smaller p counts as decided ([W22]).
-pub const DECIDED: f64 = 0.1;
 
 /// How seeds of both sides were set against each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -107,8 +105,14 @@ impl Comparison {
         self.test.map(|test| test.p)
     }
 
+    /// The p that can decide: none over fewer than three seeds or sets.
+    pub fn deciding_p(&self) -> Option<f64> {
+        self.p().filter(|_| self.n >= FEWEST)
+    }
+
+    /// Whether this difference, were it the only one, is decided.
     pub fn decided(&self) -> bool {
-        self.p().is_some_and(|p| p < DECIDED)
+        self.deciding_p().is_some_and(|p| p < DECIDED)
     }
 }
 

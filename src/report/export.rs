@@ -4,10 +4,11 @@ use anyhow::Result;
 use serde_json::{json, Value};
 
 use super::comparison::Comparison;
+use super::groups::{beside, variant_name, Group, Variant};
 use super::heuristic::{agreement, by_setting, sweep, OrderedPair};
 use super::page::Report;
 use super::results::RunRecord;
-use super::samples::{beside, variant_name, Group, Variant, Way};
+use super::way::Way;
 
 /// One line per cell, seed and metric (`score` is their mean), as fractions; a cell without results
 /// has one line without a value.

@@ -7,7 +7,8 @@
 use serde::Serialize;
 
 use super::comparison::Comparison;
-use super::samples::{beside, by_variant, Group, Variant, Way};
+use super::groups::{beside, by_variant, Group, Variant};
+use super::way::Way;
 
 /// An ordered pair that was trained both ways.
 #[derive(Debug, Clone, Serialize)]
@@ -31,7 +32,8 @@ impl OrderedPair {
         (support > 0).then(|| target as f64 / support as f64)
     }
 
-    /// Whether the runs decide for MTL (`true`) or STILTs; `None` where p ≥ 0.1.
+    /// Whether the runs decide for MTL (`true`) or STILTs; `None` where p ≥ 0.1 or there are
+    /// fewer than three seeds. As in [W22], p is the pair's own, and not corrected for the others.
     pub fn outcome(&self) -> Option<bool> {
         let comparison = self.comparison.as_ref()?;
         comparison.decided().then_some(comparison.difference > 0.0)

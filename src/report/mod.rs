@@ -1,14 +1,16 @@
 //! What runs say: samples, comparisons, tables, figures.
 //!
 //! [`read`] reads back what a folder's runs gave: a suite's, by its plan, or [`plain`] run folders,
-//! as [`results`]. [`samples`] gathers cells over seeds, [`comparison`] sets two of them against each
-//! other with [`statistics`], [`heuristic`] is [W22]'s. [`sections`] puts [`tables`] and [`figures`]
-//! together as a [`page`], which [`write`](mod@write) writes as [`html`], [`markdown`] and [`export`]
-//! say.
+//! as [`results`]. [`variants`] keeps apart what differs in more than the seed, [`groups`] gathers the
+//! cells of the rest over seeds as [`samples`], [`comparison`] sets two of them against each other
+//! with [`statistics`](crate::analysis::statistics), [`heuristic`] is [W22]'s. [`sections`] puts
+//! [`tables`] and [`figures`] together as a [`page`], which [`write`](mod@write) writes as [`html`],
+//! [`markdown`] and [`export`] say.
 
 pub mod comparison;
 pub mod export;
 pub mod figures;
+pub mod groups;
 pub mod heuristic;
 pub mod html;
 pub mod markdown;
@@ -18,7 +20,8 @@ pub mod read;
 pub mod results;
 pub mod samples;
 pub mod sections;
-pub mod statistics;
 pub mod table;
 pub mod tables;
+pub mod variants;
+pub mod way;
 pub mod write;

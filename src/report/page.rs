@@ -1,9 +1,9 @@
 //! A report as it is read: its sections, each with paragraphs, a table, pictures.
 
 use super::figures::Figure;
+use super::groups::Group;
 use super::heuristic::OrderedPair;
 use super::results::Study;
-use super::samples::Group;
 use super::table::Table;
 use super::tables::joint::JointSet;
 
@@ -39,7 +39,8 @@ impl Report {
 }
 
 impl Section {
-    pub fn table(mut table: Table) -> Section {
+    pub fn table(table: Table) -> Section {
+        let mut table = table.corrected();
         Section {
             id: table.id.clone(),
             title: table.title.clone(),

@@ -1,20 +1,20 @@
 //! A folder of run folders that no suite planned, read as if one had: the cells are what the runs'
 //! configs say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use serde_yaml::Value;
 
-use super::results::{RunRecord, Study};
+use super::results::{RunRecord, State, Study};
+use super::variants;
 use crate::bail_input;
+use crate::config::Method;
 use crate::error::io_error;
 use crate::suite::plan::{Cell, Run, Strategy};
 use crate::train::keep::run_folder::RunFolder;
-
-/// Config keys by dotted name.
-type Settings = BTreeMap<String, String>;
+use crate::train::keep::setting::RunFacts;
+use crate::train::keep::way::Way;
 
 /// Reads the run folders in `folder`.
 ///
@@ -25,144 +25,120 @@ pub fn read(folder: &Path) -> Result<Study> {
     if RunFolder::new(folder).config().is_file() {
         bail_input!("{shown}: this is one run; give the folder that holds the run folders");
     }
-    let entries = std::fs::read_dir(folder).map_err(|e| io_error(folder, e))?;
-    let mut places: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    places.sort();
-    let found: Vec<(RunRecord, Settings)> = places
-        .iter()
-        .filter_map(|place| {
-            let settings = settings(place)?;
-            let run = describe(place, &settings)?;
-            Some((RunRecord::read(run, folder, place), settings))
-        })
-        .collect();
-    if found.is_empty() {
+    let places = places(folder)?;
+    let mut runs: Vec<RunRecord> = places.iter().map(|place| record(folder, place)).collect();
+    if runs.is_empty() {
         bail_input!("{shown}: neither a suite's folder (plan.json) nor one with run folders in it");
     }
-    let varying = varying_keys(&found);
-    let cells = found.iter().flat_map(|(record, settings)| {
-        let (strategy, supports) = strategy(record, settings);
-        let variant = varying.iter().filter(|key| {
-            // What a run does not use makes no difference to it.
-            record.run.method == "aligned" || !key.starts_with("alignment.")
-        });
-        let variant: Settings = variant
-            .filter_map(|key| Some((key.clone(), settings.get(key)?.clone())))
-            .collect();
-        let run = &record.run;
-        run.tasks.iter().map(move |target| Cell {
-            experiment: "runs".into(),
-            strategy,
-            method: run.method.clone(),
-            target: target.clone(),
-            supports: match &supports {
-                Some(supports) => supports.clone(),
-                None if strategy == Strategy::Single => Vec::new(),
-                None => run.tasks.iter().filter(|t| *t != target).cloned().collect(),
-            },
-            variant: variant.clone(),
-            seed: run.seed,
-            run: run.name.clone(),
-        })
-    });
-    let cells = cells.collect();
+    name_sources(&mut runs, &places);
+    let mut cells = runs.iter().flat_map(cells).collect::<Vec<_>>();
+    let differ_in = variants::tell_apart(&runs, &mut cells, |_| true);
     Ok(Study {
         folder: folder.to_owned(),
         title: format!("Runs in {}", name_of(folder)),
         planned: false,
-        runs: found.into_iter().map(|(record, _)| record).collect(),
+        runs,
         cells,
+        differ_in,
         seen: Vec::new(),
     })
 }
 
-/// The run's config, flat; `None` where there is no run.
-fn settings(place: &Path) -> Option<Settings> {
-    let text = std::fs::read_to_string(RunFolder::new(place).config()).ok()?;
-    let mut settings = Settings::new();
-    flatten("", &serde_yaml::from_str(&text).ok()?, &mut settings);
-    settings.contains_key("tasks").then_some(settings)
-}
-
-fn flatten(prefix: &str, value: &Value, out: &mut Settings) {
-    let text = match value {
-        Value::Mapping(map) => {
-            for (key, value) in map {
-                let key = key.as_str().unwrap_or_default();
-                let dot = if prefix.is_empty() { "" } else { "." };
-                flatten(&format!("{prefix}{dot}{key}"), value, out);
+/// The run folders, in the order of their names. Of `single` over several tasks that has not come to
+/// its end, the runs of the tasks.
+fn places(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).map_err(|e| io_error(folder, e))?;
+    let there = |place: &PathBuf| RunFolder::new(place).config().is_file();
+    let mut all: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(there)
+        .collect();
+    all.sort();
+    let each = all.into_iter().flat_map(|place| {
+        let inner = match RunFacts::read(&place, None) {
+            Ok(RunFacts { config, .. })
+                if config.method == Method::Single
+                    && config.tasks.len() > 1
+                    && !RunFolder::new(&place).results().is_file() =>
+            {
+                let inner = config.tasks.iter().map(|task| place.join(task));
+                inner.filter(there).collect()
             }
-            return;
+            _ => Vec::new(),
+        };
+        match inner.is_empty() {
+            true => vec![place],
+            false => inner,
         }
-        Value::Sequence(items) => {
-            let words: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
-            words.join(" ")
-        }
-        other => serde_yaml::to_string(other)
-            .unwrap_or_default()
-            .trim()
-            .to_owned(),
-    };
-    out.insert(prefix.to_owned(), text);
+    });
+    Ok(each.collect())
 }
 
-fn describe(place: &Path, settings: &Settings) -> Option<Run> {
-    Some(Run {
-        name: name_of(place),
-        method: settings.get("method")?.clone(),
-        tasks: settings
-            .get("tasks")?
-            .split(' ')
-            .map(str::to_owned)
-            .collect(),
-        seed: settings.get("training.seed")?.parse().ok()?,
+fn record(folder: &Path, place: &Path) -> RunRecord {
+    let name = place.strip_prefix(folder).unwrap_or(place);
+    let mut run = Run {
+        name: name.display().to_string(),
+        method: String::new(),
+        tasks: Vec::new(),
+        seed: 0,
         source: None,
         needs: Vec::new(),
         config: String::new(),
-    })
-}
-
-/// How a run uses its data sets, and what helps it where that is not in the run itself.
-fn strategy(record: &RunRecord, settings: &Settings) -> (Strategy, Option<Vec<String>>) {
-    let run = &record.run;
-    if let Some(start) = settings.get("start.run") {
-        let start = Path::new(start);
-        let tasks = self::settings(start).and_then(|source| source.get("tasks").cloned());
-        let tasks = tasks.unwrap_or_else(|| name_of(start));
-        let supports = tasks.split(' ').map(str::to_owned).collect();
-        let strategy = match run.method.as_str() {
-            "aligned" => Strategy::Transfer,
-            _ => Strategy::Stilts,
-        };
-        return (strategy, Some(supports));
-    }
-    let strategy = match (run.method.as_str(), run.tasks.len()) {
-        ("single", _) | (_, 1) => Strategy::Single,
-        (_, 2) => Strategy::Pair,
-        _ => Strategy::All,
     };
-    (strategy, None)
+    match RunFacts::read(place, None) {
+        Ok(RunFacts { config, .. }) => {
+            run.method = config.method.name().into();
+            run.tasks = config.tasks;
+            run.seed = config.training.seed;
+            RunRecord::read(run, folder, place)
+        }
+        Err(_) => RunRecord {
+            state: State::Unreadable,
+            results: None,
+            ..RunRecord::read(run, folder, place)
+        },
+    }
 }
 
-/// The keys in which runs differ, apart from those that say which cell a run fills.
-fn varying_keys(found: &[(RunRecord, Settings)]) -> BTreeSet<String> {
-    let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (record, settings) in found {
-        let used = settings
-            .iter()
-            .filter(|(key, _)| record.run.method == "aligned" || !key.starts_with("alignment."));
-        for (key, value) in used {
-            values.entry(key).or_default().insert(value);
-        }
+/// Says which of the runs another started from.
+fn name_sources(runs: &mut [RunRecord], places: &[PathBuf]) {
+    let names: BTreeMap<PathBuf, String> = places
+        .iter()
+        .zip(runs.iter())
+        .filter_map(|(place, record)| Some((place.canonicalize().ok()?, record.run.name.clone())))
+        .collect();
+    for record in runs {
+        let source = record.facts.as_ref().and_then(RunFacts::source_folder);
+        let source = source.and_then(|source| source.canonicalize().ok());
+        record.run.source = source.and_then(|source| names.get(&source).cloned());
     }
-    let own = ["method", "tasks", "training.seed", "out"];
-    values
-        .into_iter()
-        .filter(|(key, values)| {
-            values.len() > 1 && !own.contains(key) && !key.starts_with("start.")
+}
+
+/// What a run says of each of its tasks.
+fn cells(record: &RunRecord) -> Vec<Cell> {
+    let run = &record.run;
+    let cell = |target: &String| {
+        let (way, supports) = record.facts.as_ref()?.way(target)?;
+        let strategy = match way {
+            Way::Alone | Way::AlignedAlone => Strategy::Single,
+            Way::Multitask | Way::Aligned if supports.len() == 1 => Strategy::Pair,
+            Way::Multitask | Way::Aligned => Strategy::All,
+            Way::Stilts => Strategy::Stilts,
+            Way::Transfer => Strategy::Transfer,
+        };
+        Some(Cell {
+            experiment: "runs".into(),
+            strategy,
+            method: run.method.clone(),
+            target: target.clone(),
+            supports,
+            variant: BTreeMap::new(),
+            seed: run.seed,
+            run: run.name.clone(),
         })
-        .map(|(key, _)| key.to_owned())
-        .collect()
+    };
+    run.tasks.iter().filter_map(cell).collect()
 }
 
 fn name_of(path: &Path) -> String {

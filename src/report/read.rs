@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::plain;
 use super::results::{RunRecord, Study};
+use super::{plain, variants};
 use crate::suite::plan::{Plan, Run};
 use crate::suite::seen;
 use crate::{bail_input, input_error};
@@ -27,12 +27,16 @@ pub fn study(folder: &Path) -> Result<Study> {
         let place = Plan::run_folder(folder, &run.name);
         RunRecord::read(run.clone(), folder, &place)
     };
+    let runs: Vec<RunRecord> = plan.runs.iter().map(read).collect();
+    let mut cells = plan.cells;
+    let differ_in = variants::tell_apart(&runs, &mut cells, variants::is_found_out);
     let study = Study {
         folder: folder.to_owned(),
         title: plan.title.clone(),
         planned: true,
-        runs: plan.runs.iter().map(read).collect(),
-        cells: plan.cells,
+        runs,
+        cells,
+        differ_in,
         seen: seen::read(folder).unwrap_or_default(),
     };
     if study.runs.is_empty() {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::suite::plan::{Cell, Run};
 use crate::suite::seen::Seen;
 use crate::train::keep::run_folder::{EvaluationLine, Results, RunFolder};
+use crate::train::keep::setting::RunFacts;
 
 /// Dev scores × 100 by step.
 pub type Curve = Vec<(u64, f64)>;
@@ -22,6 +23,9 @@ pub struct Study {
     /// In the plan's order.
     pub runs: Vec<RunRecord>,
     pub cells: Vec<Cell>,
+    /// Settings in which runs differ that the plan does not vary: only what is equal in them is
+    /// averaged and compared.
+    pub differ_in: Vec<String>,
     /// Scored rows that it trains on.
     pub seen: Vec<Seen>,
 }
@@ -56,8 +60,12 @@ pub struct RunRecord {
     pub path: String,
     pub state: State,
     pub results: Option<Results>,
+    /// What its scores were made with; none where there is no config that can be read.
+    pub facts: Option<RunFacts>,
     /// By task.
     pub curves: BTreeMap<String, Curve>,
+    /// Evaluations of each task: its score is the best of so many.
+    pub evaluations: BTreeMap<String, usize>,
 }
 
 impl RunRecord {
@@ -73,26 +81,35 @@ impl RunRecord {
             Err(_) if place.config().is_file() => (State::Unfinished, None),
             Err(_) => (State::Missing, None),
         };
-        let mut curves = BTreeMap::new();
+        let mut lines = Vec::new();
         // `single` over several tasks has a run folder for each.
         for inner in run.tasks.iter().map(|task| folder.join(task)) {
-            curves.append(&mut read_curves(&RunFolder::new(inner)));
+            lines.append(&mut read_evaluations(&RunFolder::new(inner)));
         }
-        curves.append(&mut read_curves(&place));
+        lines.append(&mut read_evaluations(&place));
+        let mut curves: BTreeMap<String, Curve> = BTreeMap::new();
+        let mut evaluations = BTreeMap::new();
+        for (step, task, score) in lines {
+            *evaluations.entry(task.clone()).or_default() += 1;
+            if score.is_finite() {
+                curves.entry(task).or_default().push((step, 100.0 * score));
+            }
+        }
         let path = folder.strip_prefix(study).unwrap_or(folder);
         RunRecord {
             run,
             path: path.display().to_string(),
+            facts: RunFacts::read(folder, results.clone()).ok(),
             state,
             results,
             curves,
+            evaluations,
         }
     }
 
     /// The dev score × 100 of a task; `None` where the run has none.
     pub fn score(&self, task: &str) -> Option<f64> {
-        let score = self.results.as_ref()?.tasks.get(task)?.dev.score;
-        Some(100.0 * score).filter(|score| score.is_finite())
+        Some(100.0 * self.results.as_ref()?.score(task)?)
     }
 
     /// The tasks on which the run is not above the best constant answer.
@@ -100,12 +117,8 @@ impl RunRecord {
         let Some(results) = &self.results else {
             return Vec::new();
         };
-        let tasks = results.tasks.iter();
-        let collapsed = tasks.filter(|(task, result)| {
-            let level = results.constant_answer.get(*task);
-            level.is_some_and(|level| result.dev.score <= level + 1e-9)
-        });
-        collapsed.map(|(task, _)| task.as_str()).collect()
+        let tasks = results.tasks.keys().map(String::as_str);
+        tasks.filter(|task| results.collapsed_on(task)).collect()
     }
 }
 
@@ -135,20 +148,19 @@ impl Study {
     }
 }
 
-fn read_curves(folder: &RunFolder) -> BTreeMap<String, Curve> {
+/// Step, task and dev score of every evaluation, a step counting once.
+fn read_evaluations(folder: &RunFolder) -> Vec<(u64, String, f64)> {
     let text = std::fs::read_to_string(folder.metrics()).unwrap_or_default();
-    let mut curves: BTreeMap<String, Curve> = BTreeMap::new();
+    let mut by_step = BTreeMap::new();
     // The last line of a run that is being written may be cut off.
     for line in text.lines() {
-        let Ok(line) = serde_json::from_str::<EvaluationLine>(line) else {
-            continue;
-        };
-        for (task, scores) in line.dev {
-            if scores.score.is_finite() {
-                let curve = curves.entry(task).or_default();
-                curve.push((line.step, 100.0 * scores.score));
-            }
+        if let Ok(line) = serde_json::from_str::<EvaluationLine>(line) {
+            by_step.insert(line.step, line.dev);
         }
     }
-    curves
+    let lines = by_step.into_iter().flat_map(|(step, dev)| {
+        let scores = dev.into_iter();
+        scores.map(move |(task, scores)| (step, task, scores.score))
+    });
+    lines.collect()
 }

@@ -8,10 +8,10 @@ use super::figures::cost::cost;
 use super::figures::curves::curves;
 use super::figures::heat_map::heat_maps;
 use super::figures::size::size_lines;
+use super::groups::{groups, Group};
 use super::heuristic::{ordered_pairs, OrderedPair};
 use super::page::{Report, Section};
 use super::results::Study;
-use super::samples::{groups, Group};
 use super::tables::joint::{self, joint_sets, JointSet};
 use super::tables::{pairs, runs, size, stilts};
 
@@ -49,7 +49,7 @@ fn sections(
     size_section.figures = size_lines(&size_points)?;
     let sections = vec![
         Section {
-            paragraphs: runs::remarks(study),
+            paragraphs: runs::remarks(study, groups),
             ..Section::figures("state", "What there is", Vec::new())
         },
         Section::table(joint::summary(pairs)),

@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::comparison::{Comparison, Pairing};
-use super::samples::{Group, Sample};
+use super::groups::Group;
+use super::samples::Sample;
+use crate::analysis::statistics::{holm, DECIDED};
 
 /// What stands for a run or a figure that is not there.
 pub const MISSING: &str = "–";
@@ -39,9 +41,15 @@ pub struct Entry {
     /// An anchor in the report (`cell-3`, `run-…`) or a path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// A decided difference.
+    /// A decided difference; see [`Table::corrected`].
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub strong: bool,
+    /// The p that may decide it.
+    #[serde(skip)]
+    pub p: Option<f64>,
+    /// Whether that is what stands here.
+    #[serde(skip)]
+    pub shows_p: bool,
 }
 
 impl Table {
@@ -63,7 +71,10 @@ impl Table {
 
     /// Adds columns of differences, each with its interval and p: what [`Entry::comparison`] fills.
     pub fn differences(self, names: &[&str]) -> Table {
-        let names: Vec<&str> = names.iter().flat_map(|name| [*name, "95 %", "p"]).collect();
+        let names: Vec<&str> = names
+            .iter()
+            .flat_map(|name| [*name, "95 %", "p (Holm)"])
+            .collect();
         self.numbers(&names)
     }
 
@@ -81,6 +92,27 @@ impl Table {
         self.anchors.resize(self.rows.len(), String::new());
         self.anchors.push(anchor.into());
         self.rows.push(row);
+    }
+
+    /// Corrects the p of each column for how many are read under each other, and marks what is decided
+    /// then.
+    pub fn corrected(mut self) -> Table {
+        for column in 0..self.columns.len() {
+            let mut entries: Vec<&mut Entry> = self
+                .rows
+                .iter_mut()
+                .map(|row| &mut row[column])
+                .filter(|entry| entry.p.is_some())
+                .collect();
+            let p: Vec<f64> = entries.iter().filter_map(|entry| entry.p).collect();
+            for (entry, corrected) in entries.iter_mut().zip(holm(&p)) {
+                entry.strong = corrected < DECIDED;
+                if entry.shows_p && p.len() > 1 {
+                    entry.text = format!("{} ({})", entry.text, p_value(corrected));
+                }
+            }
+        }
+        self
     }
 
     /// Leaves out the columns in which no row says anything.
@@ -138,8 +170,19 @@ impl Entry {
             text: format!("{mean}{spread} ({count}){mark}"),
             tooltip: seeds.collect::<Vec<_>>().join("\n"),
             link: run_link(&sample.runs()),
-            strong: false,
+            ..Entry::default()
         }
+    }
+
+    /// Of how many evaluations the samples' scores are the best: `3`, or `3–30`.
+    pub fn best_of<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Entry {
+        let known = samples.into_iter().filter_map(Sample::evaluations);
+        let range = known.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        Entry::text(match range {
+            None => String::new(),
+            Some((least, most)) if least == most => most.to_string(),
+            Some((least, most)) => format!("{least}–{most}"),
+        })
     }
 
     /// `+0.52 (+0.85 %)`, the interval, and p: three entries.
@@ -160,12 +203,15 @@ impl Entry {
             comparison.p().map_or(MISSING.to_owned(), p_value),
         ];
         let link = run_link(&comparison.runs);
-        texts.map(|text| Entry {
+        let mut entries = texts.map(|text| Entry {
             text,
             tooltip: tooltip.clone(),
             link: link.clone(),
-            strong: comparison.decided(),
-        })
+            p: comparison.deciding_p(),
+            ..Entry::default()
+        });
+        entries[2].shows_p = true;
+        entries
     }
 }
 

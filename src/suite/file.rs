@@ -25,7 +25,7 @@ use serde_yaml::Value;
 use super::plan::Strategy;
 use crate::bail_input;
 use crate::config::{yaml, Config, Method};
-use crate::error::io_error;
+use crate::error::read_text;
 
 /// Dotted config keys and their values.
 pub type Settings = BTreeMap<String, Value>;
@@ -105,7 +105,7 @@ impl SuiteFile {
     /// # Errors
     /// Input errors that name the line or the key.
     pub fn read(path: &Path) -> Result<SuiteFile> {
-        let text = std::fs::read_to_string(path).map_err(|e| io_error(path, e))?;
+        let text = read_text(path)?;
         let source = path.display().to_string();
         let suite: SuiteFile = yaml::from_str(&text, &source)?;
         suite.check(&source)?;

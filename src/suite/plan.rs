@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::error::io_error;
+use crate::error::read_text;
 use crate::input_error;
 
 /// How a run uses its data sets.
@@ -82,7 +82,7 @@ impl Plan {
     /// Input errors where the file is missing or is no plan.
     pub fn read(suite: &Path) -> Result<Plan> {
         let path = Plan::path(suite);
-        let text = std::fs::read_to_string(&path).map_err(|e| io_error(&path, e))?;
+        let text = read_text(&path)?;
         serde_json::from_str(&text).map_err(|e| input_error!("{}: {e}", path.display()))
     }
 

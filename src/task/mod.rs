@@ -16,7 +16,7 @@ use serde::de::{MapAccess, SeqAccess};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::config::yaml;
-use crate::error::io_error;
+use crate::error::read_text;
 use crate::{bail_input, input_error};
 use layout::{Cut, File, Files, Layout};
 use metric::Metric;
@@ -212,7 +212,7 @@ impl Task {
     }
 
     fn read(path: &Path) -> Result<Task> {
-        let text = std::fs::read_to_string(path).map_err(|e| io_error(path, e))?;
+        let text = read_text(path)?;
         Task::from_yaml(&text, &path.display().to_string())
     }
 

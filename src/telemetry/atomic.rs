@@ -1,11 +1,13 @@
-//! Files that are there whole or not at all.
+//! Files and folders that are there whole or not at all, also after the power has failed.
 
 use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+#[cfg(target_os = "linux")]
+use rustix::fs::{renameat_with, RenameFlags, CWD};
 use serde::Serialize;
 
 use crate::error::io_error;
@@ -30,6 +32,61 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
         serde_json::to_writer_pretty(&mut *file, value)?;
         file.write_all(b"\n")
     })
+}
+
+/// Puts the folder `new`, whose files have been written, in the place of `folder`. What was there
+/// goes when the new one is on the disk, with its files and its name.
+pub fn replace_folder(new: &Path, folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(new).map_err(|e| io_error(new, e))? {
+        sync(&entry.map_err(|e| io_error(new, e))?.path())?;
+    }
+    sync(new)?;
+    let old = swap(new, folder)?;
+    // The names live in the folder above, whose own name may be new as well.
+    let above = folder.parent().into_iter().flat_map(Path::ancestors);
+    above.take(2).try_for_each(sync)?;
+    remove_folder(&old)
+}
+
+/// Moves `new` to `folder`, in one step where the system can; where what was there is then.
+fn swap(new: &Path, folder: &Path) -> Result<PathBuf> {
+    let old = beside(folder, "old");
+    remove_folder(&old)?;
+    if folder.exists() {
+        #[cfg(target_os = "linux")]
+        if renameat_with(CWD, new, CWD, folder, RenameFlags::EXCHANGE).is_ok() {
+            return Ok(new.to_owned());
+        }
+        std::fs::rename(folder, &old).map_err(|e| io_error(folder, e))?;
+    }
+    std::fs::rename(new, folder).map_err(|e| io_error(folder, e))?;
+    Ok(old)
+}
+
+/// The name of a folder that is on its way to the place of `folder`, or from there.
+pub fn beside(folder: &Path, suffix: &str) -> PathBuf {
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(".");
+    name.push(suffix);
+    folder.with_file_name(name)
+}
+
+/// Removes a folder, if it is there.
+pub fn remove_folder(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(io_error(folder, e)),
+        _ => Ok(()),
+    }
+}
+
+/// Waits until a file, or the names in a folder, are on the disk.
+fn sync(path: &Path) -> Result<()> {
+    let path = match path.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => path,
+    };
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|e| io_error(path, e))
 }
 
 fn replace(

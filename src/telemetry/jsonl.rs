@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::Serialize;
 
 use super::atomic::write_atomically;
-use crate::error::io_error;
+use crate::error::{io_error, read_text};
 use crate::input_error;
 
 /// A file that lines are appended to.
@@ -33,7 +33,7 @@ impl JsonLines {
         keep: impl Fn(&T) -> bool,
     ) -> Result<JsonLines> {
         JsonLines::open(path)?;
-        let text = std::fs::read_to_string(path).map_err(|e| io_error(path, e))?;
+        let text = read_text(path)?;
         let mut kept = String::new();
         for (i, line) in text.lines().enumerate() {
             let value = serde_json::from_str(line)

@@ -1,13 +1,13 @@
 //! Predictions on a split, and their scores.
 
-use anyhow::Result;
+use anyhow::{bail, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tch::Tensor;
 
 use super::step::precision::Arithmetic;
 use crate::data::{Batch, TokenizedSplit};
-use crate::model::{Mode, MultiTaskModel};
+use crate::model::{fit, Mode, MultiTaskModel};
 use crate::task::metric::{self, Metric};
 use crate::task::{Labels, Task};
 
@@ -99,17 +99,22 @@ impl Outputs {
     }
 }
 
-/// Runs the model over a whole split, rows of like length together; nothing is read back until
-/// the end. `progress` is told of the rows of each batch.
+/// Runs the model over a whole split of a task, given by its index and its name, rows of like length
+/// together; nothing is read back until the end. `progress` is told of the rows of each batch.
+///
+/// # Errors
+/// An input error where a row does not fit the encoder; an error where an output is no finite
+/// number, which no score nor prediction may be made of.
 pub fn outputs(
     model: &MultiTaskModel,
-    task: usize,
+    (task, name): (usize, &str),
     split: &TokenizedSplit,
     batch_size: usize,
     pad: i64,
     arithmetic: Arithmetic,
     progress: &dyn Fn(usize),
 ) -> Result<Outputs> {
+    fit::check_rows(&model.encoder.config, split, name)?;
     let mut order: Vec<u32> = (0..split.len() as u32).collect();
     order.sort_by_key(|&row| split.ids(row as usize).len());
     let device = model.encoder.variables.device();
@@ -136,7 +141,15 @@ pub fn outputs(
     let mut values = vec![0.0; sorted.len()];
     for (from, &row) in order.iter().enumerate() {
         let to = row as usize * width;
-        values[to..to + width].copy_from_slice(&sorted[from * width..(from + 1) * width]);
+        let own = &sorted[from * width..(from + 1) * width];
+        if let Some(value) = own.iter().find(|value| !value.is_finite()) {
+            bail!(
+                "task {name}, line {}: the model puts out {value}; its weights have left what can \
+                 be computed with: train with a smaller training.learning_rate or precision fp32",
+                split.line(row as usize)
+            );
+        }
+        values[to..to + width].copy_from_slice(own);
     }
     Ok(Outputs { values, width })
 }

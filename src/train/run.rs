@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::evaluate;
 use super::feed::batches::Batches;
-use super::keep::begin::{check_same, lay_out};
+use super::keep::begin::lay_out;
 use super::keep::checkpoint::{self, Progress};
-use super::keep::run_folder::{EncoderIdentity, Overall, Results, RunFolder, Started, TaskResult};
+use super::keep::made_of::{Content, MadeOf, Reading};
+use super::keep::run_folder::{
+    ChosenFrom, EncoderIdentity, Overall, Results, RunFolder, Started, TaskResult,
+};
+use super::keep::same;
 use super::prepare::{prepare, Prepared};
 use super::say::introduction::{introduction, starts_from};
 use super::say::recorder::Recorder;
@@ -18,8 +22,8 @@ use super::step::precision::device_name;
 use super::tasks;
 use super::trainer::Trainer;
 use crate::config::Config;
+use crate::data::sampling::PLAN;
 use crate::libtorch;
-use crate::model::save;
 use crate::telemetry::atomic;
 
 /// Trains what `config` says in `folder`; with `resume`, goes on from its last checkpoint, and only
@@ -35,9 +39,17 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         out: None,
         ..config.clone()
     };
+    let begun = match resume {
+        true => folder.begun()?,
+        false => None,
+    };
     if resume {
-        check_same(config, folder)?;
+        same::check_config(config, folder, begun.is_some())?;
         if let Some(results) = folder.finished() {
+            // Files that are gone are no others, and nothing is computed any more.
+            if let (Some(was), Ok(is)) = (&begun, Content::read(config, &tasks)) {
+                same::check_content(&was.content, &is, folder)?;
+            }
             checkpoint::clear(folder, config.checkpoints.after)?;
             return Ok(results);
         }
@@ -48,12 +60,24 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         Some(_) => None,
         None => Source::open(config)?,
     };
+    let content = Reading::start(config, &tasks);
     let Prepared {
         mut learner,
         report,
         encoder_folder,
-        weight_file,
     } = prepare(config, tasks)?;
+    let found = MadeOf::new(content.finish()?, &learner);
+    // What checkpoints go on from is what the run was begun with: a file of today is the same, or,
+    // where there is no record, the best that is known.
+    let weights = found.content.encoder.weights.clone();
+    let (made_of, doubts) = match (resume, begun) {
+        (false, _) => (Some(found), Vec::new()),
+        (true, Some(begun)) => {
+            let rounding = same::check(&begun, &found, folder)?;
+            (Some(begun), same::doubts(&rounding))
+        }
+        (true, None) => (None, vec![same::UNRECORDED.to_owned()]),
+    };
     let mut batches = Batches::new(config, &learner.data)?;
     let length = batches.length;
     let progress = match saved {
@@ -63,15 +87,18 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
                 Some(source) => Some(begin(source, &learner)?),
                 None => None,
             },
+            plan: PLAN,
             ..Progress::default()
         },
     };
     batches.observe(&progress.last);
-    batches.resume(progress.shares.clone());
+    batches
+        .resume(progress.plan, progress.shares.clone())
+        .with_context(|| format!("{}", folder.root().display()))?;
     let products = learner.arithmetic.products();
     learner.model.encoder.set_products(products)?;
-    if !resume {
-        lay_out(folder, config, &learner.data, &encoder_folder)?;
+    if let Some(made_of) = made_of.as_ref().filter(|_| !resume) {
+        lay_out(folder, config, &learner.data, &encoder_folder, made_of)?;
     }
     let arithmetic = learner.arithmetic;
     let mut training_rows = BTreeMap::new();
@@ -82,11 +109,15 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         let level = evaluate::constant_answer(&data.task, &data.dev)?;
         constant_answer.insert(name.clone(), level);
     }
-    let mut recorder = Recorder::open(folder, config, resume, progress.step, length.total)?;
+    let recorder = Recorder::open(folder, config, resume, progress.step, length.total)?;
     let mut lines = introduction(config, &report, &learner.data, length, arithmetic);
     lines.extend(progress.start.as_ref().map(starts_from));
-    lines.iter().try_for_each(|line| recorder.note(line))?;
+    lines.extend(doubts);
     let mut trainer = Trainer::new(learner, batches, folder, recorder, progress);
+    lines.extend(trainer.plan.note());
+    for line in &lines {
+        trainer.recorder.note(line)?;
+    }
     trainer.run()?;
 
     let mut distance_from_identity = BTreeMap::new();
@@ -97,9 +128,16 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         }
     }
     let state = &trainer.progress;
+    let every = length.evaluate_every;
+    let mut counted = trainer.plan.counted(every, state.step);
+    let chosen_from = counted.next().map(|first| ChosenFrom {
+        evaluations: 1 + counted.count() as u64,
+        every,
+        first,
+    });
     let results = Results {
         method: config.method.name().into(),
-        tasks: task_results(state),
+        tasks: task_results(state, chosen_from),
         training_rows,
         constant_answer,
         distance_from_identity,
@@ -115,7 +153,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         seed: config.training.seed,
         encoder: EncoderIdentity {
             name: config.encoder.clone(),
-            sha256: save::sha256(&weight_file)?,
+            sha256: weights,
         },
         start: state.start.clone(),
         libtorch: libtorch::version(),
@@ -123,6 +161,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         precision: arithmetic.name().into(),
         threads: tch::get_num_threads(),
         version: env!("CARGO_PKG_VERSION").into(),
+        made_of,
     };
     trainer.recorder.finish(&results)?;
     // From here on the run has ended: what it does not keep can go.
@@ -141,13 +180,14 @@ fn begin(source: Source, learner: &Learner) -> Result<Started> {
     Ok(started)
 }
 
-fn task_results(state: &Progress) -> BTreeMap<String, TaskResult> {
+fn task_results(state: &Progress, chosen_from: Option<ChosenFrom>) -> BTreeMap<String, TaskResult> {
     let best = state.best.iter();
     best.map(|(task, best)| {
         let result = TaskResult {
             dev: best.scores.clone(),
             step: best.step,
             last: state.last.get(task).unwrap_or(&best.scores).clone(),
+            chosen_from,
         };
         (task.clone(), result)
     })

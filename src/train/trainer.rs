@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{bail, Context, Result};
 
 use super::evaluate;
 use super::feed::batches::Batches;
@@ -29,6 +29,7 @@ pub struct Trainer<'a> {
     pub folder: &'a RunFolder,
     pub recorder: Recorder,
     pub progress: Progress,
+    pub plan: Plan,
     saver: Saver,
 }
 
@@ -39,9 +40,19 @@ impl<'a> Trainer<'a> {
         batches: Batches,
         folder: &'a RunFolder,
         recorder: Recorder,
-        progress: Progress,
+        mut progress: Progress,
     ) -> Trainer<'a> {
+        let plan = Plan::new(
+            learner.config.method,
+            &learner.config.alignment,
+            batches.length.total,
+            learner.config.training.warmup,
+        );
+        // Older versions counted what does not count.
+        progress.best.retain(|_, best| plan.counts(best.step));
+        progress.overall = progress.overall.filter(|best| plan.counts(best.step));
         Trainer {
+            plan,
             learner,
             batches,
             folder,
@@ -53,15 +64,10 @@ impl<'a> Trainer<'a> {
 
     /// Trains from where `progress` stands to the end, or until somebody asks to stop.
     pub fn run(&mut self) -> Result<()> {
-        let plan = Plan::new(
-            self.learner.config.method,
-            &self.learner.config.alignment,
-            self.batches.length.total,
-            self.learner.config.training.warmup,
-        );
+        let plan = self.plan.clone();
         let mut loader = self.learner.loader();
         let keeps_checkpoints = self.learner.config.checkpoints.after == After::All;
-        let mut window = Window::default();
+        let mut window = Window::new(self.learner.arithmetic.forgiven_overflows());
         let mut moving = None;
         let mut clock = Instant::now();
         while self.progress.step < self.batches.length.total && !self.out_of_patience() {
@@ -77,7 +83,7 @@ impl<'a> Trainer<'a> {
                 window.push(step, loaded.planned, &loss, loaded.batch.tokens);
             }
             let factor = plan.factor(step);
-            window.set_norm(self.learner.step(factor)?);
+            window.push_norm(step, self.learner.step(factor)?);
             self.progress.step += 1;
 
             let stop = interrupt::asked();
@@ -110,22 +116,11 @@ impl<'a> Trainer<'a> {
         self.saver.finish()
     }
 
-    /// Reads the losses back, shows them, and stops at one that is not finite.
+    /// Reads losses and gradients' norms back, shows them, and stops at one that is not finite.
     fn look(&mut self, window: &mut Window, factor: f64, clock: &mut Instant) -> Result<()> {
         let look = window.take(self.learner.data.len())?;
-        if let Some((step, batch, loss)) = &look.not_finite {
-            let data = &self.learner.data[batch.task];
-            let lines: Vec<u32> = batch
-                .rows
-                .iter()
-                .map(|&row| data.train.line(row as usize))
-                .collect();
-            anyhow::bail!(
-                "the loss of task {} is {loss} at step {}; the batch's lines in its training file \
-                 are {lines:?}; try a smaller training.learning_rate or precision fp32",
-                data.task.name,
-                step + 1,
-            );
+        if let Some(not_finite) = &look.not_finite {
+            bail!("{}", not_finite.sentence(&self.learner.data));
         }
         let seconds = clock.elapsed().as_secs_f64();
         *clock = Instant::now();
@@ -151,20 +146,28 @@ impl<'a> Trainer<'a> {
         for (index, data) in self.learner.data.iter().enumerate() {
             let outputs = evaluate::outputs(
                 &self.learner.model,
-                index,
+                (index, &data.task.name),
                 &data.dev,
                 self.learner.config.evaluation.batch_size,
                 self.learner.pad,
                 self.learner.arithmetic,
                 &|_| {},
-            )?;
+            );
+            let outputs = outputs.with_context(|| format!("at step {}", self.progress.step))?;
             let scores = evaluate::scores(&data.task, &outputs, &data.dev)?;
             dev.insert(data.task.name.clone(), scores);
         }
         let mean = 100.0 * dev.values().map(|s| s.score).sum::<f64>() / dev.len() as f64;
+        if !mean.is_finite() {
+            bail!(
+                "the mean dev score is {mean} at step {}",
+                self.progress.step
+            );
+        }
         self.batches.observe(&dev);
         self.progress.last = dev;
-        let better = self.keep_best(mean)?;
+        let counts = self.plan.counts(self.progress.step);
+        let better = counts && self.keep_best(mean)?;
         let seconds = self.progress.seconds + clock.elapsed().as_secs_f64();
         let epoch = self.progress.step as f64 / self.batches.length.per_epoch;
         self.recorder
@@ -246,6 +249,7 @@ impl<'a> Trainer<'a> {
 
     fn out_of_patience(&self) -> bool {
         let patience = self.learner.config.evaluation.patience;
-        patience.is_some_and(|patience| self.progress.stale >= patience)
+        let counts = self.plan.counts(self.progress.step);
+        counts && patience.is_some_and(|patience| self.progress.stale >= patience)
     }
 }

@@ -26,6 +26,7 @@ use crate::telemetry::atomic;
 use crate::train::keep::lock::RunLock;
 use crate::train::keep::run_folder::{Overall, Results, RunFolder, Started};
 use crate::train::run;
+use crate::train::step::precision::Arithmetic;
 use crate::train::tasks;
 
 /// Trains what `config` says in `out`. `single` over several tasks trains each in a run folder of
@@ -33,6 +34,7 @@ use crate::train::tasks;
 pub fn train(config: &Config, out: &Path, resume: bool) -> Result<Results> {
     let folder = RunFolder::new(out);
     check_limits(config)?;
+    let config = &Arithmetic::new(&config.training)?.settle(config.clone());
     if config.method != Method::Single || config.tasks.len() == 1 {
         return run::run(config, &folder, resume);
     }
@@ -106,6 +108,14 @@ fn combine(runs: Vec<Results>) -> Results {
     let tasks: BTreeMap<_, _> = runs.iter().flat_map(|r| r.tasks.clone()).collect();
     let training_rows = runs.iter().flat_map(|r| r.training_rows.clone());
     let constant_answer = runs.iter().flat_map(|r| r.constant_answer.clone());
+    let made_of = runs[0].made_of.clone().map(|mut made_of| {
+        let others = runs[1..].iter().filter_map(|run| run.made_of.as_ref());
+        for other in others {
+            let tasks = other.content.tasks.clone();
+            made_of.content.tasks.extend(tasks);
+        }
+        made_of
+    });
     Results {
         tasks,
         training_rows: training_rows.collect(),
@@ -119,6 +129,7 @@ fn combine(runs: Vec<Results>) -> Results {
         seconds,
         tokens_per_second: tokens / seconds,
         start,
+        made_of,
         ..runs[0].clone()
     }
 }

@@ -3,6 +3,7 @@
 use comfy_table::{presets, CellAlignment, Table, TableComponent};
 
 use super::found::{FileReport, TaskReport};
+use crate::cli::out::say;
 use crate::data::overlap;
 use crate::data::Split;
 use crate::task::Labels;
@@ -13,7 +14,7 @@ const WIDTH: u16 = 100;
 impl TaskReport {
     pub fn print(&self) {
         let task = &self.task;
-        println!("{}: {}", task.name, task.title);
+        say!("{}: {}", task.name, task.title);
         let mut table = new_table(&[
             "split",
             "file",
@@ -47,15 +48,15 @@ impl TaskReport {
             table.add_row(row);
         }
         if !self.files.is_empty() {
-            println!("{table}");
+            say!("{table}");
         }
         for file in &self.files {
             file.print_skipped();
         }
         for split in &self.absent {
-            println!("  {split}");
+            say!("  {split}");
         }
-        println!();
+        say!("");
     }
 
     /// Whether the file has as many rows as the official one.
@@ -137,7 +138,7 @@ impl FileReport {
         } else {
             String::new()
         };
-        println!(
+        say!(
             "  {}: {} rows without their columns left out, at lines {}{more}",
             self.path.display(),
             self.skipped.len(),
@@ -151,10 +152,10 @@ pub fn print_overlaps(found: &[TaskReport]) {
     let (training, scored): (Vec<_>, Vec<_>) = texts.partition(|t| t.split == Split::Train);
     let overlaps = overlap::find(&training, &scored);
     if overlaps.is_empty() {
-        println!("no dev or test row has the text of a training row");
+        say!("no dev or test row has the text of a training row");
         return;
     }
-    println!("dev and test rows with the text of a training row");
+    say!("dev and test rows with the text of a training row");
     let mut table = new_table(&[
         "task",
         "split",
@@ -173,9 +174,9 @@ pub fn print_overlaps(found: &[TaskReport]) {
             found.training_rows.len().to_string(),
         ]);
     }
-    println!("{table}");
+    say!("{table}");
     for found in &overlaps {
-        println!("  {found}");
+        say!("  {found}");
     }
 }
 
@@ -207,7 +208,7 @@ pub fn print_stats(found: &[TaskReport]) {
             balance,
         ]);
     }
-    println!("{table}");
+    say!("{table}");
 }
 
 fn new_table(header: &[&str]) -> Table {

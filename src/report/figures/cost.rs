@@ -5,9 +5,9 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::{drawing, failed, width_of, write_text, Figure, INK, TEXT};
+use crate::analysis::statistics;
+use crate::report::groups::variant_name;
 use crate::report::results::{RunRecord, Study};
-use crate::report::samples::variant_name;
-use crate::report::statistics;
 
 const BAR_HEIGHT: i32 = 22;
 const TOP: i32 = 40;

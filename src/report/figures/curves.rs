@@ -4,10 +4,11 @@ use anyhow::Result;
 
 use super::lines::{LineChart, Series, SIZE};
 use super::{slug, Figure};
+use crate::analysis::statistics::{mean, standard_deviation};
+use crate::report::groups::{variant_name, Group};
 use crate::report::results::Study;
-use crate::report::samples::{variant_name, Group, Way};
-use crate::report::statistics::{mean, standard_deviation};
 use crate::report::tables::{rows, Row};
+use crate::report::way::Way;
 
 /// The ways that share a picture: for each target and its supports, STL and these.
 const TOGETHER: [&[Way]; 3] = [

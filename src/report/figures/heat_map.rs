@@ -6,8 +6,9 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::{drawing, slug, width_of, write_text, Area, Figure, Overlay, INK, TEXT};
 use crate::report::comparison::Comparison;
-use crate::report::samples::{beside, by_variant, same_tasks, variant_name, Group, Variant, Way};
+use crate::report::groups::{beside, by_variant, same_tasks, variant_name, Group, Variant};
 use crate::report::table::{explain, signed};
+use crate::report::way::Way;
 
 /// Worse, no difference, better.
 const WORSE: RGBColor = RGBColor(0xb3, 0x58, 0x06);

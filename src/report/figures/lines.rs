@@ -7,8 +7,8 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::{color, drawing, failed, width_of, write_text, Area, Overlay, INK, TEXT};
-use crate::report::samples::Way;
 use crate::report::table::points;
+use crate::report::way::Way;
 
 /// One line: its points are x, mean, and standard deviation over the seeds.
 pub struct Series {

@@ -19,7 +19,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde::Serialize;
 
-use super::samples::Way;
+use super::way::Way;
 
 /// A picture and what it shows.
 #[derive(Debug, Clone, Serialize)]
@@ -154,7 +154,7 @@ pub fn width_of(text: &str, size: i32) -> i32 {
 /// The colour of a way to train in every picture.
 pub fn color(way: Way) -> RGBColor {
     match way {
-        Way::Single => RGBColor(0x7a, 0x80, 0x88),
+        Way::Single | Way::AlignedSingle => RGBColor(0x7a, 0x80, 0x88),
         Way::Pair => RGBColor(0x1f, 0x83, 0xc9),
         Way::AlignedPair | Way::AlignedTransfer => RGBColor(0xd5, 0x5e, 0x00),
         Way::Stilts | Way::Transfer => RGBColor(0x00, 0x9e, 0x73),

@@ -4,8 +4,8 @@ use anyhow::Result;
 
 use super::lines::{LineChart, Series, SIZE};
 use super::{slug, Figure};
-use crate::report::samples::Way;
 use crate::report::tables::size::{SizePoint, WAYS};
+use crate::report::way::Way;
 
 /// One picture per target, support and number of the target's rows.
 pub fn size_lines(points: &[SizePoint]) -> Result<Vec<Figure>> {

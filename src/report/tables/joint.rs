@@ -3,10 +3,12 @@
 use serde::Serialize;
 
 use super::{rows, Row};
+use crate::analysis::statistics;
 use crate::report::comparison::Comparison;
-use crate::report::samples::{by_variant, same_tasks, variant_name, Group, Sample, Variant, Way};
-use crate::report::statistics;
+use crate::report::groups::{by_variant, same_tasks, variant_name, Group, Variant};
+use crate::report::samples::Sample;
 use crate::report::table::{points, Entry, Table, MISSING};
+use crate::report::way::Way;
 
 /// A set of tasks trained jointly, as a whole: an MTL run's own figure is the mean over its tasks
 /// ([W20]).
@@ -73,7 +75,7 @@ pub fn joint_sets(groups: &[Group], all: bool) -> Vec<JointSet> {
 
 /// Runs as wholes, [W20]'s way of counting.
 pub fn joint(sets: &[JointSet]) -> Table {
-    let columns = ["Tasks", "Setting", "#STL", "#MTL", "#aligned"];
+    let columns = ["Tasks", "Setting", "#Best of", "#STL", "#MTL", "#aligned"];
     let note = "A run's figure is the mean over its tasks; STL's is the mean over the same tasks.";
     let differences = ["MTL − STL", "aligned − STL", "aligned − MTL"];
     let mut table =
@@ -88,6 +90,7 @@ pub fn joint(sets: &[JointSet]) -> Table {
         let mut row = vec![
             Entry::text(set.tasks.join("+")),
             Entry::text(variant_name(&set.variant)),
+            Entry::best_of([single, multitask, aligned]),
             Entry::sample(single),
             Entry::sample(multitask),
             Entry::sample(aligned),
@@ -107,7 +110,7 @@ pub fn summary(pairs: &[JointSet]) -> Table {
                 score for every method planned. Over seeds, p is of the means over these pairs, seed by \
                 seed: would other seeds say the same? Over pairs, it takes each pair's mean as one \
                 sample: would other pairs? (Pairs that share a task are less than independent.) Ahead: \
-                the pairs on which the first method's mean is higher.";
+                the pairs on which the first method's mean is higher. Bold: p over pairs below 0.1.";
     let mut table = Table::new("summary", "Summary over pairs", note, &columns);
     for name in ["MTL − STL", "aligned − STL", "aligned − MTL"] {
         table = table.numbers(&[name, "p over seeds", "p over pairs", "ahead"]);

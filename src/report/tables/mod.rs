@@ -10,8 +10,9 @@ pub mod size;
 pub mod stilts;
 
 use super::comparison::Comparison;
-use super::samples::{beside, same_tasks, variant_name, Group, Variant, Way};
+use super::groups::{beside, same_tasks, variant_name, Group, Variant};
 use super::table::Entry;
+use super::way::Way;
 
 /// A target with what helps it, under one variant of the grid.
 pub struct Row<'a> {
@@ -75,12 +76,20 @@ impl Row<'_> {
         Comparison::of(&self.groups[a]?.sample, &self.groups[b]?.sample)
     }
 
-    /// Target, supports, variant, the groups' means, and the differences of pairs of groups.
+    /// Of how many evaluations the scores are the best.
+    pub fn best_of(&self) -> Entry {
+        let groups = self.groups.iter().flatten();
+        Entry::best_of(groups.map(|group| &group.sample))
+    }
+
+    /// Target, supports, variant, number of evaluations, the groups' means, and the differences of
+    /// pairs of groups.
     pub fn entries(&self, differences: &[(usize, usize)]) -> Vec<Entry> {
         let mut entries = vec![
             Entry::text(self.target),
             Entry::text(self.supports.join("+")),
             Entry::text(variant_name(&self.variant)),
+            self.best_of(),
         ];
         entries.extend(self.groups.iter().map(|group| Entry::group(*group)));
         for &(a, b) in differences {

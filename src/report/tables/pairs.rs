@@ -2,19 +2,24 @@
 
 use super::rows;
 use crate::report::comparison::Comparison;
-use crate::report::samples::{variant_name, Group, Sample, Way};
+use crate::report::groups::{variant_name, Group};
+use crate::report::samples::Sample;
 use crate::report::table::{Entry, Table};
+use crate::report::way::Way;
 
 /// What all these tables print.
 pub const SCORES: &str =
     "Dev scores × 100 at each task's best evaluation: mean ± standard deviation over \
-seeds (number of seeds). Differences in points, and in per cent of the second; p of a two-sided \
-t-test, paired by seed; 95 % is the bootstrap interval of the mean difference (three seeds or \
-more). Bold: p < 0.1; p is not corrected for the number of comparisons.";
+seeds (number of seeds). Best of: the evaluations that it is the best of. Differences in points, and \
+in per cent of the second; p of a two-sided t-test, paired by seed, and in parentheses the same after \
+Holm's correction over the column; 95 % is the bootstrap interval of the mean difference. Bold: \
+decided, which is p < 0.1 after the correction, over three seeds or more.";
 
 /// Every target with every supporting task: STL, MTL and aligned ([W20]).
 pub fn pairs(groups: &[Group]) -> Table {
-    let columns = ["Target", "With", "Setting", "#STL", "#MTL", "#aligned"];
+    let columns = [
+        "Target", "With", "Setting", "#Best of", "#STL", "#MTL", "#aligned",
+    ];
     let differences = ["MTL − STL", "aligned − STL", "aligned − MTL"];
     let mut table =
         Table::new("pairs", "Pairs: STL, MTL, aligned", SCORES, &columns).differences(&differences);
@@ -30,6 +35,7 @@ pub fn transfer(groups: &[Group]) -> Table {
         "Target",
         "Source",
         "Setting",
+        "#Best of",
         "#STL",
         "#transfer",
         "#aligned transfer",
@@ -51,6 +57,7 @@ pub fn all(groups: &[Group]) -> Table {
     let columns = [
         "Target",
         "Setting",
+        "#Best of",
         "#STL",
         "#MTL, mean of pairs",
         "#aligned, mean of pairs",
@@ -75,6 +82,7 @@ pub fn all(groups: &[Group]) -> Table {
         let mut entries = vec![
             Entry::text(row.target),
             Entry::text(variant_name(&row.variant)),
+            row.best_of(),
             Entry::group(row.groups[0]),
             Entry::sample(&pairs),
             Entry::sample(&mean(Way::AlignedPair)),

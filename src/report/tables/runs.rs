@@ -1,9 +1,10 @@
 //! Where the figures come from: every cell by seed, every run with its cost, and what is missing.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::report::groups::Group;
 use crate::report::results::{RunRecord, State, Study};
-use crate::report::samples::Group;
 use crate::report::table::{points, Entry, Table, MISSING};
 use crate::train::keep::run_folder::Results;
 
@@ -20,6 +21,7 @@ pub fn cells(groups: &[Group]) -> Table {
         "#Mean",
         "#Seed",
         "#Score",
+        "#Best of",
         "Run",
     ];
     let note = "Each mean of the tables above, seed by seed.";
@@ -53,6 +55,7 @@ pub fn cells(groups: &[Group]) -> Table {
                     (Some(score), false) => points(score),
                     (Some(score), true) => format!("{} †", points(score)),
                 }),
+                Entry::text(point.evaluations.map_or(String::new(), |n| n.to_string())),
                 Entry {
                     link: Some(format!("#run-{run}")),
                     ..Entry::text(run)
@@ -73,6 +76,7 @@ pub fn runs(study: &Study, folder: &Path) -> Table {
         "Tasks",
         "#Seed",
         "#Score",
+        "#Best of",
         "#Steps",
         "#‖R − I‖",
         "#Seconds",
@@ -81,8 +85,8 @@ pub fn runs(study: &Study, folder: &Path) -> Table {
         "Precision",
         "Folder",
     ];
-    let note = "Score is the mean over the run's tasks, each at its best evaluation, × 100; ‖R − I‖ is how \
-                far each task's alignment is from the identity at the end.";
+    let note = "Score is the mean over the run's tasks, each at its best evaluation, × 100; Best of says of \
+                how many; ‖R − I‖ is how far each task's alignment is from the identity at the end.";
     let mut table = Table::new("runs", "All runs", note, &columns);
     for record in &study.runs {
         let run = &record.run;
@@ -107,6 +111,7 @@ pub fn runs(study: &Study, folder: &Path) -> Table {
                 tooltip: per_task,
                 ..number(results.map(|r| r.glue_score), 2)
             },
+            Entry::text(best_of(record)),
             number(results.map(|r| r.steps as f64), 0),
             results.map_or(Entry::default(), distances),
             number(results.map(|r| r.seconds), 1),
@@ -121,6 +126,15 @@ pub fn runs(study: &Study, folder: &Path) -> Table {
         table.push_anchored(format!("run-{}", run.name), row);
     }
     table.without_empty_columns()
+}
+
+/// How often a run's tasks were evaluated.
+fn best_of(record: &RunRecord) -> String {
+    let mut counts: Vec<usize> = record.evaluations.values().copied().collect();
+    counts.sort_unstable();
+    counts.dedup();
+    let counts = counts.iter().map(usize::to_string);
+    counts.collect::<Vec<_>>().join(", ")
 }
 
 /// How far each alignment has moved, in the order of the tasks' names.
@@ -165,8 +179,13 @@ pub fn seen(study: &Study) -> Table {
     table
 }
 
+/// What a score on dev is worth.
+const BEST_OF: &str =
+    "A score is the best of its run's evaluations on dev (Best of says how many), and so \
+better than new data would give, the more so the more they are.";
+
 /// What the reader has to know before the first table, one sentence each.
-pub fn remarks(study: &Study) -> Vec<String> {
+pub fn remarks(study: &Study, groups: &[Group]) -> Vec<String> {
     let count = |state| study.count(state);
     let mut remarks = vec![match study.planned {
         true => format!(
@@ -183,7 +202,10 @@ pub fn remarks(study: &Study) -> Vec<String> {
     for (state, what) in [
         (State::Missing, "not begun"),
         (State::Unfinished, "begun, without results"),
-        (State::Unreadable, "with a results.json that cannot be read"),
+        (
+            State::Unreadable,
+            "with a config.yaml or results.json that cannot be read",
+        ),
     ] {
         let names: Vec<&str> = study
             .runs
@@ -195,6 +217,15 @@ pub fn remarks(study: &Study) -> Vec<String> {
             remarks.push(format!("{} {what}: {}.", names.len(), names.join(", ")));
         }
     }
+    remarks.extend(second_runs(study, groups));
+    if !study.differ_in.is_empty() {
+        remarks.push(format!(
+            "The runs differ in {}: only runs that are equal in all of these are averaged and \
+             compared.",
+            study.differ_in.join(", ")
+        ));
+    }
+    remarks.push(BEST_OF.into());
     let collapsed: Vec<String> = study.runs.iter().filter_map(collapse).collect();
     remarks.push(match collapsed.len() {
         0 => "No run collapsed (a dev score not above the best constant answer).".into(),
@@ -205,6 +236,41 @@ pub fn remarks(study: &Study) -> Vec<String> {
             collapsed.join(", ")
         ),
     });
+    remarks
+}
+
+/// Runs whose scores stand in no table.
+fn second_runs(study: &Study, groups: &[Group]) -> Vec<String> {
+    let shown: BTreeSet<&str> = groups
+        .iter()
+        .flat_map(|group| group.sample.points.values())
+        .flat_map(|point| point.runs.iter().map(String::as_str))
+        .collect();
+    let celled: BTreeSet<&str> = study.cells.iter().map(|cell| &*cell.run).collect();
+    let readable = study
+        .runs
+        .iter()
+        .filter(|record| record.state != State::Unreadable);
+    let names = readable.map(|record| record.run.name.as_str());
+    let unused: Vec<&str> = names.filter(|name| !shown.contains(name)).collect();
+    let (second, other): (Vec<&str>, Vec<&str>) =
+        unused.into_iter().partition(|name| celled.contains(name));
+    let mut remarks = Vec::new();
+    if !second.is_empty() {
+        remarks.push(format!(
+            "{} of the same setting and seed as another run, which counts: {}.",
+            second.len(),
+            second.join(", ")
+        ));
+    }
+    // Of a plan they are what others start from or wait for.
+    if !other.is_empty() && !study.planned {
+        remarks.push(format!(
+            "{} trained in a way that no table has (jointly, after another run): {}.",
+            other.len(),
+            other.join(", ")
+        ));
+    }
     remarks
 }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{rows, Row};
-use crate::report::samples::{Group, Way};
+use crate::report::groups::Group;
 use crate::report::table::{Entry, Table, MISSING};
+use crate::report::way::Way;
 
 /// A target and supporting task at one pair of sizes.
 pub struct SizePoint<'a> {
@@ -66,6 +67,7 @@ pub fn size(points: &[SizePoint]) -> Table {
         "#Target rows",
         "#Support rows",
         "#Support ÷ target",
+        "#Best of",
         "#STL",
         "#MTL",
         "#aligned",
@@ -87,6 +89,7 @@ pub fn size(points: &[SizePoint]) -> Table {
                 _ => format!("{:.2}", point.ratio()),
             }),
         ];
+        entries.push(row.best_of());
         entries.extend(row.groups.iter().map(|group| Entry::group(*group)));
         entries.extend(Entry::comparison(row.compare(1, 0).as_ref()));
         entries.extend(Entry::comparison(row.compare(1, 3).as_ref()));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::bail_input;
 use crate::config::{BatchKind, Config, Strategy};
 use crate::data::planned::{Parts, PlannedBatch};
-use crate::data::sampling::{BatchSize, Sampler};
+use crate::data::sampling::{BatchSize, Sampler, PLAN};
 use crate::data::shares;
 use crate::model::named_seed;
 use crate::train::evaluate::Scores;
@@ -93,7 +93,12 @@ impl Batches {
                 BatchKind::Homogeneous => 1,
                 BatchKind::Heterogeneous => data.len() as u64,
             },
-            epochs: (length.total as f64 / per_epoch).ceil() as u64,
+            epochs: epochs(
+                training.epochs,
+                &length,
+                training.accumulate as u64,
+                in_epoch,
+            ),
             dynamic,
             shares: None,
             epoch: None,
@@ -135,9 +140,19 @@ impl Batches {
         self.dynamic.as_ref().and(self.shares.as_ref())
     }
 
-    /// Goes on in the middle of an epoch that was planned before.
-    pub fn resume(&mut self, shares: Option<EpochShares>) {
+    /// Goes on in the middle of an epoch whose batches were put together as [`PLAN`] `plan` does it.
+    ///
+    /// # Errors
+    /// An input error where that is another's: rows would come twice or not at all.
+    pub fn resume(&mut self, plan: u32, shares: Option<EpochShares>) -> Result<()> {
+        if plan != PLAN {
+            bail_input!(
+                "this run cannot go on: the covalign that began it puts batches together in \
+                 another way; start a new run with another --out"
+            );
+        }
         self.shares = shares;
+        Ok(())
     }
 
     /// The batch at `index`, counted from the run's start.
@@ -157,6 +172,13 @@ impl Batches {
         }
         self.planned[(index % self.in_epoch) as usize].clone()
     }
+}
+
+/// Epochs that a run goes into, of the `asked` ones: where steps of several batches do not come out
+/// even, the last step's batches are no further epoch.
+fn epochs(asked: f64, length: &Length, accumulate: u64, in_epoch: u64) -> u64 {
+    let begun = (length.total * accumulate).div_ceil(in_epoch);
+    begun.min(asked.ceil() as u64).max(1)
 }
 
 impl Dynamic {
@@ -184,5 +206,25 @@ impl Dynamic {
             references,
             needs: None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_of_several_batches_add_no_epoch() {
+        let length = |total| Length {
+            total,
+            per_epoch: 10.0 / 4.0,
+            evaluate_every: 1,
+            save_every: 1,
+        };
+        // Three epochs of ten batches are 7.5 steps of four: the eighth ends two batches later.
+        assert_eq!(epochs(3.0, &length(8), 4, 10), 3);
+        assert_eq!(epochs(0.5, &length(2), 4, 10), 1);
+        // Cut by max_steps in the second epoch.
+        assert_eq!(epochs(3.0, &length(3), 4, 10), 2);
     }
 }

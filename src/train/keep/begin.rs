@@ -1,41 +1,16 @@
-//! What a run folder begins with, and whether a resumed run is the one that was begun.
+//! What a run folder begins with.
 
 use std::path::Path;
 
 use anyhow::Result;
 
+use super::made_of::MadeOf;
 use super::run_folder::{CutSplit, RunFolder};
-use crate::bail_input;
 use crate::config::Config;
 use crate::error::io_error;
 use crate::hub::encoder_dir::TOKENIZER_FILES;
 use crate::telemetry::atomic;
 use crate::train::tasks::TaskData;
-
-/// A resumed run must be the run that was begun.
-pub fn check_same(config: &Config, folder: &RunFolder) -> Result<()> {
-    let path = folder.config();
-    let saved = Config::load(&path, &[])?;
-    if saved == *config {
-        return Ok(());
-    }
-    let (new, old) = (config.to_yaml()?, saved.to_yaml()?);
-    let only = |a: &str, b: &str, mark: &str| -> Vec<String> {
-        let differs = |line: &&str| !b.lines().any(|other| other == *line);
-        let lines = a.lines().filter(differs);
-        lines.map(|line| format!("{mark}{}", line.trim())).collect()
-    };
-    let mut differing = only(&new, &old, "");
-    if differing.is_empty() {
-        differing = only(&old, &new, "without ");
-    }
-    bail_input!(
-        "{}: --resume goes on with the run's own config, but this one differs ({}); start a new \
-         run with another --out",
-        path.display(),
-        differing.join("; ")
-    )
-}
 
 /// Begins a run folder: all that a run needs to be understood and used later.
 pub fn lay_out(
@@ -43,6 +18,7 @@ pub fn lay_out(
     config: &Config,
     data: &[TaskData],
     encoder: &Path,
+    made_of: &MadeOf,
 ) -> Result<()> {
     RunFolder::create(folder.root())?;
     RunFolder::create(&folder.checkpoints())?;
@@ -66,5 +42,6 @@ pub fn lay_out(
             atomic::write_json(&folder.split(&data.task.name), &split)?;
         }
     }
+    atomic::write_json(&folder.made_of(), made_of)?;
     atomic::write(&folder.config(), config.to_yaml()?.as_bytes())
 }

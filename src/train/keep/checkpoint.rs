@@ -1,10 +1,10 @@
 //! Weights and training state on disk, whole or not at all.
 //!
-//! A folder is written beside its place and renamed into it. `state.json` names every file with
-//! its sha256, so that a truncated file is found before it is used.
+//! A folder is written beside its place and renamed into it once it is on the disk. `state.json`
+//! names every file with its sha256, so that a damaged file is found before it is used.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -13,8 +13,9 @@ use tch::Tensor;
 
 use super::run_folder::{Overall, RunFolder, Started};
 use crate::config::After;
-use crate::error::io_error;
+use crate::error::{io_error, read_text};
 use crate::model::{save, weights, MultiTaskModel};
+use crate::telemetry::atomic::{beside, remove_folder, replace_folder};
 use crate::train::evaluate::Scores;
 use crate::train::feed::batches::EpochShares;
 use crate::train::step::optimizer::Optimizer;
@@ -50,6 +51,9 @@ pub struct Progress {
     pub last: BTreeMap<String, Scores>,
     /// Evaluations since the mean was best.
     pub stale: u64,
+    /// The [`PLAN`](crate::data::sampling::PLAN) by which batches were put together.
+    #[serde(default)]
+    pub plan: u32,
     /// What the epoch under way was planned by, where that follows from dev scores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shares: Option<EpochShares>,
@@ -169,12 +173,20 @@ pub fn read_encoder(folder: &Path, encoder: &VarStore) -> Result<SavedWeights> {
     })
 }
 
+/// sha256 of each file of a checkpoint, as its `state.json` says.
+pub fn checksums(folder: &Path) -> Result<BTreeMap<String, String>> {
+    Ok(read_state(folder)?.files)
+}
+
+fn read_state(folder: &Path) -> Result<State> {
+    let path = folder.join(STATE);
+    let text = read_text(&path)?;
+    serde_json::from_str(&text).map_err(|e| input_error!("{}: {e}", path.display()))
+}
+
 /// Reads `state.json` and checks every file that it names.
 fn verify(folder: &Path) -> Result<State> {
-    let path = folder.join(STATE);
-    let text = std::fs::read_to_string(&path).map_err(|e| io_error(&path, e))?;
-    let state: State =
-        serde_json::from_str(&text).map_err(|e| input_error!("{}: {e}", path.display()))?;
+    let state = read_state(folder)?;
     for (name, expected) in &state.files {
         let path = folder.join(name);
         if save::sha256(&path)? != *expected {
@@ -229,32 +241,17 @@ pub fn clear(folder: &RunFolder, after: After) -> Result<()> {
     Ok(())
 }
 
-fn beside(folder: &Path, suffix: &str) -> PathBuf {
-    let mut name = folder.file_name().unwrap_or_default().to_owned();
-    name.push(".");
-    name.push(suffix);
-    folder.with_file_name(name)
-}
-
-/// Puts the folder `new` in the place of `folder`.
+/// Puts the folder `new` in the place of `folder`, and both on the disk.
 fn replace(new: &Path, folder: &Path) -> Result<()> {
-    let old = beside(folder, "old");
-    remove(&old)?;
     check_ours(folder)?;
-    if folder.exists() {
-        std::fs::rename(folder, &old).map_err(|e| io_error(folder, e))?;
-    }
-    std::fs::rename(new, folder).map_err(|e| io_error(folder, e))?;
-    remove(&old)
+    check_ours(&beside(folder, "old"))?;
+    replace_folder(new, folder)
 }
 
 /// Removes a folder that [`Snapshot::write`] or [`link`] made, where it is there.
 fn remove(folder: &Path) -> Result<()> {
     check_ours(folder)?;
-    match std::fs::remove_dir_all(folder) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error(folder, e)),
-        _ => Ok(()),
-    }
+    remove_folder(folder)
 }
 
 /// Removes the folders of weights in `folder`, and that one when nothing else is in it.

@@ -1,6 +1,6 @@
 //! The names in a run folder, and what its JSON files hold.
 //!
-//! `config.yaml`, `tasks/` (with the rows of splits that are cut, `tasks/<task>.split.json`),
+//! `config.yaml`, `made_of.json`, `tasks/` (with the rows of splits that are cut, `tasks/<task>.split.json`),
 //! `encoder/` (config and vocabulary), `results.json`, `metrics.jsonl`, `tensorboard/`,
 //! `checkpoints/step-N/`, `best/`, `best_per_task/<task>/`, `log.txt`, `run.lock`: a run folder needs
 //! nothing outside itself.
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use super::made_of::MadeOf;
 use crate::data::TokenizedSplit;
 use crate::error::io_error;
 use crate::model::save::sha256;
@@ -64,6 +65,23 @@ impl RunFolder {
 
     pub fn results(&self) -> PathBuf {
         self.root.join("results.json")
+    }
+
+    /// What the run is made of, from before its first step.
+    pub fn made_of(&self) -> PathBuf {
+        self.root.join("made_of.json")
+    }
+
+    /// What the run was begun with; none where an older version began it.
+    pub fn begun(&self) -> Result<Option<MadeOf>> {
+        let path = self.made_of();
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|e| input_error!("{}: not readable: {e}", path.display()))
+                .map(Some),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(io_error(&path, e)),
+        }
     }
 
     /// What a run wrote when it had come to its end.
@@ -185,6 +203,21 @@ pub struct TaskResult {
     pub step: u64,
     /// The scores at the run's end.
     pub last: Scores,
+    /// None in folders of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen_from: Option<ChosenFrom>,
+}
+
+/// The evaluations that the best was chosen from: the more there are, the further the best lies
+/// above what the same weights score on other rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChosenFrom {
+    /// How many counted.
+    pub evaluations: u64,
+    /// Steps between two of them.
+    pub every: u64,
+    /// The step of the first.
+    pub first: u64,
 }
 
 /// Which encoder a run started from.
@@ -244,6 +277,28 @@ pub struct Results {
     pub precision: String,
     pub threads: i32,
     pub version: String,
+    /// None in folders of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_of: Option<MadeOf>,
+}
+
+impl Results {
+    /// The dev score of a task, a fraction; `None` where the run has none.
+    pub fn score(&self, task: &str) -> Option<f64> {
+        let score = self.tasks.get(task)?.dev.score;
+        Some(score).filter(|score| score.is_finite())
+    }
+
+    /// Whether the run learned nothing on a task of its own: it is not above the best answer that is
+    /// the same for every row.
+    pub fn collapsed_on(&self, task: &str) -> bool {
+        let level = self.constant_answer.get(task);
+        match (self.score(task), level) {
+            (Some(score), Some(level)) => score <= level + 1e-9,
+            // What is no number is the correlation of a constant.
+            (score, _) => score.is_none(),
+        }
+    }
 }
 
 /// The evaluation with the best mean.

@@ -1,9 +1,11 @@
-//! The losses since the last look. They stay on the device: one read brings them all over.
+//! The losses and gradients' norms since the last look. They stay on the device: one read brings
+//! them all over.
 
 use anyhow::Result;
 use tch::{Kind, Tensor};
 
 use crate::data::planned::PlannedBatch;
+use crate::train::tasks::TaskData;
 
 /// One batch's loss, not yet read.
 struct Entry {
@@ -13,11 +15,15 @@ struct Entry {
     tokens: usize,
 }
 
-/// Batches since the last look.
-#[derive(Default)]
+/// Batches and steps since the last look.
 pub struct Window {
     entries: Vec<Entry>,
-    norm: Option<Tensor>,
+    /// Steps with the norms of their gradients.
+    norms: Vec<(u64, Tensor)>,
+    /// How many steps one after the other may have gradients that are not finite.
+    forgiven: u64,
+    /// How many have had, up to the last look.
+    overflowed: u64,
 }
 
 /// What a look finds.
@@ -28,11 +34,52 @@ pub struct Look {
     /// Norm of the last step's gradients before clipping.
     pub gradient_norm: Option<f64>,
     pub tokens: u64,
-    /// The first batch whose loss is not a finite number.
-    pub not_finite: Option<(u64, PlannedBatch, f64)>,
+    /// The first loss or norm that is not a finite number.
+    pub not_finite: Option<NotFinite>,
+}
+
+/// Where a run has left what can be computed with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NotFinite {
+    what: &'static str,
+    value: f64,
+    /// Counted from 0.
+    step: u64,
+    batches: Vec<PlannedBatch>,
+}
+
+impl NotFinite {
+    /// For people: the step, the tasks, their lines, what to do.
+    pub fn sentence(&self, data: &[TaskData]) -> String {
+        let batches = self.batches.iter().map(|batch| {
+            let (name, train) = (&data[batch.task].task.name, &data[batch.task].train);
+            let line = |&row: &u32| train.line(row as usize);
+            let lines: Vec<u32> = batch.rows.iter().map(line).collect();
+            format!("task {name} (lines {lines:?} of its training file)")
+        });
+        format!(
+            "the {} is {} at step {}, from {}; try a smaller training.learning_rate or precision \
+             fp32, and look at these lines and at the encoder's weights",
+            self.what,
+            self.value,
+            self.step + 1,
+            batches.collect::<Vec<_>>().join(" and "),
+        )
+    }
 }
 
 impl Window {
+    /// `forgiven` steps one after the other may have gradients that are not finite: 0 but where
+    /// a loss scale is looked for.
+    pub fn new(forgiven: u64) -> Window {
+        Window {
+            entries: Vec::new(),
+            norms: Vec::new(),
+            forgiven,
+            overflowed: 0,
+        }
+    }
+
     /// Adds the loss of a batch, a scalar, at optimiser step `step`.
     pub fn push(&mut self, step: u64, batch: PlannedBatch, loss: &Tensor, tokens: usize) {
         self.entries.push(Entry {
@@ -43,37 +90,108 @@ impl Window {
         });
     }
 
-    /// Keeps the norm of a step's gradients, a scalar.
-    pub fn set_norm(&mut self, norm: Option<Tensor>) {
-        self.norm = norm;
+    /// Adds the norm of a step's gradients, a scalar.
+    pub fn push_norm(&mut self, step: u64, norm: Option<Tensor>) {
+        self.norms.extend(norm.map(|norm| (step, norm)));
     }
 
     /// Reads everything over and starts afresh.
     pub fn take(&mut self, tasks: usize) -> Result<Look> {
         let entries = std::mem::take(&mut self.entries);
-        let mut scalars: Vec<&Tensor> = entries.iter().map(|e| &e.loss).collect();
-        let norm = self.norm.take();
-        scalars.extend(norm.as_ref());
-        let mut values: Vec<f64> = if scalars.is_empty() {
+        let steps = std::mem::take(&mut self.norms);
+        let losses = entries.iter().map(|e| &e.loss);
+        let scalars: Vec<&Tensor> = losses.chain(steps.iter().map(|(_, norm)| norm)).collect();
+        let mut losses: Vec<f64> = if scalars.is_empty() {
             Vec::new()
         } else {
             Vec::try_from(Tensor::f_stack(&scalars, 0)?.f_to_kind(Kind::Double)?)?
         };
-        let gradient_norm = norm.and_then(|_| values.pop());
+        let norms = losses.split_off(entries.len());
         let mut sums = vec![(0.0, 0usize); tasks];
-        for (entry, value) in entries.iter().zip(&values) {
-            sums[entry.batch.task].0 += value;
+        for (entry, loss) in entries.iter().zip(&losses) {
+            sums[entry.batch.task].0 += loss;
             sums[entry.batch.task].1 += 1;
         }
-        let first = values.iter().position(|v| !v.is_finite());
+        let loss = entries.iter().zip(&losses).find(|(_, l)| !l.is_finite());
+        let loss = loss.map(|(entry, &value)| NotFinite {
+            what: "loss",
+            value,
+            step: entry.step,
+            batches: vec![entry.batch.clone()],
+        });
+        let overflow = self.overflow(&steps, &norms).map(|(step, value)| {
+            let batches = entries.iter().filter(|e| e.step == step);
+            NotFinite {
+                what: "norm of the gradients",
+                value,
+                step,
+                batches: batches.map(|e| e.batch.clone()).collect(),
+            }
+        });
         Ok(Look {
             losses: sums
                 .into_iter()
                 .map(|(sum, count)| (count > 0).then(|| sum / count as f64))
                 .collect(),
-            gradient_norm,
+            gradient_norm: norms.last().copied(),
             tokens: entries.iter().map(|e| e.tokens as u64).sum(),
-            not_finite: first.map(|i| (entries[i].step, entries[i].batch.clone(), values[i])),
+            // Of one step, the loss: the gradients come from it.
+            not_finite: loss.into_iter().chain(overflow).min_by_key(|n| n.step),
         })
+    }
+
+    /// The first step whose norm is one too many that is not finite.
+    fn overflow(&mut self, steps: &[(u64, Tensor)], norms: &[f64]) -> Option<(u64, f64)> {
+        for ((step, _), &norm) in steps.iter().zip(norms) {
+            if norm.is_finite() {
+                self.overflowed = 0;
+                continue;
+            }
+            self.overflowed += 1;
+            if self.overflowed > self.forgiven {
+                return Some((*step, norm));
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A look at steps from `first` with a loss of 1 each and these norms.
+    fn look(window: &mut Window, first: u64, norms: &[f64]) -> Look {
+        for (step, norm) in (first..).zip(norms) {
+            let batch = PlannedBatch {
+                task: 0,
+                rows: vec![step as u32],
+                weight: 1.0,
+            };
+            window.push(step, batch, &Tensor::from(1.0), 1);
+            window.push_norm(step, Some(Tensor::from(*norm)));
+        }
+        window.take(1).unwrap()
+    }
+
+    #[test]
+    fn a_gradient_that_is_not_finite_is_found_also_between_two_looks() {
+        let mut window = Window::new(0);
+        assert_eq!(look(&mut window, 0, &[1.0, 2.0]).not_finite, None);
+        let found = look(&mut window, 2, &[1.0, f64::INFINITY, 3.0]);
+        let not_finite = found.not_finite.unwrap();
+        assert_eq!((not_finite.step, not_finite.value), (3, f64::INFINITY));
+        assert_eq!(not_finite.batches[0].rows, [3]);
+        assert_eq!(found.gradient_norm, Some(3.0));
+    }
+
+    #[test]
+    fn a_loss_scale_may_be_looked_for_but_not_for_ever() {
+        let nan = f64::NAN;
+        let mut window = Window::new(3);
+        assert_eq!(look(&mut window, 0, &[nan, nan, nan, 1.0]).not_finite, None);
+        assert_eq!(look(&mut window, 4, &[nan, nan]).not_finite, None);
+        let found = look(&mut window, 6, &[nan, nan]).not_finite.unwrap();
+        assert_eq!(found.step, 7);
     }
 }

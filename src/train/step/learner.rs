@@ -28,7 +28,8 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// Forward and backward over the run's batch at `index`: its loss, a scalar on the device.
+    /// Forward and backward over the run's batch at `index`: its rows' mean loss, a scalar on the
+    /// device.
     pub fn backward(&mut self, index: u64, loaded: &Loaded, moving: Moving) -> Result<Tensor> {
         let Loaded {
             planned,
@@ -65,7 +66,8 @@ impl Learner {
             logits.f_cross_entropy_loss(labels, none, tch::Reduction::Mean, -100, 0.0)?
         };
         let share = 1.0 / self.config.training.accumulate as f64;
-        let mut objective = loss.f_mul_scalar(share * model.loss_factor(task))?;
+        let factor = share * planned.weight * model.loss_factor(task);
+        let mut objective = loss.f_mul_scalar(factor)?;
         let decay = self.config.alignment.decay_to_identity;
         if let Some(alignment) = model.alignment(task) {
             if decay > 0.0 && moving.alignments {

@@ -4,9 +4,9 @@ use anyhow::Result;
 use tch::{Device, Kind};
 
 use crate::bail_input;
-use crate::config::Engine;
-use crate::config::{Precision, Training};
+use crate::config::{Config, Engine, Precision, Training};
 use crate::libtorch;
+use crate::model::encoder::Encoder;
 
 /// Precision on a device, decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,9 +58,25 @@ impl Arithmetic {
         }
     }
 
+    /// The config with what its `auto` windows of lengths come to.
+    pub fn settle(self, mut config: Config) -> Config {
+        let packs = Encoder::packs(self.engine(config.engine), self.device);
+        config.sampling.length_window = config.sampling.length_window.settled(packs);
+        config
+    }
+
     /// Whether small gradients would vanish, so that the loss must be scaled up.
     pub fn scales_loss(self) -> bool {
         self.products == Kind::Half
+    }
+
+    /// How many steps one after the other may have gradients that are not finite while the loss
+    /// scale is looked for: as many halvings bring it from its start far below 1.
+    pub fn forgiven_overflows(self) -> u64 {
+        match self.scales_loss() {
+            true => 32,
+            false => 0,
+        }
     }
 
     /// The name in a config.
@@ -70,6 +86,20 @@ impl Arithmetic {
             Kind::Half => "fp16",
             _ if self.tf32 => "tf32",
             _ => "fp32",
+        }
+    }
+
+    /// The library that multiplies matrices.
+    pub fn library(self) -> &'static str {
+        let fp32 = match tch::utils::has_mkl() {
+            true => "MKL",
+            false => "BLAS",
+        };
+        match self.products {
+            _ if self.device.is_cuda() => "cuBLAS",
+            Kind::BFloat16 if libtorch::widens_bf16(self.device) => fp32,
+            Kind::Float => fp32,
+            _ => "oneDNN",
         }
     }
 
@@ -116,6 +146,14 @@ fn device(name: &str) -> Result<Device> {
             "key `training.device`: `{name}` is not there ({count} CUDA devices; libtorch's CUDA \
              part: {status}); see `covalign doctor`"
         )
+    }
+}
+
+/// `cpu` or `cuda`.
+pub fn device_kind(device: tch::Device) -> &'static str {
+    match device.is_cuda() {
+        true => "cuda",
+        false => "cpu",
     }
 }
 

@@ -65,6 +65,31 @@ impl Plan {
         }
     }
 
+    /// Whether an evaluation after `steps` steps scores the model that the run is for: under
+    /// `fixed_encoder`, one whose second phase has begun.
+    pub fn counts(&self, steps: u64) -> bool {
+        self.schedule != Schedule::FixedEncoder || steps > self.boundary || steps >= self.total
+    }
+
+    /// What people want to know where not every evaluation counts.
+    pub fn note(&self) -> Option<String> {
+        (!self.counts(0)).then(|| {
+            format!(
+                "fixed_encoder: evaluations count after step {}, when the encoder stands still and \
+                 the alignments move",
+                self.boundary
+            )
+        })
+    }
+
+    /// The steps of the evaluations that count among the first `steps` steps, every so many steps
+    /// and at the end.
+    pub fn counted(&self, every: u64, steps: u64) -> impl Iterator<Item = u64> + '_ {
+        let regular = (1..=steps / every).map(move |n| n * every);
+        let last = (steps == self.total && !steps.is_multiple_of(every)).then_some(steps);
+        regular.chain(last).filter(|&step| self.counts(step))
+    }
+
     /// The factor on every learning rate at `step`: up linearly over the warm-up, then down to 0,
     /// as transformers' `get_linear_schedule_with_warmup`; afresh in each phase of
     /// `fixed_encoder`.
@@ -116,6 +141,26 @@ mod tests {
         assert_eq!(plan.factor(0), 0.0);
         assert_eq!(plan.factor(6), 0.0);
         assert!(plan.factor(5) > 0.0 && plan.factor(5) < plan.factor(2));
+    }
+
+    #[test]
+    fn fixed_encoder_counts_the_evaluations_of_its_second_phase() {
+        let counted = |plan: &Plan, every, steps| plan.counted(every, steps).collect::<Vec<_>>();
+        let fixed = plan(Schedule::FixedEncoder);
+        // The encoder is trained for six of ten steps.
+        assert_eq!(counted(&fixed, 3, 10), [9, 10]);
+        assert_eq!(counted(&fixed, 2, 10), [8, 10]);
+        assert_eq!(counted(&fixed, 1, 8), [7, 8]);
+        let joint = plan(Schedule::Joint);
+        assert_eq!(counted(&joint, 4, 10), [4, 8, 10]);
+        assert_eq!(counted(&joint, 4, 9), [4, 8]);
+        // A single step has one phase.
+        let alignment = Alignment {
+            schedule: Schedule::FixedEncoder,
+            ..Alignment::default()
+        };
+        let short = Plan::new(Method::Aligned, &alignment, 1, 0.0);
+        assert_eq!(counted(&short, 1, 1), [1]);
     }
 
     #[test]

@@ -8,6 +8,11 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
+/// A difference with a smaller p counts as decided (Weller, Seppi and Gardner, ACL 2022).
+pub const DECIDED: f64 = 0.1;
+/// Fewer seeds decide nothing: with two, the one number that stands for their spread is chance.
+pub const FEWEST: usize = 3;
+
 /// A two-sided t-test.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct TTest {
@@ -69,6 +74,21 @@ fn t_test(difference: f64, error: f64, degrees_of_freedom: f64) -> Option<TTest>
         degrees_of_freedom,
         p,
     })
+}
+
+/// Holm's correction (1979) of p-values that are read side by side: with it, the probability that any
+/// of those below a level is there by chance is at most that level, however they depend on each
+/// other. In the order given.
+pub fn holm(p: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));
+    let mut corrected = vec![0.0; p.len()];
+    let mut least = 0.0f64;
+    for (rank, &index) in order.iter().enumerate() {
+        least = least.max(p[index] * (p.len() - rank) as f64).min(1.0);
+        corrected[index] = least;
+    }
+    corrected
 }
 
 /// The 95 % percentile bootstrap interval of the mean: `resamples` samples of the values, drawn
