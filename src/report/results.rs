@@ -95,6 +95,12 @@ impl RunRecord {
                 curves.entry(task).or_default().push((step, 100.0 * score));
             }
         }
+        // Not every evaluation counts: a run says so where it knows.
+        for (task, result) in results.iter().flat_map(|r: &Results| &r.tasks) {
+            if let Some(chosen) = result.chosen_from {
+                evaluations.insert(task.clone(), chosen.evaluations as usize);
+            }
+        }
         let path = folder.strip_prefix(study).unwrap_or(folder);
         RunRecord {
             run,
