@@ -15,8 +15,8 @@
 //! - [`train`]: a run: its loop, and what the loop is fed, steps, keeps and says.
 //! - [`transfer`]: strategies made of runs: single, multi-task, STILTs, transfer.
 //! - [`suite`]: a study: its file, its plan, its runs done.
-//! - [`report`]: what runs say: samples, comparisons, tables, figures.
 //! - [`analysis`]: covariance similarity, advice.
+//! - [`report`]: what runs say: samples, comparisons, tables, figures.
 //! - [`cli`]: a file per command; the only room that prints.
 //!
 //! Data flows config → task → data → model → train → telemetry; transfer, suite, report and analysis

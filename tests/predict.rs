@@ -36,7 +36,7 @@ struct Written {
 }
 
 fn quoted(field: &str) -> String {
-    match field.contains([',', '"', '\n']) || field.len() % 3 == 0 {
+    match field.contains([',', '"', '\n']) || field.len().is_multiple_of(3) {
         true => format!("\"{}\"", field.replace('"', "\"\"")),
         false => field.to_owned(),
     }
@@ -269,7 +269,7 @@ fn an_input_in_the_tasks_layout_has_the_rows_that_evaluation_scores() {
             assert_eq!(input.rows.skipped.len(), scored.skipped.len());
             assert!(input.rows.examples.iter().all(|e| e.label.is_none()));
             // And they are the rows that were written, each at its line.
-            let whole = |row: &Row| written.name != "Short" || row.a.len() % 5 != 0;
+            let whole = |row: &Row| written.name != "Short" || !row.a.len().is_multiple_of(5);
             let expected: Vec<(&str, Option<f32>, u32)> = rows
                 .iter()
                 .zip(starts)

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::values::LengthWindow;
 use super::{BatchKind, Config, Method, Strategy};
 use crate::bail_input;
 use crate::config::Engine;
@@ -151,13 +152,17 @@ impl Config {
         ];
         // Far above all use, and what sums and products of them are counted in.
         let most = i32::MAX as usize;
+        let window = match self.sampling.length_window {
+            LengthWindow::Batches(batches) => batches,
+            LengthWindow::Auto | LengthWindow::Small => 0,
+        };
         let counts = [
             (t.batch_size, "training.batch_size"),
             (t.batch_tokens.unwrap_or(0), "training.batch_tokens"),
             (t.accumulate, "training.accumulate"),
             (t.max_length, "training.max_length"),
             (e.batch_size, "evaluation.batch_size"),
-            (self.sampling.length_window, "sampling.length_window"),
+            (window, "sampling.length_window"),
         ];
         if let Some((count, key)) = counts.iter().find(|(count, _)| *count > most) {
             bail_input!("{source}: key `{key}` must be at most {most}, not {count}");

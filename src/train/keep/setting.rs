@@ -152,7 +152,7 @@ impl RunFacts {
         common.insert("evaluation.patience".into(), text(patience));
         // Which rows it takes away is told by how many are left.
         common.insert("deduplicate".into(), deduplicate.is_on().to_string());
-        let window = sampling.length_window.to_string();
+        let window = text(&sampling.length_window);
         common.insert("sampling.length_window".into(), window);
 
         let jointly = *method != Method::Single && tasks.len() > 1;

@@ -166,6 +166,7 @@ mod tests {
             let batch = PlannedBatch {
                 task: 0,
                 rows: vec![step as u32],
+                weight: 1.0,
             };
             window.push(step, batch, &Tensor::from(1.0), 1);
             window.push_norm(step, Some(Tensor::from(*norm)));
