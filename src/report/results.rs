@@ -73,7 +73,7 @@ impl RunRecord {
     /// not hide the others.
     pub fn read(run: Run, study: &Path, folder: &Path) -> RunRecord {
         let place = RunFolder::new(folder);
-        let (state, results) = match std::fs::read(place.results()) {
+        let (state, results): (State, Option<Results>) = match std::fs::read(place.results()) {
             Ok(bytes) => match serde_json::from_slice(&bytes) {
                 Ok(results) => (State::Done, Some(results)),
                 Err(_) => (State::Unreadable, None),
@@ -96,7 +96,7 @@ impl RunRecord {
             }
         }
         // Not every evaluation counts: a run says so where it knows.
-        for (task, result) in results.iter().flat_map(|r: &Results| &r.tasks) {
+        for (task, result) in results.iter().flat_map(|results| &results.tasks) {
             if let Some(chosen) = result.chosen_from {
                 evaluations.insert(task.clone(), chosen.evaluations as usize);
             }
