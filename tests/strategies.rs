@@ -521,10 +521,10 @@ fn what_a_strategy_lacks_is_one_line_that_names_the_key() {
         "training.max_length=16",
     ]);
     assert!(other.contains("hidden_size 384"), "{other}");
-    let vocabulary = folder.join("stl/DemoSentiment/encoder/vocab.txt");
+    let vocabulary = folder.join("stl/DemoSentiment/encoder/tokenizer.json");
     let words = std::fs::read_to_string(&vocabulary).unwrap();
     std::fs::write(&vocabulary, words.replacen("[unused0]", "[unusedx]", 1)).unwrap();
-    assert!(line(&["start.run=stl/DemoSentiment"]).contains("another vocabulary"));
+    assert!(line(&["start.run=stl/DemoSentiment"]).contains("another tokenizer"));
     std::fs::write(&vocabulary, words).unwrap();
     std::fs::rename(folder.join(best), folder.join("kept")).unwrap();
     assert!(line(&["start.run=stl/DemoSentiment"]).contains("checkpoints.after"));
