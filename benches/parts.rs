@@ -6,8 +6,8 @@ use covalign::config::alignment::{Form, Start};
 use covalign::config::Config;
 use covalign::data::batch::Shape;
 use covalign::data::planned::TaskRows;
-use covalign::data::read::Example;
 use covalign::data::sampling::{BatchSize, Sampler};
+use covalign::data::Example;
 use covalign::data::{Batch, TokenizedSplit, Tokenizer};
 use covalign::hub::encoder_dir;
 use covalign::model::alignment::Alignment;
@@ -57,12 +57,12 @@ fn tokenizer() -> Tokenizer {
 
 fn data(c: &mut Criterion) {
     let (examples, tokenizer) = (examples(), tokenizer());
-    let split = TokenizedSplit::from_examples(&examples, &tokenizer, 128);
+    let split = TokenizedSplit::from_examples(&examples, &tokenizer, 128).unwrap();
     let lengths: Vec<u32> = split.lengths().iter().map(|&n| n as u32).collect();
     let mut group = c.benchmark_group("data");
     group.throughput(Throughput::Elements(ROWS as u64));
     group.bench_function("tokenise", |b| {
-        b.iter(|| TokenizedSplit::from_examples(&examples, &tokenizer, 128))
+        b.iter(|| TokenizedSplit::from_examples(&examples, &tokenizer, 128).unwrap())
     });
     let rows = TaskRows {
         rows: (0..ROWS as u32).collect(),

@@ -106,7 +106,7 @@ fn batches_of_like_length_hardly_pad_and_small_windows_spare_most_of_it() {
     for (dir, names) in [("glue", &glue[..]), ("sentiment", &sentiment[..])] {
         for name in names {
             let rows = read(name, &data.join(dir), Split::Train);
-            let split = TokenizedSplit::from_examples(&rows.examples, &tokenizer, 128);
+            let split = TokenizedSplit::from_examples(&rows.examples, &tokenizer, 128).unwrap();
             let lengths: Vec<u32> = split.lengths().iter().map(|&n| n as u32).collect();
             let all: usize = split.lengths().iter().sum();
             let density = |size: BatchSize, length_window: LengthWindow| {

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use covalign::config::alignment::{Form, Start};
 use covalign::config::Engine;
-use covalign::data::Batch;
+use covalign::data::{Batch, Tokenizer};
 use covalign::libtorch;
 use covalign::model::alignment::Alignment;
 use covalign::model::encoder::Encoder;
-use covalign::model::{weights, Mode};
+use covalign::model::{encoder_config, weights, Mode};
 use serde_json::Value;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
@@ -220,6 +220,185 @@ fn an_encoder_with_random_weights_is_fixed_by_its_seed_and_loads() {
 
     let args = [&["encoder", "init", "one"], &given[..], &["1"]].concat();
     assert!(common::fails(folder.path(), &args, 2).contains("is there already"));
+}
+
+/// The legacy encoder without tokenizer_config.json, and with its vocabulary in `files`.
+fn encoder_folder(folder: &Path, files: &[(&str, &str)]) {
+    std::fs::create_dir_all(folder).unwrap();
+    for file in ["config.json", "pytorch_model.bin"] {
+        std::fs::copy(fixture("legacy-bert").join(file), folder.join(file)).unwrap();
+    }
+    for (name, text) in files {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+}
+
+fn legacy_words() -> String {
+    std::fs::read_to_string(fixture("legacy-bert").join("vocab.txt")).unwrap()
+}
+
+/// The legacy vocabulary as a tokenizer.json of BERT's.
+fn legacy_tokenizer_json(lower: bool) -> String {
+    let words = legacy_words();
+    let ids: serde_json::Map<String, Value> = words
+        .lines()
+        .map(str::to_owned)
+        .zip(0..)
+        .map(|(w, i)| (w, i.into()))
+        .collect();
+    serde_json::json!({
+        "version": "1.0",
+        "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+            "strip_accents": null, "lowercase": lower},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "model": {"type": "WordPiece", "vocab": ids},
+    })
+    .to_string()
+}
+
+#[test]
+fn a_run_of_a_folder_that_is_cased_by_its_name_is_evaluated_as_it_was_trained() {
+    let folder = common::workplace();
+    let folder = folder.path();
+    encoder_folder(
+        &folder.join("mini-cased"),
+        &[("vocab.txt", &legacy_words())],
+    );
+    let said = "taken as cased by the folder's name";
+    let sets = ["encoder=mini-cased", "training.max_length=16"];
+    common::train(folder, "r", &sets);
+    let log = std::fs::read_to_string(folder.join("r/log.txt")).unwrap();
+    assert_eq!(log.matches(said).count(), 1, "{log}");
+    let config = common::json(&folder.join("r/encoder/tokenizer_config.json"));
+    assert_eq!(config["do_lower_case"], false);
+    let output = common::run(folder, &["evaluate", "r", "--json"]);
+    let errors = common::text(&output.stderr);
+    assert!(
+        output.status.success() && !errors.contains("taken as"),
+        "{errors}"
+    );
+    let evaluated: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let results = common::json(&folder.join("r/results.json"));
+    for task in ["DemoSentiment", "DemoSimilarity"] {
+        assert_eq!(
+            evaluated["tasks"][task], results["tasks"][task]["dev"],
+            "{task}"
+        );
+    }
+    let tokenizer = |folder: &Path| Tokenizer::from_folder(folder).unwrap();
+    let print = tokenizer(&folder.join("mini-cased"))
+        .fingerprint()
+        .to_owned();
+    assert_eq!(tokenizer(&folder.join("r/encoder")).fingerprint(), print);
+
+    // An encoder with that vocabulary has its casing too.
+    let shape = fixture("legacy-bert").join("config.json");
+    let shape = shape.to_str().unwrap();
+    let args = [
+        "encoder",
+        "init",
+        "fresh",
+        "--config",
+        shape,
+        "--vocabulary",
+        "mini-cased",
+    ];
+    let output = common::run(folder, &args);
+    assert!(output.status.success(), "{}", common::text(&output.stderr));
+    assert_eq!(tokenizer(&folder.join("fresh")).fingerprint(), print);
+    let output = common::run(folder, &["encoder", "inspect", "mini-cased"]);
+    let printed = common::text(&output.stdout);
+    assert!(
+        printed.contains("BERT's WordPiece, cased; no added tokens"),
+        "{printed}"
+    );
+    assert!(printed.contains(said), "{printed}");
+}
+
+#[test]
+fn an_encoder_without_vocab_txt_trains_starts_runs_and_gives_its_tokenizer() {
+    let folder = common::workplace();
+    let folder = folder.path();
+    let full = legacy_tokenizer_json(false);
+    encoder_folder(&folder.join("plain"), &[("tokenizer.json", &full)]);
+    let shape = fixture("legacy-bert").join("config.json");
+    let shape = shape.to_str().unwrap();
+    let args = [
+        "encoder",
+        "init",
+        "enc",
+        "--config",
+        shape,
+        "--vocabulary",
+        "plain",
+    ];
+    let output = common::run(folder, &args);
+    assert!(output.status.success(), "{}", common::text(&output.stderr));
+    let sets = ["training.max_length=16", "training.max_steps=2"];
+    common::train(folder, "first", &[&sets[..], &["encoder=enc"]].concat());
+    let start = "start.run=first";
+    common::train(
+        folder,
+        "second",
+        &[&sets[..], &["encoder=enc", start]].concat(),
+    );
+
+    // The same words by the same numbers, but lower-cased, are another tokenizer.
+    encoder_folder(
+        &folder.join("lower"),
+        &[("tokenizer.json", &legacy_tokenizer_json(true))],
+    );
+    let other = [&sets[..], &["encoder=lower", start]].concat();
+    let line = common::refused(folder, &other);
+    assert!(line.contains("another tokenizer"), "{line}");
+    assert!(
+        line.contains("cased; no added tokens") && line.contains("lower-cased"),
+        "{line}"
+    );
+}
+
+#[test]
+fn keys_of_config_json_that_nothing_reads_may_hold_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = common::json(&fixture("legacy-bert").join("config.json"));
+    let read = |changes: Value| {
+        let mut config = config.clone();
+        for (key, value) in changes.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        encoder_config::read(folder.path())
+    };
+    let shape = read(serde_json::json!({
+        "id2label": 5, "label2id": {"a": "x"}, "output_attentions": "no", "output_hidden_states": [],
+        "classifier_dropout": null, "position_embedding_type": null, "is_decoder": null,
+        "quantization_config": {"layer_norm_eps": "1e-5", "hidden_size": {}}, "more": [null, {}],
+    }));
+    assert_eq!(shape.unwrap().hidden_size, 32);
+    for (change, expected) in [
+        (
+            serde_json::json!({"hidden_size": "32"}),
+            "key `hidden_size`",
+        ),
+        (
+            serde_json::json!({"num_hidden_layers": null}),
+            "key `num_hidden_layers`",
+        ),
+        (
+            serde_json::json!({"layer_norm_eps": "1e-5"}),
+            "layer_norm_eps is \"1e-5\"",
+        ),
+        (
+            serde_json::json!({"layer_norm_eps": 1e-5}),
+            "layer_norm_eps is 1e-5",
+        ),
+        (serde_json::json!({"is_decoder": true}), "is_decoder"),
+        (serde_json::json!({"model_type": "roberta"}), "roberta"),
+    ] {
+        let error = read(change).unwrap_err();
+        assert_eq!(covalign::error::exit_code(&error), 2);
+        assert!(error.to_string().contains(expected), "{error}");
+    }
 }
 
 /// MiniLM with much dropout, and rows for it.

@@ -218,7 +218,10 @@ fn a_run_says_how_its_rows_were_sorted_and_goes_on_by_that_plan_alone() {
     let other = resume(&[]);
     assert_eq!(other.status.code(), Some(2));
     let other = text(&other.stderr);
-    assert!(other.contains("differs (length_window: 1)"), "{other}");
+    assert!(
+        other.contains("sampling.length_window was 100, is 1;"),
+        "{other}"
+    );
     assert!(resume(&[given]).status.success());
     // An earlier version's checkpoints say nothing of the plan.
     std::fs::remove_file(folder.join("x/results.json")).unwrap();
@@ -518,10 +521,10 @@ fn what_a_strategy_lacks_is_one_line_that_names_the_key() {
         "training.max_length=16",
     ]);
     assert!(other.contains("hidden_size 384"), "{other}");
-    let vocabulary = folder.join("stl/DemoSentiment/encoder/vocab.txt");
+    let vocabulary = folder.join("stl/DemoSentiment/encoder/tokenizer.json");
     let words = std::fs::read_to_string(&vocabulary).unwrap();
     std::fs::write(&vocabulary, words.replacen("[unused0]", "[unusedx]", 1)).unwrap();
-    assert!(line(&["start.run=stl/DemoSentiment"]).contains("another vocabulary"));
+    assert!(line(&["start.run=stl/DemoSentiment"]).contains("another tokenizer"));
     std::fs::write(&vocabulary, words).unwrap();
     std::fs::rename(folder.join(best), folder.join("kept")).unwrap();
     assert!(line(&["start.run=stl/DemoSentiment"]).contains("checkpoints.after"));

@@ -64,6 +64,7 @@ pub fn run(command: DataCommand) -> Result<()> {
     }
     let tasks = tasks(&args)?;
     let tokenizer = Tokenizer::from_folder(&encoder_dir::resolve(&args.encoder)?)?;
+    super::saved_run::say_notes(&tokenizer);
     let found: Vec<TaskReport> = tasks
         .iter()
         .map(|task| TaskReport::read(task, &args.dir, &tokenizer, args.max_length as usize))

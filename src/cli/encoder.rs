@@ -108,10 +108,6 @@ fn inspect(name_or_dir: &str) -> Result<()> {
         .values()
         .map(tch::Tensor::numel)
         .sum();
-    let casing = match tokenizer.lower_case() {
-        true => "lower-cased",
-        false => "cased",
-    };
     let names = |names: &[String]| match names.is_empty() {
         true => "none".to_owned(),
         false => names.join(", "),
@@ -139,11 +135,15 @@ fn inspect(name_or_dir: &str) -> Result<()> {
     table.add_row([
         "vocabulary",
         &format!(
-            "{} entries, {casing}; {} embeddings",
+            "{} entries; {} embeddings",
             tokenizer.vocab_size(),
             shape.vocab_size
         ),
     ]);
+    table.add_row(["tokenizer", tokenizer.description()]);
+    for note in tokenizer.notes() {
+        table.add_row(["", note]);
+    }
     table.add_row([
         "dropout",
         &format!(

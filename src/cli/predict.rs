@@ -102,7 +102,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
         );
     }
     let length = saved.config.training.max_length;
-    let split = TokenizedSplit::from_examples(&rows.examples, &saved.tokenizer, length);
+    let split = TokenizedSplit::from_examples(&rows.examples, &saved.tokenizer, length)?;
     let outputs = saved.outputs(&split)?;
     let answers = Answers {
         rows,

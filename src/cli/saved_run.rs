@@ -1,10 +1,13 @@
 //! A trained model out of a run folder.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 
 use crate::bail_input;
+use crate::cli::out::complain;
 use crate::config::Config;
 use crate::data::{TokenizedSplit, Tokenizer};
 use crate::model::encoder::Encoder;
@@ -39,6 +42,17 @@ pub struct SavedTask {
     pub model: MultiTaskModel,
     pub tokenizer: Tokenizer,
     pub arithmetic: Arithmetic,
+}
+
+/// Says on standard error what people should know of a tokenizer, each line once.
+pub fn say_notes(tokenizer: &Tokenizer) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    for note in tokenizer.notes() {
+        if said.insert(note.clone()) {
+            complain!("{note}");
+        }
+    }
 }
 
 /// A run folder's config and the names of its tasks.
@@ -84,6 +98,8 @@ impl SavedTask {
         let mut model = prepare::model(&config, encoder, tasks.iter())?;
         checkpoint::read(&saved(&folder, &config, name, weights)?, &model, None)?;
         model.encoder.set_products(arithmetic.products())?;
+        let tokenizer = Tokenizer::from_folder(&folder.encoder())?;
+        say_notes(&tokenizer);
         Ok(SavedTask {
             arithmetic,
             tokenizer,

@@ -80,6 +80,7 @@ pub fn run(args: SimilarityArgs) -> Result<()> {
     let config = Config::load(&args.config, &args.overrides)?;
     let folder = encoder_dir::resolve(&config.encoder)?;
     let tokenizer = Tokenizer::from_folder(&folder)?;
+    saved_run::say_notes(&tokenizer);
     let tasks = tasks::load_tasks(&config)?;
     if tasks.len() < 2 {
         bail_input!("key `tasks`: similarity is between tasks; name at least two");
@@ -173,7 +174,7 @@ fn check_run(run: &std::path::Path, names: &[String], tokenizer: &Tokenizer) -> 
         let own = Tokenizer::from_folder(&folder.encoder())?;
         if own.fingerprint() != tokenizer.fingerprint() {
             bail_input!(
-                "{}: the run's encoder has another vocabulary than the config's",
+                "{}: the run's encoder has another tokenizer than the config's",
                 run.display()
             );
         }

@@ -1,7 +1,7 @@
 //! Tokenised splits on disk, so that a run starts at once.
 //!
 //! A split is one file, `tokens/TASK-SPLIT-KEY.bin` in the cache folder. The key is the SHA-256 of the contents
-//! of its data files, the vocabulary and casing, the task's YAML, the maximum length and the split:
+//! of its data files, all that settles the tokenizer, the task's YAML, the maximum length and the split:
 //! a file that was touched but not changed still hits. The cache file holds its own SHA-256; one
 //! that is damaged is made again. Its ids are memory-mapped, the rest is read.
 
@@ -14,7 +14,8 @@ use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::read::{read_split, Part, Skipped};
+use super::read::read_split;
+use super::rows::{Part, Skipped};
 use super::sources::sources;
 use super::tokenized::{Ids, Progress, Row, TokenizedSplit};
 use super::tokenizer::Tokenizer;
@@ -59,9 +60,7 @@ pub fn load_split_with(
 ) -> Result<TokenizedSplit> {
     let read = || -> Result<TokenizedSplit> {
         let rows = read_split(task, data_dir, split)?;
-        Ok(TokenizedSplit::from_rows(
-            rows, tokenizer, max_length, progress,
-        ))
+        TokenizedSplit::from_rows(rows, tokenizer, max_length, progress)
     };
     let Some(cache_dir) = cache_dir else {
         return read();

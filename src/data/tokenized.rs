@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use anyhow::Result;
 use memmap2::Mmap;
 use rayon::prelude::*;
 
 use super::overlap::text_key;
-use super::read::{Example, Part, Rows, Skipped};
+use super::rows::{Example, Part, Rows, Skipped};
 use super::tokenizer::{Tokenizer, Words};
 
 /// Told of long work: rows done, rows in all. Called from several threads.
@@ -54,7 +55,11 @@ pub struct TokenizedSplit {
 
 impl TokenizedSplit {
     /// Tokenises on all cores. The one part is all rows.
-    pub fn from_examples(examples: &[Example], tokenizer: &Tokenizer, max_length: usize) -> Self {
+    pub fn from_examples(
+        examples: &[Example],
+        tokenizer: &Tokenizer,
+        max_length: usize,
+    ) -> Result<Self> {
         tokenize(examples, tokenizer, max_length, &|_, _| {})
     }
 
@@ -64,13 +69,13 @@ impl TokenizedSplit {
         tokenizer: &Tokenizer,
         max_length: usize,
         progress: Progress,
-    ) -> Self {
-        TokenizedSplit {
+    ) -> Result<Self> {
+        Ok(TokenizedSplit {
             parts: rows.parts,
             files: rows.files,
             skipped: rows.skipped,
-            ..tokenize(&rows.examples, tokenizer, max_length, progress)
-        }
+            ..tokenize(&rows.examples, tokenizer, max_length, progress)?
+        })
     }
 
     /// The number of rows.
@@ -155,16 +160,16 @@ fn tokenize(
     tokenizer: &Tokenizer,
     max_length: usize,
     progress: Progress,
-) -> TokenizedSplit {
+) -> Result<TokenizedSplit> {
     let done = std::sync::atomic::AtomicUsize::new(0);
-    let chunks: Vec<(Vec<i32>, Vec<Row>)> = examples
+    let chunks: Result<Vec<(Vec<i32>, Vec<Row>)>> = examples
         .par_chunks(CHUNK)
         .map_init(Words::default, |words, chunk| {
             let mut ids = Vec::new();
             let mut rows = Vec::with_capacity(chunk.len());
             for e in chunk {
                 let encoded =
-                    tokenizer.encode_with(words, &e.text_a, e.text_b.as_deref(), max_length);
+                    tokenizer.encode_with(words, &e.text_a, e.text_b.as_deref(), max_length)?;
                 ids.extend_from_slice(&encoded.ids);
                 rows.push(Row {
                     end: ids.len() as u64,
@@ -179,9 +184,10 @@ fn tokenize(
             }
             let before = done.fetch_add(chunk.len(), std::sync::atomic::Ordering::Relaxed);
             progress(before + chunk.len(), examples.len());
-            (ids, rows)
+            Ok((ids, rows))
         })
         .collect();
+    let chunks = chunks?;
     let mut ids = Vec::with_capacity(chunks.iter().map(|(ids, _)| ids.len()).sum());
     let mut rows = Vec::with_capacity(examples.len());
     for (chunk_ids, chunk_rows) in chunks {
@@ -192,7 +198,7 @@ fn tokenize(
             ..row
         }));
     }
-    TokenizedSplit {
+    Ok(TokenizedSplit {
         ids: Ids::Owned(ids),
         parts: vec![Part {
             name: None,
@@ -203,5 +209,5 @@ fn tokenize(
         skipped: Vec::new(),
         warnings: Vec::new(),
         from_cache: false,
-    }
+    })
 }

@@ -4,18 +4,26 @@ use std::path::Path;
 
 use anyhow::Result;
 use rust_bert::bert::BertConfig;
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::error::read_text;
 use crate::{bail_input, input_error};
 
-/// What rust-bert's [`BertConfig`] leaves out and matters here.
-#[derive(Debug, Clone, Deserialize)]
-struct Extras {
-    model_type: Option<String>,
-    position_embedding_type: Option<String>,
-    layer_norm_eps: Option<f64>,
-}
+/// The keys that settle an encoder's shape; rust-bert's [`BertConfig`] would read more of them, and
+/// what others write into those is of no use here.
+const SHAPE: [&str; 11] = [
+    "hidden_act",
+    "attention_probs_dropout_prob",
+    "hidden_dropout_prob",
+    "hidden_size",
+    "initializer_range",
+    "intermediate_size",
+    "max_position_embeddings",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "type_vocab_size",
+    "vocab_size",
+];
 
 /// LayerNorm's eps in every BERT, and the only one that rust-bert has.
 pub const LAYER_NORM_EPS: f64 = 1e-12;
@@ -30,21 +38,15 @@ pub fn read(folder: &Path) -> Result<BertConfig> {
     let path = folder.join("config.json");
     let text = read_text(&path)?;
     let shown = path.display();
-    let wrong = |e: serde_json::Error| input_error!("{shown}:{}: {e}", e.line());
-    let extras: Extras = serde_json::from_str(&text).map_err(wrong)?;
-    if let Some(kind) = extras.model_type.filter(|kind| kind != "bert") {
-        bail_input!("{shown}: model_type is `{kind}`; covalign fine-tunes `bert`");
-    }
-    if let Some(kind) = extras
-        .position_embedding_type
-        .filter(|kind| kind != "absolute")
-    {
-        bail_input!("{shown}: position_embedding_type is `{kind}`; only `absolute` is known");
-    }
-    if let Some(eps) = extras.layer_norm_eps.filter(|eps| *eps != LAYER_NORM_EPS) {
-        bail_input!("{shown}: layer_norm_eps is {eps}; rust-bert computes with {LAYER_NORM_EPS}");
-    }
-    let config: BertConfig = serde_json::from_str(&text).map_err(wrong)?;
+    let whole: Map<String, Value> =
+        serde_json::from_str(&text).map_err(|e| input_error!("{shown}:{}: {e}", e.line()))?;
+    check_kind(&whole, &shown.to_string())?;
+    let known = whole
+        .into_iter()
+        .filter(|(key, _)| SHAPE.contains(&key.as_str()));
+    let shape: Map<String, Value> = known.collect();
+    let config: BertConfig = serde_path_to_error::deserialize(Value::Object(shape))
+        .map_err(|e| input_error!("{shown}: key `{}`: {}", e.path(), e.inner()))?;
     check_sizes(&config, &path)?;
     if config.num_attention_heads < 1 || config.hidden_size % config.num_attention_heads != 0 {
         bail_input!(
@@ -98,6 +100,24 @@ fn check_sizes(config: &BertConfig, path: &Path) -> Result<()> {
     let deviation = config.initializer_range;
     if !(deviation >= 0.0 && deviation.is_finite()) {
         bail_input!("{shown}: initializer_range is {deviation}; it must not be negative");
+    }
+    Ok(())
+}
+
+/// Whether it is the kind of encoder that covalign computes.
+fn check_kind(config: &Map<String, Value>, shown: &str) -> Result<()> {
+    let said = |key: &str| config.get(key).filter(|value| !value.is_null());
+    if let Some(kind) = said("model_type").filter(|kind| *kind != "bert") {
+        bail_input!("{shown}: model_type is {kind}; covalign fine-tunes `bert`");
+    }
+    if let Some(kind) = said("position_embedding_type").filter(|kind| *kind != "absolute") {
+        bail_input!("{shown}: position_embedding_type is {kind}; only `absolute` is known");
+    }
+    if let Some(eps) = said("layer_norm_eps").filter(|eps| eps.as_f64() != Some(LAYER_NORM_EPS)) {
+        bail_input!("{shown}: layer_norm_eps is {eps}; rust-bert computes with {LAYER_NORM_EPS}");
+    }
+    if said("is_decoder").is_some_and(|value| *value == true) {
+        bail_input!("{shown}: is_decoder is true; covalign's encoder reads in both directions");
     }
     Ok(())
 }

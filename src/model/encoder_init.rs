@@ -14,13 +14,14 @@ use crate::config::Engine;
 use crate::data::Tokenizer;
 use crate::error::io_error;
 use crate::hub::encoder_dir::{TOKENIZER_FILES, WEIGHT_FILES};
+use crate::telemetry::atomic;
 
 /// Makes `folder`, an encoder in the shapes of the file `config` with the tokeniser of the encoder
 /// in `vocabulary`, and random weights that `seed` fixes: N(0, initializer_range²), LayerNorms at
 /// one, biases at zero. Returns the number of parameters.
 ///
 /// # Errors
-/// Input errors where `folder` exists, a file is missing, or the vocabulary is too large.
+/// Input errors where `folder` exists, a file is missing, or the vocabulary is not the shapes'.
 pub fn init(folder: &Path, config: &Path, vocabulary: &Path, seed: u64) -> Result<usize> {
     if folder.exists() {
         bail_input!(
@@ -44,20 +45,16 @@ pub fn init(folder: &Path, config: &Path, vocabulary: &Path, seed: u64) -> Resul
     copy(config, "config.json")?;
     for name in TOKENIZER_FILES {
         let from = vocabulary.join(name);
-        if name == "vocab.txt" || from.is_file() {
+        if from.is_file() {
             copy(&from, name)?;
         }
     }
     let shape = encoder_config::read(making.path())?;
-    let words = Tokenizer::from_folder(making.path())?.vocab_size() as i64;
-    if words > shape.vocab_size {
-        bail_input!(
-            "{}: vocab_size is {}, but {} has {words} entries",
-            config.display(),
-            shape.vocab_size,
-            vocabulary.join("vocab.txt").display()
-        );
-    }
+    let tokenizer = Tokenizer::from_folder(vocabulary)?;
+    tokenizer.check_table(shape.vocab_size)?;
+    // The folder's name and config.json say nothing of the tokenizer.
+    let settled = making.path().join("tokenizer_config.json");
+    atomic::write_json(&settled, tokenizer.config())?;
     let encoder = Encoder::random(shape, Engine::Reference, Device::Cpu, seed)?;
     let tensors = save::variables(&encoder.variables);
     let count = tensors.iter().map(|(_, tensor)| tensor.numel()).sum();

@@ -21,6 +21,7 @@ use crate::task::Task;
 /// Everything that a run starts from.
 pub struct Prepared {
     pub learner: Learner,
+    pub tokenizer: Tokenizer,
     /// What the encoder's weights lacked and had too much.
     pub report: LoadReport,
     pub encoder_folder: PathBuf,
@@ -65,6 +66,7 @@ pub fn prepare(config: &Config, tasks: Vec<Task>) -> Result<Prepared> {
     };
     Ok(Prepared {
         learner,
+        tokenizer,
         report,
         encoder_folder,
     })

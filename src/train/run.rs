@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::evaluate;
 use super::feed::batches::Batches;
-use super::keep::begin::lay_out;
+use super::keep::begin::{check_tokenizer, lay_out};
 use super::keep::checkpoint::{self, Progress};
 use super::keep::made_of::{Content, MadeOf, Reading};
 use super::keep::run_folder::{
@@ -63,6 +63,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     let content = Reading::start(config, &tasks);
     let Prepared {
         mut learner,
+        tokenizer,
         report,
         encoder_folder,
     } = prepare(config, tasks)?;
@@ -97,8 +98,17 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         .with_context(|| format!("{}", folder.root().display()))?;
     let products = learner.arithmetic.products();
     learner.model.encoder.set_products(products)?;
-    if let Some(made_of) = made_of.as_ref().filter(|_| !resume) {
-        lay_out(folder, config, &learner.data, &encoder_folder, made_of)?;
+    if resume {
+        check_tokenizer(folder, &tokenizer)?;
+    } else if let Some(made_of) = &made_of {
+        lay_out(
+            folder,
+            config,
+            &learner.data,
+            &encoder_folder,
+            made_of,
+            &tokenizer,
+        )?;
     }
     let arithmetic = learner.arithmetic;
     let mut training_rows = BTreeMap::new();
@@ -111,6 +121,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     }
     let recorder = Recorder::open(folder, config, resume, progress.step, length.total)?;
     let mut lines = introduction(config, &report, &learner.data, length, arithmetic);
+    lines.extend(tokenizer.notes().iter().cloned());
     lines.extend(progress.start.as_ref().map(starts_from));
     lines.extend(doubts);
     let mut trainer = Trainer::new(learner, batches, folder, recorder, progress);

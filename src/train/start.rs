@@ -13,7 +13,7 @@ use super::keep::run_folder::{RunFolder, Started};
 use super::step::learner::Learner;
 use crate::bail_input;
 use crate::config::{Config, Heads, StartFrom};
-use crate::error::io_error;
+use crate::data::Tokenizer;
 use crate::hub::encoder_dir;
 use crate::model::{encoder_config, MultiTaskModel};
 
@@ -163,14 +163,16 @@ fn check_same_encoder(encoder: &Path, source: &RunFolder, config: &Config) -> Re
             );
         }
     }
-    let words = |folder: &Path| {
-        let path = folder.join("vocab.txt");
-        std::fs::read(&path).map_err(|e| io_error(&path, e))
-    };
-    if words(encoder)? != words(&source.encoder())? {
+    let theirs = Tokenizer::from_folder(&source.encoder())?;
+    let ours = Tokenizer::from_folder(encoder)?;
+    if ours.fingerprint() != theirs.fingerprint() {
         bail_input!(
-            "key `start.run`: {run} was trained with another vocabulary than `encoder: {name}`; \
-             name the encoder that the run was trained with"
+            "key `start.run`: {run} was trained with another tokenizer ({}, {} entries) than \
+             `encoder: {name}` has ({}, {} entries); name the encoder that the run was trained with",
+            theirs.description(),
+            theirs.vocab_size(),
+            ours.description(),
+            ours.vocab_size()
         );
     }
     Ok(())

@@ -61,10 +61,11 @@ impl TaskReport {
                     continue;
                 }
             };
-            match read_split(task, dir, split) {
-                Ok(rows) => {
-                    let tokens =
-                        TokenizedSplit::from_rows(rows, tokenizer, report.max_length, &|_, _| {});
+            let read = read_split(task, dir, split).and_then(|rows| {
+                TokenizedSplit::from_rows(rows, tokenizer, report.max_length, &|_, _| {})
+            });
+            match read {
+                Ok(tokens) => {
                     for (number, source) in found.iter().enumerate() {
                         let file = FileReport::new(
                             task,

@@ -6,11 +6,28 @@ use anyhow::Result;
 
 use super::made_of::MadeOf;
 use super::run_folder::{CutSplit, RunFolder};
+use crate::bail_input;
 use crate::config::Config;
+use crate::data::Tokenizer;
 use crate::error::io_error;
 use crate::hub::encoder_dir::TOKENIZER_FILES;
 use crate::telemetry::atomic;
 use crate::train::tasks::TaskData;
+
+/// A resumed run goes on with the tokens that it was begun with.
+pub fn check_tokenizer(folder: &RunFolder, tokenizer: &Tokenizer) -> Result<()> {
+    let begun = Tokenizer::from_folder(&folder.encoder())?;
+    if begun.fingerprint() != tokenizer.fingerprint() {
+        bail_input!(
+            "{}: the run was begun with another tokenizer ({}) than its encoder has now ({}); start \
+             a new run with another --out",
+            folder.encoder().display(),
+            begun.description(),
+            tokenizer.description()
+        );
+    }
+    Ok(())
+}
 
 /// Begins a run folder: all that a run needs to be understood and used later.
 pub fn lay_out(
@@ -19,6 +36,7 @@ pub fn lay_out(
     data: &[TaskData],
     encoder: &Path,
     made_of: &MadeOf,
+    tokenizer: &Tokenizer,
 ) -> Result<()> {
     RunFolder::create(folder.root())?;
     RunFolder::create(&folder.checkpoints())?;
@@ -31,6 +49,10 @@ pub fn lay_out(
             std::fs::copy(&from, &to).map_err(|e| io_error(&to, e))?;
         }
     }
+    // The copies have another name and place: nothing of the tokenizer may be left to those.
+    let settled = folder.encoder().join("tokenizer_config.json");
+    atomic::write_json(&settled, tokenizer.config())?;
+    check_tokenizer(folder, tokenizer)?;
     for data in data {
         let path = folder.task(&data.task.name);
         if let Some(parent) = path.parent() {
