@@ -8,7 +8,8 @@ use super::evaluate;
 use super::feed::batches::Batches;
 use super::keep::begin::{check_tokenizer, lay_out};
 use super::keep::checkpoint::{self, Progress};
-use super::keep::made_of::{Content, MadeOf, Reading};
+use super::keep::made_of::{Content, MadeOf};
+use super::keep::reading::Reading;
 use super::keep::run_folder::{
     ChosenFrom, EncoderIdentity, Overall, Results, RunFolder, Started, TaskResult,
 };
