@@ -82,7 +82,9 @@ def write_cased(folder, texts):
     letters = list(string.ascii_letters + string.digits + "\u00e9\u00df\u0130\u03a3\u4e00")
     marks = list(string.punctuation + "\u2014\u2018\u2019\u2026")
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *marks, *letters]
-    tokens += [f"##{c}" for c in letters + ["\u0301", "\u0307"]] + words
+    # "##s" comes with the endings: a vocabulary has no token twice.
+    parts = ["[unused1]" if c == "s" else f"##{c}" for c in letters]
+    tokens += parts + ["##\u0301", "##\u0307"] + words
     tokens += ["##ing", "##ed", "##s", "##er", "##tion", "##ly"]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")

@@ -7,11 +7,11 @@
 //! - [`config`]: YAML to structs, defaults, overrides, errors that name the key.
 //! - [`task`]: what a task is: inputs, labels, metrics, loss, files.
 //! - [`data`]: reading, tokenising, caching, batching, sampling over tasks.
+//! - [`telemetry`]: TensorBoard, progress, JSONL.
 //! - [`hub`]: encoders from the hub or a folder.
 //! - [`libtorch`]: the one unsafe room (besides the memory map in [`data::cache`]): a small C++ shim
 //!   for what tch lacks.
 //! - [`model`]: encoder (rust-bert), alignment, heads, weights in and out.
-//! - [`telemetry`]: TensorBoard, progress, JSONL.
 //! - [`train`]: a run: its loop, and what the loop is fed, steps, keeps and says.
 //! - [`transfer`]: strategies made of runs: single, multi-task, STILTs, transfer.
 //! - [`suite`]: a study: its file, its plan, its runs done.

@@ -249,7 +249,7 @@ fn measured_runs_decide() {
         (&json!("rather"), &json!("multitask"))
     );
     // MTL and aligned MTL against STILTs, the same numbers: twice 0.0020744.
-    close(&other["p"], 0.0041488020305919811);
+    close(&other["p"], 0.004_148_802_030_591_981);
     assert_eq!(on(&advice, q, &[p])["advice"], "unknown");
     assert_eq!(on(&advice, q, &[s])["advice"], "undecided");
 

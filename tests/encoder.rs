@@ -390,7 +390,7 @@ fn keys_of_config_json_that_nothing_reads_may_hold_anything() {
         ),
         (
             serde_json::json!({"layer_norm_eps": 1e-5}),
-            "layer_norm_eps is 1e-5",
+            "layer_norm_eps is 0.00001",
         ),
         (serde_json::json!({"is_decoder": true}), "is_decoder"),
         (serde_json::json!({"model_type": "roberta"}), "roberta"),

@@ -40,6 +40,8 @@ fn a_run_folder_that_was_edited_reads_no_embedding_that_there_is_not() {
         refused_everywhere("`training.max_length`");
         change(&config, &format!("max_length: {length}"), "max_length: 32");
     }
+    // A vocabulary by itself; beside tokenizer.json it would not count.
+    std::fs::remove_file(folder.join("r/encoder/tokenizer.json")).unwrap();
     let words = folder.join("r/encoder/vocab.txt");
     let before = std::fs::read(&words).unwrap();
     std::fs::write(&words, [&before[..], b"onewordtoomany\n"].concat()).unwrap();

@@ -274,7 +274,11 @@ fn resume_refuses_whatever_else_would_make_the_score() {
         &["training.precision=bf16"],
         &["training.precision was fp32, is bf16"],
     );
-    refused("cut", &["engine=padded"], &["engine was packed, is padded"]);
+    refused(
+        "cut",
+        &["engine=padded", "sampling.length_window=1"],
+        &["engine was packed, is padded"],
+    );
     refused("cut", &["training.seed=7"], &["training.seed was 42, is 7"]);
     // As on a machine where `auto` came to something else, or that multiplied by another library.
     let record = json(&folder.join("cut/made_of.json"));

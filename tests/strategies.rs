@@ -218,7 +218,10 @@ fn a_run_says_how_its_rows_were_sorted_and_goes_on_by_that_plan_alone() {
     let other = resume(&[]);
     assert_eq!(other.status.code(), Some(2));
     let other = text(&other.stderr);
-    assert!(other.contains("differs (length_window: 1)"), "{other}");
+    assert!(
+        other.contains("sampling.length_window was 100, is 1;"),
+        "{other}"
+    );
     assert!(resume(&[given]).status.success());
     // An earlier version's checkpoints say nothing of the plan.
     std::fs::remove_file(folder.join("x/results.json")).unwrap();

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Result;
 
 use crate::bail_input;
+use crate::cli::out::complain;
 use crate::config::Config;
 use crate::data::{TokenizedSplit, Tokenizer};
 use crate::model::encoder::Encoder;
@@ -49,7 +50,7 @@ pub fn say_notes(tokenizer: &Tokenizer) {
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
     for note in tokenizer.notes() {
         if said.insert(note.clone()) {
-            eprintln!("{note}");
+            complain!("{note}");
         }
     }
 }

@@ -14,7 +14,8 @@ use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::read::{read_split, Part, Skipped};
+use super::read::read_split;
+use super::rows::{Part, Skipped};
 use super::sources::sources;
 use super::tokenized::{Ids, Progress, Row, TokenizedSplit};
 use super::tokenizer::Tokenizer;

@@ -8,15 +8,17 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::lines::Line;
 use crate::bail_input;
 
-/// The rows of a text, each with the line that it begins at.
+/// The rows of a text, each with the line that it begins at, from 1. A blank row (one line with
+/// nothing in it but white space) has no fields.
 pub(super) struct Csv<'a> {
     rest: &'a str,
     line: u32,
     path: &'a Path,
 }
+
+type Row<'a> = (u32, Vec<Cow<'a, str>>);
 
 impl<'a> Csv<'a> {
     pub(super) fn new(text: &'a str, path: &'a Path) -> Csv<'a> {
@@ -27,7 +29,7 @@ impl<'a> Csv<'a> {
         }
     }
 
-    fn row(&mut self) -> Result<Line<'a>> {
+    fn row(&mut self) -> Result<Row<'a>> {
         let number = self.line;
         let mut fields = Vec::new();
         // A line of nothing but white space is blank; one with `""` is a row with an empty text.
@@ -57,7 +59,7 @@ impl<'a> Csv<'a> {
         if blank {
             fields.clear();
         }
-        Ok(Line { number, fields })
+        Ok((number, fields))
     }
 
     /// The field whose opening quote stands before `rest`.
@@ -104,9 +106,9 @@ impl<'a> Csv<'a> {
 }
 
 impl<'a> Iterator for Csv<'a> {
-    type Item = Result<Line<'a>>;
+    type Item = Result<Row<'a>>;
 
-    fn next(&mut self) -> Option<Result<Line<'a>>> {
+    fn next(&mut self) -> Option<Result<Row<'a>>> {
         (!self.rest.is_empty()).then(|| {
             let row = self.row();
             if row.is_err() {

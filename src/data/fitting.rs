@@ -1,18 +1,27 @@
 //! Whether an input to predict on looks like the task's files, or like plain text.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 use anyhow::Result;
 use serde_json::{Map, Value};
 
-use super::input::Reading;
 use super::lines::{lines, numbered, Line};
 use super::reader::{is_no_label, label};
 use crate::bail_input;
 use crate::config::yaml::list;
 use crate::task::layout::{Column, Format, Layout};
+use crate::task::Task;
 
-impl Reading<'_> {
+/// A look at an input.
+pub(super) struct Look<'a> {
+    pub task: &'a Task,
+    pub path: &'a Path,
+    /// Whether it was said what the input is: then nothing is too unsure.
+    pub said: bool,
+}
+
+impl Look<'_> {
     /// A layout of the task's in which a text is written, where it is: without the index where the
     /// text has none.
     ///
@@ -47,7 +56,7 @@ impl Reading<'_> {
             }
         }
         match first {
-            [Some(_), Some(_)] if self.given.format.is_some() => Ok(true),
+            [Some(_), Some(_)] if self.said => Ok(true),
             [Some(other), Some(label)] => bail_input!(
                 "{}:{label}: begins with a label, line {other} does not; say --input-format \
                  label_text or text",
@@ -83,7 +92,7 @@ impl Reading<'_> {
             // With numbers alone, only more columns than texts tell a table from plain text.
             let by_number = texts.iter().all(|column| number(column).is_some());
             let labelled = layout.label.as_ref().is_some_and(has);
-            if by_number && !labelled && self.given.format.is_none() {
+            if by_number && !labelled && !self.said {
                 bail_input!(
                     "{}:{}: is a header of {}'s or a text; say --input-format {} or text",
                     self.path.display(),

@@ -9,9 +9,10 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::fitting::Look;
 use super::lines::decode;
-use super::read::{Part, Rows};
 use super::reader::{LabelUse, Reader};
+use super::rows::{Part, Rows};
 use crate::bail_input;
 use crate::task::layout::{Column, Format, Layout, TextColumns};
 use crate::task::{Split, Task};
@@ -98,11 +99,11 @@ pub fn read_input(task: &Task, bytes: &[u8], source: &str, given: &InputAs) -> R
 }
 
 /// An input that is to be read.
-pub(super) struct Reading<'a> {
-    pub task: &'a Task,
-    pub bytes: &'a [u8],
-    pub path: &'a Path,
-    pub given: &'a InputAs,
+struct Reading<'a> {
+    task: &'a Task,
+    bytes: &'a [u8],
+    path: &'a Path,
+    given: &'a InputAs,
 }
 
 /// How it is read.
@@ -122,13 +123,18 @@ impl<'a> Reading<'a> {
         if format == Some(InputFormat::Text) {
             return self.plain();
         }
+        let look = Look {
+            task: self.task,
+            path: self.path,
+            said: format.is_some(),
+        };
         let wanted = format.and_then(InputFormat::table);
         let own = self.own_layouts(wanted)?;
         for (split, layout) in &own {
             let Ok(text) = self.decode(layout) else {
                 continue;
             };
-            if let Some(layout) = self.fitting(layout, &text)? {
+            if let Some(layout) = look.fitting(layout, &text)? {
                 return Ok(self.own(*split, layout, text));
             }
         }
@@ -140,7 +146,7 @@ impl<'a> Reading<'a> {
             }
             _ => {
                 let plain = self.plain()?;
-                self.check_plain(&plain.text)?;
+                look.check_plain(&plain.text)?;
                 Ok(plain)
             }
         }

@@ -100,7 +100,10 @@ pub fn lines<'a>(
     };
     let blank = |line: &str| line.trim().is_empty() && !line.contains('\t');
     match format {
-        Format::Csv => Box::new(Csv::new(text, path)),
+        Format::Csv => {
+            let line = |(number, fields)| Line { number, fields };
+            Box::new(Csv::new(text, path).map(move |row| row.map(line)))
+        }
         _ => Box::new(numbered(text).map(move |(number, line)| {
             let fields = match blank(line) {
                 true => Vec::new(),

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::ids::IdFilter;
 use super::lines::{lines, Line, Wanted};
-use super::read::{Example, Rows, Skipped};
+use super::rows::{Example, Rows, Skipped};
 use crate::config::yaml::list;
 use crate::task::layout::{Column, Format, Layout, LongRows, ShortRows};
 use crate::task::{Labels, Task};

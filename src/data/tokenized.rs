@@ -7,7 +7,7 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 
 use super::overlap::text_key;
-use super::read::{Example, Part, Rows, Skipped};
+use super::rows::{Example, Part, Rows, Skipped};
 use super::tokenizer::{Tokenizer, Words};
 
 /// Told of long work: rows done, rows in all. Called from several threads.

@@ -95,7 +95,7 @@ fn resolve_in(name_or_dir: &str, encoders: &Path) -> Result<PathBuf> {
     };
     bail_input!(
         "encoder `{name_or_dir}` is not in {}{nearest}; fetch it with `{command}`, or give a folder \
-         with config.json, vocab.txt (or tokenizer.json) and weights",
+         with config.json, weights, and vocab.txt or tokenizer.json",
         encoders.display()
     )
 }

@@ -58,24 +58,6 @@ pub fn read(folder: &Path) -> Result<BertConfig> {
     Ok(config)
 }
 
-/// Whether it is the kind of encoder that covalign computes.
-fn check_kind(config: &Map<String, Value>, shown: &str) -> Result<()> {
-    let said = |key: &str| config.get(key).filter(|value| !value.is_null());
-    if let Some(kind) = said("model_type").filter(|kind| *kind != "bert") {
-        bail_input!("{shown}: model_type is {kind}; covalign fine-tunes `bert`");
-    }
-    if let Some(kind) = said("position_embedding_type").filter(|kind| *kind != "absolute") {
-        bail_input!("{shown}: position_embedding_type is {kind}; only `absolute` is known");
-    }
-    if let Some(eps) = said("layer_norm_eps").filter(|eps| eps.as_f64() != Some(LAYER_NORM_EPS)) {
-        bail_input!("{shown}: layer_norm_eps is {eps}; rust-bert computes with {LAYER_NORM_EPS}");
-    }
-    if said("is_decoder").is_some_and(|value| *value == true) {
-        bail_input!("{shown}: is_decoder is true; covalign's encoder reads in both directions");
-    }
-    Ok(())
-}
-
 /// Whether a BERT of these sizes can be made: libtorch aborts where one is negative or far too large.
 fn check_sizes(config: &BertConfig, path: &Path) -> Result<()> {
     let shown = path.display();
@@ -118,6 +100,24 @@ fn check_sizes(config: &BertConfig, path: &Path) -> Result<()> {
     let deviation = config.initializer_range;
     if !(deviation >= 0.0 && deviation.is_finite()) {
         bail_input!("{shown}: initializer_range is {deviation}; it must not be negative");
+    }
+    Ok(())
+}
+
+/// Whether it is the kind of encoder that covalign computes.
+fn check_kind(config: &Map<String, Value>, shown: &str) -> Result<()> {
+    let said = |key: &str| config.get(key).filter(|value| !value.is_null());
+    if let Some(kind) = said("model_type").filter(|kind| *kind != "bert") {
+        bail_input!("{shown}: model_type is {kind}; covalign fine-tunes `bert`");
+    }
+    if let Some(kind) = said("position_embedding_type").filter(|kind| *kind != "absolute") {
+        bail_input!("{shown}: position_embedding_type is {kind}; only `absolute` is known");
+    }
+    if let Some(eps) = said("layer_norm_eps").filter(|eps| eps.as_f64() != Some(LAYER_NORM_EPS)) {
+        bail_input!("{shown}: layer_norm_eps is {eps}; rust-bert computes with {LAYER_NORM_EPS}");
+    }
+    if said("is_decoder").is_some_and(|value| *value == true) {
+        bail_input!("{shown}: is_decoder is true; covalign's encoder reads in both directions");
     }
     Ok(())
 }

@@ -73,7 +73,7 @@ impl RunRecord {
     /// not hide the others.
     pub fn read(run: Run, study: &Path, folder: &Path) -> RunRecord {
         let place = RunFolder::new(folder);
-        let (state, results) = match std::fs::read(place.results()) {
+        let (state, results): (State, Option<Results>) = match std::fs::read(place.results()) {
             Ok(bytes) => match serde_json::from_slice(&bytes) {
                 Ok(results) => (State::Done, Some(results)),
                 Err(_) => (State::Unreadable, None),
@@ -93,6 +93,12 @@ impl RunRecord {
             *evaluations.entry(task.clone()).or_default() += 1;
             if score.is_finite() {
                 curves.entry(task).or_default().push((step, 100.0 * score));
+            }
+        }
+        // Not every evaluation counts: a run says so where it knows.
+        for (task, result) in results.iter().flat_map(|results| &results.tasks) {
+            if let Some(chosen) = result.chosen_from {
+                evaluations.insert(task.clone(), chosen.evaluations as usize);
             }
         }
         let path = folder.strip_prefix(study).unwrap_or(folder);

@@ -8,7 +8,8 @@ use super::evaluate;
 use super::feed::batches::Batches;
 use super::keep::begin::{check_tokenizer, lay_out};
 use super::keep::checkpoint::{self, Progress};
-use super::keep::made_of::{Content, MadeOf, Reading};
+use super::keep::made_of::{Content, MadeOf};
+use super::keep::reading::Reading;
 use super::keep::run_folder::{
     ChosenFrom, EncoderIdentity, Overall, Results, RunFolder, Started, TaskResult,
 };
@@ -101,8 +102,14 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     if resume {
         check_tokenizer(folder, &tokenizer)?;
     } else if let Some(made_of) = &made_of {
-        let rows = &learner.data;
-        lay_out(folder, config, rows, &encoder_folder, &tokenizer, made_of)?;
+        lay_out(
+            folder,
+            config,
+            &learner.data,
+            &encoder_folder,
+            made_of,
+            &tokenizer,
+        )?;
     }
     let arithmetic = learner.arithmetic;
     let mut training_rows = BTreeMap::new();

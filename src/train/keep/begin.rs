@@ -35,8 +35,8 @@ pub fn lay_out(
     config: &Config,
     data: &[TaskData],
     encoder: &Path,
-    tokenizer: &Tokenizer,
     made_of: &MadeOf,
+    tokenizer: &Tokenizer,
 ) -> Result<()> {
     RunFolder::create(folder.root())?;
     RunFolder::create(&folder.checkpoints())?;

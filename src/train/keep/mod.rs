@@ -5,6 +5,7 @@ pub mod begin;
 pub mod checkpoint;
 pub mod lock;
 pub mod made_of;
+pub mod reading;
 pub mod run_folder;
 pub mod same;
 pub mod saver;

@@ -22,7 +22,7 @@ use crate::config::{
     yaml, Alignment, AlignmentForm, BatchKind, Checkpoints, Config, Evaluation, Method, Sampling,
     Schedule, StartFrom, Strategy, Training,
 };
-use crate::error::io_error;
+use crate::error::read_text;
 use crate::task::Task;
 
 /// Stands for what a run does not tell.
@@ -78,7 +78,7 @@ impl RunFacts {
     /// Input errors for a config that cannot be read.
     pub fn read(folder: &Path, results: Option<Results>) -> Result<RunFacts> {
         let path = RunFolder::new(folder).config();
-        let text = std::fs::read_to_string(&path).map_err(|e| io_error(&path, e))?;
+        let text = read_text(&path)?;
         let config: Config = yaml::from_str(&text, &path.display().to_string())?;
         let tasks = results.as_ref().and_then(|results| results.start.as_ref());
         let tasks = tasks.map(|start| start.tasks.as_slice());

@@ -1,0 +1,201 @@
+//! Finds out what a run is made of: reads and hashes what its config names.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use anyhow::{anyhow, Context, Result};
+use serde_json::{json, Value};
+
+use super::checkpoint;
+use super::made_of::{
+    Computed, Content, EncoderContent, FileContent, Machine, MadeOf, StartContent, TaskContent,
+};
+use super::run_folder::RunFolder;
+use crate::config::Config;
+use crate::data::sources::{sources, Source};
+use crate::data::Tokenizer;
+use crate::hub::encoder_dir::{self, TOKENIZER_FILES};
+use crate::libtorch;
+use crate::model::{encoder_config, save, weights};
+use crate::task::layout::{Format, Ids, Layout};
+use crate::task::{Labels, Split, Task};
+use crate::train::step::learner::Learner;
+use crate::train::step::precision::device_kind;
+
+/// Content that is being read beside other work: a large encoder's weights take seconds.
+pub struct Reading(JoinHandle<Result<Content>>);
+
+impl Reading {
+    /// Starts to read what `config` names.
+    pub fn start(config: &Config, tasks: &[Task]) -> Reading {
+        let (config, tasks) = (config.clone(), tasks.to_vec());
+        Reading(std::thread::spawn(move || Content::read(&config, &tasks)))
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// Input errors for files that are not there.
+    pub fn finish(self) -> Result<Content> {
+        let read = self.0.join();
+        read.map_err(|_| anyhow!("the thread that reads checksums has panicked"))?
+    }
+}
+
+impl MadeOf {
+    /// Of `content`, as `learner` computes.
+    pub fn new(content: Content, learner: &Learner) -> MadeOf {
+        let (arithmetic, encoder) = (learner.arithmetic, &learner.model.encoder);
+        MadeOf {
+            content,
+            arithmetic: Computed {
+                precision: arithmetic.name().into(),
+                engine: encoder.engine_name().into(),
+                products: arithmetic.library().into(),
+                device: device_kind(arithmetic.device()).into(),
+            },
+            machine: Machine {
+                threads: tch::get_num_threads(),
+                cpu_capability: libtorch::cpu_capability(),
+                libtorch: libtorch::version(),
+                covalign: env!("CARGO_PKG_VERSION").into(),
+            },
+        }
+    }
+}
+
+impl Content {
+    /// Reads what `config` names, `tasks` being its tasks.
+    ///
+    /// # Errors
+    /// Input errors for files that are not there.
+    pub fn read(config: &Config, tasks: &[Task]) -> Result<Content> {
+        let data = &config.data;
+        let mut splits = vec![Split::Train, Split::Dev];
+        if config.deduplicate.is_on() {
+            splits.push(Split::Test);
+        }
+        let own = tasks.iter().map(|task| {
+            let content = TaskContent::read(task, data, &splits)?;
+            Ok((task.name.clone(), content))
+        });
+        let named = config.deduplicate.named().iter();
+        let named: Vec<Task> = named.map(|name| Task::load(name)).collect::<Result<_>>()?;
+        let others = named
+            .iter()
+            .filter(|other| tasks.iter().all(|task| task.name != other.name))
+            .map(|task| {
+                let content = TaskContent::read(task, data, &[Split::Dev, Split::Test])?;
+                Ok((task.name.clone(), content))
+            });
+        let start = config.start.as_ref();
+        Ok(Content {
+            tasks: own.collect::<Result<_>>()?,
+            deduplicated_with: others.collect::<Result<_>>()?,
+            encoder: EncoderContent::read(&encoder_dir::resolve(&config.encoder)?)?,
+            start: start.and_then(|start| StartContent::read(&start.run).ok()),
+        })
+    }
+}
+
+impl TaskContent {
+    fn read(task: &Task, data: &Path, splits: &[Split]) -> Result<TaskContent> {
+        let labels = match &task.labels {
+            Labels::Classes(names) => json!(names),
+            Labels::Range { min, max } => json!({"min": min, "max": max}),
+        };
+        let mut files = BTreeMap::new();
+        for &split in splits.iter().filter(|&&split| task.has_split(split)) {
+            let found = match sources(task, data, split) {
+                // Nobody misses test files that are not there.
+                Err(_) if split == Split::Test => continue,
+                found => found?,
+            };
+            let read = found.iter().map(|source| FileContent::read(task, source));
+            files.insert(split.name().to_owned(), read.collect::<Result<_>>()?);
+        }
+        Ok(TaskContent {
+            definition: said(json!({
+                "labels": labels,
+                "metrics": task.metrics,
+                "loss": task.loss,
+                "inputs": task.inputs(),
+                "cut": task.cut(),
+            })),
+            files,
+        })
+    }
+}
+
+impl FileContent {
+    fn read(task: &Task, source: &Source) -> Result<FileContent> {
+        let file = source.file;
+        let layout = task.layout_of(file);
+        let format = layout.format.unwrap_or_default();
+        let layout = Layout {
+            format: Some(format),
+            header: Some(layout.header.unwrap_or(format != Format::LabelText)),
+            short_rows: Some(layout.short_rows.unwrap_or_default()),
+            // A row's name moves nothing.
+            index: None,
+            ..layout
+        };
+        let columns = |ids: &Option<Ids>| ids.as_ref().map(|ids| ids.columns.clone());
+        let name = source.path.file_name().unwrap_or_default();
+        let ids = source.ids.as_deref();
+        Ok(FileContent {
+            file: name.to_string_lossy().into_owned(),
+            sha256: save::sha256(&source.path)?,
+            read_as: said(json!({
+                "layout": layout,
+                "part": file.part,
+                "labelled": file.labelled,
+                "keep_ids": columns(&file.keep_ids),
+                "drop_ids": columns(&file.drop_ids),
+            })),
+            ids_sha256: ids.map(save::sha256).transpose()?,
+        })
+    }
+}
+
+/// A tree without its nulls: a key that nobody has given says what a missing one does.
+fn said(mut tree: Value) -> Value {
+    if let Value::Object(keys) = &mut tree {
+        keys.retain(|_, value| !value.is_null());
+        keys.values_mut()
+            .for_each(|value| *value = said(value.take()));
+    }
+    tree
+}
+
+impl EncoderContent {
+    fn read(folder: &Path) -> Result<EncoderContent> {
+        let mut config = said(serde_json::to_value(encoder_config::read(folder)?)?);
+        if let Some(config) = config.as_object_mut() {
+            // What other programs call a head's outputs, and ask to be given, moves no weight.
+            config.retain(|key, _| !key.contains("label") && !key.starts_with("output_"));
+        }
+        let there = TOKENIZER_FILES.iter().map(|name| (name, folder.join(name)));
+        let there = there.filter(|(_, path)| path.is_file());
+        let file = |(name, path): (&&str, PathBuf)| Ok((name.to_string(), save::sha256(&path)?));
+        Ok(EncoderContent {
+            weights: save::sha256(&weights::find(folder)?)?,
+            config,
+            tokenizer: Tokenizer::from_folder(folder)?.fingerprint().to_owned(),
+            tokenizer_files: there.map(file).collect::<Result<_>>()?,
+        })
+    }
+}
+
+impl StartContent {
+    /// As the run's last save of its best weights says; they are checked where they are loaded.
+    fn read(run: &Path) -> Result<StartContent> {
+        let mut sums = checkpoint::checksums(&RunFolder::new(run).best())?;
+        let mut of = |name: &str| sums.remove(name).context("an older checkpoint");
+        Ok(StartContent {
+            encoder: of("encoder.safetensors")?,
+            heads: of("heads.safetensors")?,
+        })
+    }
+}
