@@ -131,9 +131,10 @@ def main():
             listed = "model_input_names" in config or "DistilBert" in config.get("tokenizer_class", "")
             encoded = []
             for a, b, most in rows:
-                pair = (a,) if b is None else (a, b)
-                row = tokenizer(*pair, truncation=True, max_length=most, return_token_type_ids=None if listed else True)
-                ids, types = row["input_ids"], row.get("token_type_ids", [])
+                # A single call would take an empty second text for none.
+                row = tokenizer([a], None if b is None else [b], truncation=True, max_length=most,
+                                return_token_type_ids=None if listed else True)
+                ids, types = row["input_ids"][0], row.get("token_type_ids", [[]])[0]
                 encoded.append({"a": a, "b": b, "max_length": most, "ids": ids,
                                 "second_segment_at": types.index(1) if 1 in types else len(ids)})
             found.append({"name": name, **case, "pad": tokenizer.pad_token_id, "rows": encoded})

@@ -13,8 +13,6 @@ use unicode_normalization_alignments::UnicodeNormalization;
 pub struct Casing {
     pub lower: bool,
     pub strip_accents: bool,
-    /// Whether each Chinese character is a word of its own.
-    pub split_chinese: bool,
 }
 
 impl Casing {
@@ -53,8 +51,8 @@ impl Casing {
         let clean = text
             .chars()
             .filter(|&c| c != '\u{fffd}' && (is_ascii_space(c) || !c.is_other()));
-        let spaced = clean.flat_map(move |c| {
-            let gap = (self.split_chinese && is_cjk(c)).then_some(' ');
+        let spaced = clean.flat_map(|c| {
+            let gap = is_cjk(c).then_some(' ');
             gap.into_iter().chain([c]).chain(gap)
         });
         if self.strip_accents {

@@ -22,7 +22,6 @@ use self::full::Full;
 use self::plain::{Plain, SPECIAL};
 use self::settle::{plain_casing, settle};
 use crate::bail_input;
-use crate::data::normalize::Casing;
 
 pub use self::plain::Words;
 
@@ -74,7 +73,7 @@ impl Tokenizer {
         let vocabulary = tokenizer.get_vocab(true);
         let vocab_size = check_ids(vocabulary.iter(), &files)?;
         let plain = plain_casing(&tokenizer);
-        let description = describe(&tokenizer, plain);
+        let description = describe(&tokenizer, plain.is_some());
         let fingerprint = {
             let whole = serde_json::to_string(&tokenizer)?;
             let more = (
@@ -229,32 +228,31 @@ fn check_ids<'a>(
     Ok(count)
 }
 
-fn describe(tokenizer: &tokenizers::Tokenizer, plain: Option<Casing>) -> String {
+fn describe(tokenizer: &tokenizers::Tokenizer, plain: bool) -> String {
     let model = match tokenizer.get_model() {
         ModelWrapper::BPE(_) => "BPE",
         ModelWrapper::WordPiece(_) => "WordPiece",
         ModelWrapper::WordLevel(_) => "WordLevel",
         ModelWrapper::Unigram(_) => "Unigram",
     };
-    let casing = |casing: Casing| {
-        let words = [
-            (true, if casing.lower { "lower-cased" } else { "cased" }),
-            (
-                casing.strip_accents != casing.lower,
-                match casing.strip_accents {
-                    true => "accents stripped",
-                    false => "accents kept",
-                },
-            ),
-            (!casing.split_chinese, "Chinese characters not set apart"),
-        ];
-        let said = words.iter().filter(|(say, _)| *say).map(|(_, word)| *word);
-        said.collect::<Vec<_>>().join(", ")
-    };
-    let steps = match (plain, settle::bert_casing(tokenizer)) {
-        (Some(found), _) => format!("BERT's {model}, {}", casing(found)),
-        (None, Some(found)) => format!("{model} by `tokenizers`, {}", casing(found)),
-        (None, None) => format!("{model} by `tokenizers`, as tokenizer.json says"),
+    let letters = settle::bert_letters(tokenizer).map(|letters| {
+        let casing = letters.casing;
+        let mut words = vec![if casing.lower { "lower-cased" } else { "cased" }];
+        if casing.strip_accents != casing.lower {
+            words.push(match casing.strip_accents {
+                true => "accents stripped",
+                false => "accents kept",
+            });
+        }
+        if !letters.split_chinese {
+            words.push("Chinese characters not set apart");
+        }
+        words.join(", ")
+    });
+    let steps = match letters {
+        Some(letters) if plain => format!("BERT's {model}, {letters}"),
+        Some(letters) => format!("{model} by `tokenizers`, {letters}"),
+        None => format!("{model} by `tokenizers`, as tokenizer.json says"),
     };
     let mut added: Vec<(u32, String)> = tokenizer
         .get_added_tokens_decoder()

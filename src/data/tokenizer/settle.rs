@@ -28,6 +28,14 @@ pub struct Settled {
     pub notes: Vec<String>,
 }
 
+/// The options of BERT's normalizer.
+#[derive(Clone, Copy)]
+pub struct Letters {
+    pub casing: Casing,
+    /// Whether each Chinese character is a word of its own.
+    pub split_chinese: bool,
+}
+
 /// How transformers makes the tokenizer.
 #[derive(Clone, Copy, PartialEq)]
 enum Class {
@@ -210,7 +218,10 @@ fn bert(files: &Files) -> Result<Settled> {
         bail_input!("{place}: key `model.vocab`: `{token}` has {id}, no whole number");
     }
     let mut notes: Vec<String> = note.into_iter().collect();
-    let casing = casing(files, &mut notes);
+    let Letters {
+        casing,
+        split_chinese,
+    } = letters(files, &mut notes);
     let id = |token: &String| {
         let extra = added.numbered.iter().find(|(_, t)| t.content == *token);
         let own = vocabulary.get(token).cloned();
@@ -233,7 +244,7 @@ fn bert(files: &Files) -> Result<Settled> {
         "normalizer": {
             "type": "BertNormalizer",
             "clean_text": true,
-            "handle_chinese_chars": casing.split_chinese,
+            "handle_chinese_chars": split_chinese,
             "strip_accents": casing.strip_accents,
             "lowercase": casing.lower,
         },
@@ -259,7 +270,7 @@ fn bert(files: &Files) -> Result<Settled> {
     let mut config = files.config.as_object().cloned().unwrap_or_default();
     config.insert("do_lower_case".into(), casing.lower.into());
     config.insert("strip_accents".into(), casing.strip_accents.into());
-    config.insert("tokenize_chinese_chars".into(), casing.split_chinese.into());
+    config.insert("tokenize_chinese_chars".into(), split_chinese.into());
     Ok(Settled {
         pad: tokenizer.token_to_id(&pad).unwrap_or_default(),
         tokenizer,
@@ -343,7 +354,7 @@ fn check_bert(files: &Files, unk: &str, cls: &str, sep: &str) -> Result<()> {
 }
 
 /// tokenizer_config.json's casing, else tokenizer.json's, else by the folder's name.
-fn casing(files: &Files, notes: &mut Vec<String>) -> Casing {
+fn letters(files: &Files, notes: &mut Vec<String>) -> Letters {
     let folder = files.folder.display();
     let normalizer = &files.full["normalizer"];
     let said = |key: &str, other: &str| {
@@ -400,9 +411,11 @@ fn casing(files: &Files, notes: &mut Vec<String>) -> Casing {
             false,
         ));
     }
-    Casing {
-        lower,
-        strip_accents: strip_accents.unwrap_or(lower),
+    Letters {
+        casing: Casing {
+            lower,
+            strip_accents: strip_accents.unwrap_or(lower),
+        },
         split_chinese: split_chinese.unwrap_or(true),
     }
 }
@@ -429,7 +442,7 @@ fn add(tokenizer: &mut Tokenizer, added: &Added, files: &Files) -> Result<()> {
 
 /// The casing of a tokenizer that does what [`super::plain::Plain`] does, and nothing else.
 pub fn plain_casing(tokenizer: &Tokenizer) -> Option<Casing> {
-    let casing = bert_casing(tokenizer)?;
+    let letters = bert_letters(tokenizer)?;
     let ModelWrapper::WordPiece(model) = tokenizer.get_model() else {
         return None;
     };
@@ -442,20 +455,24 @@ pub fn plain_casing(tokenizer: &Tokenizer) -> Option<Casing> {
         model.continuing_subword_prefix.as_str(),
         model.max_input_chars_per_word,
     );
+    // rust_tokenizers' WordPiece sets Chinese characters apart by itself.
     let plain = words
+        && letters.split_chinese
         && pieces == ("[UNK]", "##", 100)
         && !tokenizer.get_encode_special_tokens()
         && has_plain_rows(tokenizer)
         && has_plain_tokens(tokenizer);
-    plain.then_some(casing)
+    plain.then_some(letters.casing)
 }
 
 /// What BERT's normalizer makes of letters, where the tokenizer has that one.
-pub fn bert_casing(tokenizer: &Tokenizer) -> Option<Casing> {
+pub fn bert_letters(tokenizer: &Tokenizer) -> Option<Letters> {
     match tokenizer.get_normalizer()? {
-        NormalizerWrapper::BertNormalizer(normalizer) if normalizer.clean_text => Some(Casing {
-            lower: normalizer.lowercase,
-            strip_accents: normalizer.strip_accents.unwrap_or(normalizer.lowercase),
+        NormalizerWrapper::BertNormalizer(normalizer) if normalizer.clean_text => Some(Letters {
+            casing: Casing {
+                lower: normalizer.lowercase,
+                strip_accents: normalizer.strip_accents.unwrap_or(normalizer.lowercase),
+            },
             split_chinese: normalizer.handle_chinese_chars,
         }),
         _ => None,
