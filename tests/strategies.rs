@@ -552,4 +552,11 @@ fn what_a_strategy_lacks_is_one_line_that_names_the_key() {
         "training.batch_size=1",
     ];
     assert!(line(&even).contains("`training.batch_size`"));
+    let fixed = [
+        "method=aligned",
+        "alignment.schedule=fixed_encoder",
+        "alignment.learning_rate=0x",
+        "training.head_learning_rate=0",
+    ];
+    assert!(line(&fixed).contains("nothing moves"));
 }

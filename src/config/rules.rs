@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::values::LengthWindow;
-use super::{BatchKind, Config, Method, Strategy};
+use super::{BatchKind, Config, Method, Schedule, Strategy};
 use crate::bail_input;
 use crate::config::Engine;
 
@@ -13,6 +13,18 @@ impl Config {
         self.method != Method::Single
             && self.sampling.strategy == Strategy::Uniform
             && self.sampling.batches == BatchKind::Heterogeneous
+    }
+
+    /// Whether the second phase of `fixed_encoder` has no parameter to train.
+    fn leaves_nothing_to_move(&self) -> bool {
+        let base = self.training.learning_rate;
+        let rates = [
+            self.alignment.learning_rate,
+            self.training.head_learning_rate,
+        ];
+        self.method == Method::Aligned
+            && self.alignment.schedule == Schedule::FixedEncoder
+            && rates.iter().all(|rate| rate.resolve(base) == 0.0)
     }
 
     /// # Errors
@@ -143,6 +155,11 @@ impl Config {
                 self.alignment.encoder_share > 0.0 && self.alignment.encoder_share < 1.0,
                 "alignment.encoder_share",
                 "must lie between 0 and 1",
+            ),
+            (
+                !self.leaves_nothing_to_move(),
+                "alignment.learning_rate",
+                "and training.head_learning_rate are both 0: once the encoder is fixed, nothing moves",
             ),
             (
                 self.alignment.decay_to_identity >= 0.0,
