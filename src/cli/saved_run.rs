@@ -98,7 +98,6 @@ impl SavedTask {
         let mut model = prepare::model(&config, encoder, tasks.iter())?;
         checkpoint::read(&saved(&folder, &config, name, weights)?, &model, None)?;
         model.encoder.set_products(arithmetic.products())?;
-        let tokenizer = Tokenizer::from_folder(&folder.encoder())?;
         say_notes(&tokenizer);
         Ok(SavedTask {
             arithmetic,
