@@ -213,7 +213,7 @@ fn check_data(plan: &Plan) -> Result<()> {
     let (mut encoders, mut tasks) = (BTreeSet::new(), BTreeSet::new());
     for run in &plan.runs {
         let config: Config = yaml::from_str(&run.config, &run.name)?;
-        encoders.insert(config.encoder);
+        encoders.insert(config.encoder.source().to_owned());
         let names = config.tasks.into_iter();
         tasks.extend(names.map(|name| (config.data.clone(), name)));
     }

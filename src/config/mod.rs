@@ -3,6 +3,7 @@
 //! A training config has few keys, each with a default worth using; see `configs/`.
 
 pub mod alignment;
+pub mod encoder;
 mod rules;
 pub mod sampling;
 mod score;
@@ -20,6 +21,7 @@ use serde_yaml::Value;
 use crate::error::read_text;
 use crate::{bail_input, input_error};
 pub use alignment::{Alignment, AlignmentForm, Schedule};
+pub use encoder::EncoderChoice;
 pub use sampling::{BatchKind, Sampling, Strategy};
 pub use start::{Heads, StartFrom};
 pub use training::{Precision, ScoreScale, Training};
@@ -66,8 +68,8 @@ pub enum Engine {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// A name that `covalign encoder fetch` knows, or a folder.
-    pub encoder: String,
+    /// The module that all tasks share: a BERT's name or folder, or the keys of a module over words.
+    pub encoder: EncoderChoice,
     /// Folder with one sub-folder per task.
     pub data: PathBuf,
     /// Names of built-in tasks, or paths of task files.

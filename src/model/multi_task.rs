@@ -29,7 +29,7 @@ struct TaskModule {
 
 /// The shared encoder with every task's head and alignment.
 pub struct MultiTaskModel {
-    pub encoder: Encoder,
+    pub encoder: Box<dyn Encoder>,
     /// `<task>.weight`, `<task>.bias`.
     pub heads: VarStore,
     /// `<task>.matrix` and the like; empty without alignment.
@@ -41,22 +41,22 @@ impl MultiTaskModel {
     /// Adds a fresh head for each task and, given a form, an alignment. What `seed` gives a task
     /// depends on its name alone, not on the tasks beside it.
     pub fn new(
-        encoder: Encoder,
+        encoder: Box<dyn Encoder>,
         tasks: &[TaskShape],
         alignment: Option<(Form, Start)>,
         head_dropout: f64,
         seed: u64,
     ) -> Result<MultiTaskModel> {
-        let device = encoder.variables.device();
+        let device = encoder.variables().device();
         let (heads, alignments) = (VarStore::new(device), VarStore::new(device));
-        let width = encoder.config.hidden_size;
+        let (width, output) = (encoder.embedding_width(), encoder.output_width());
         let tasks = tasks
             .iter()
             .map(|task| -> Result<TaskModule> {
                 tch::manual_seed(named_seed(seed, &format!("head {}", task.name)));
                 let head = Head::new(
                     &(heads.root() / &task.name),
-                    width,
+                    output,
                     task.outputs,
                     head_dropout,
                 )?;

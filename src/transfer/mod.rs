@@ -34,7 +34,7 @@ use crate::train::tasks;
 pub fn train(config: &Config, out: &Path, resume: bool) -> Result<Results> {
     let folder = RunFolder::new(out);
     check_limits(config)?;
-    let config = &Arithmetic::new(&config.training)?.settle(config.clone());
+    let config = &Arithmetic::new(config)?.settle(config.clone());
     if config.method != Method::Single || config.tasks.len() == 1 {
         return run::run(config, &folder, resume);
     }

@@ -93,7 +93,7 @@ impl Snapshot {
         progress: &Progress,
     ) -> Result<Snapshot> {
         let mut files = vec![
-            (ENCODER, save::variables(&model.encoder.variables)),
+            (ENCODER, save::variables(model.encoder.variables())),
             (HEADS, save::variables(&model.heads)),
             (ALIGNMENT, save::variables(&model.alignments)),
         ];
@@ -152,7 +152,7 @@ pub fn read(
     optimizer: Option<&mut Optimizer>,
 ) -> Result<Progress> {
     let progress = verify(folder)?.progress;
-    fill(&model.encoder.variables, &folder.join(ENCODER))?;
+    fill(model.encoder.variables(), &folder.join(ENCODER))?;
     fill(&model.heads, &folder.join(HEADS))?;
     fill(&model.alignments, &folder.join(ALIGNMENT))?;
     if let Some(optimizer) = optimizer {

@@ -1,0 +1,52 @@
+//! What modules over words do along packed rows, by covalign's own operations or libtorch's.
+
+use anyhow::{bail, Result};
+use tch::Tensor;
+
+use crate::data::batch::Packed;
+
+/// A batch's rows.
+pub struct Rows<'a> {
+    rows: &'a Packed,
+    fast: bool,
+}
+
+impl<'a> Rows<'a> {
+    pub fn new(rows: &'a Packed, fast: bool) -> Rows<'a> {
+        Rows { rows, fast }
+    }
+
+    /// States `[tokens, width]` of an LSTM's layer that reads `[tokens, input]`.
+    pub fn lstm(&self, _x: &Tensor, _weights: &[Tensor; 4], _backward: bool) -> Result<Tensor> {
+        let _ = self.fast;
+        bail!("not yet")
+    }
+
+    /// ReLU of the largest answer of each filter over each row, `[rows, filters]`.
+    pub fn conv_max(&self, _x: &Tensor, _weight: &Tensor, _bias: &Tensor) -> Result<Tensor> {
+        bail!("not yet")
+    }
+
+    /// The largest of each column over each row, `[rows, width]`.
+    pub fn max(&self, _x: &Tensor) -> Result<Tensor> {
+        bail!("not yet")
+    }
+
+    /// The mean of each row, `[rows, width]`.
+    pub fn mean(&self, _x: &Tensor) -> Result<Tensor> {
+        bail!("not yet")
+    }
+
+    /// Each row's first token, `[rows, width]`.
+    pub fn first(&self, x: &Tensor) -> Result<Tensor> {
+        let starts = &self.rows.starts;
+        Ok(x.f_index_select(0, &starts.f_narrow(0, 0, starts.size()[0] - 1)?)?)
+    }
+
+    /// Each row's last token, `[rows, width]`.
+    pub fn last(&self, x: &Tensor) -> Result<Tensor> {
+        let starts = &self.rows.starts;
+        let next = starts.f_narrow(0, 1, starts.size()[0] - 1)?;
+        Ok(x.f_index_select(0, &next.f_add_scalar(-1)?)?)
+    }
+}
