@@ -12,6 +12,7 @@ pub mod training;
 pub mod values;
 pub mod yaml;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -81,6 +82,13 @@ pub struct Config {
     /// Leave out training rows whose text is in another task's dev or test split: another of the
     /// run's, or also one of the tasks in a list.
     pub deduplicate: Deduplicate,
+    /// Tasks of whose training rows such a share gets a label by chance; dev and test stay.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub label_noise: BTreeMap<String, f64>,
+    /// Tasks whose embeddings are turned by so many degrees, by a fixed rotation that the seed draws:
+    /// misalignment made on purpose.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub turned: BTreeMap<String, f64>,
     pub alignment: Alignment,
     pub sampling: Sampling,
     pub training: Training,
@@ -102,6 +110,8 @@ impl Default for Config {
             method: Method::default(),
             start: None,
             deduplicate: Deduplicate::Switch(false),
+            label_noise: BTreeMap::new(),
+            turned: BTreeMap::new(),
             alignment: Alignment::default(),
             sampling: Sampling::default(),
             training: Training::default(),

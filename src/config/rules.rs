@@ -174,6 +174,21 @@ impl Config {
                 "and training.head_learning_rate are both 0: once the encoder is fixed, nothing moves",
             ),
             (
+                self.label_noise.values().all(|&noise| share(noise)),
+                "label_noise",
+                "holds shares of training rows, from 0 to 1",
+            ),
+            (
+                self.turned.values().all(|degrees| (0.0..=180.0).contains(degrees)),
+                "turned",
+                "holds degrees, from 0 to 180",
+            ),
+            (
+                self.alignment.learns() || self.alignment.schedule == Schedule::Joint,
+                "alignment.schedule",
+                "must be joint with form `random_rotation`, which learns no R",
+            ),
+            (
                 self.alignment.decay_to_identity >= 0.0,
                 "alignment.decay_to_identity",
                 "must not be negative",

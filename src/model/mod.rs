@@ -10,6 +10,7 @@ pub mod encoder_init;
 pub mod fit;
 pub mod head;
 pub mod multi_task;
+pub mod rotation;
 pub mod save;
 pub mod shape;
 pub mod source;
@@ -20,7 +21,7 @@ use sha2::{Digest, Sha256};
 use tch::nn::VarStore;
 use tch::Tensor;
 
-pub use multi_task::{MultiTaskModel, TaskShape};
+pub use multi_task::{MultiTaskModel, Sharing, TaskShape};
 
 /// Whether a pass is one of training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

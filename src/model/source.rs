@@ -15,7 +15,7 @@ use super::words::shape::WordShape;
 use super::words::WordEncoder;
 use crate::config::{EncoderChoice, Engine};
 use crate::error::{io_error, read_text};
-use crate::hub::encoder_dir;
+use crate::hub::{encoder_dir, word_vectors};
 use crate::input_error;
 use crate::telemetry::atomic;
 
@@ -36,7 +36,7 @@ impl Source {
     /// # Errors
     /// Input errors where it is not there, or its sizes cannot be read.
     pub fn of(choice: &EncoderChoice) -> Result<Source> {
-        let folder = encoder_dir::resolve(choice.source())?;
+        let folder = folder(choice)?;
         let shape = match choice {
             EncoderChoice::Pretrained(_) => EncoderShape::read(&folder)?,
             EncoderChoice::Words(module) => {
@@ -126,6 +126,18 @@ impl Source {
             }
         }
         Ok(())
+    }
+}
+
+/// The folder with the tokenizer of a config's encoder.
+///
+/// # Errors
+/// Input errors where it is not there, or its words' vectors cannot be read.
+pub fn folder(choice: &EncoderChoice) -> Result<PathBuf> {
+    let file = Path::new(choice.source());
+    match choice.words().is_some() && file.is_file() {
+        true => word_vectors::folder(file),
+        false => encoder_dir::resolve(choice.source()),
     }
 }
 

@@ -157,6 +157,8 @@ impl<'a> Composer<'a> {
             .max_train_rows
             .take()
             .and_then(|limit| limit.only(own));
+        config.label_noise.retain(|task, _| own(task));
+        config.turned.retain(|task, _| own(task));
         if !tasks.iter().any(|name| self.task(name).is_regression()) {
             config.training.scores = ScoreScale::default();
         }

@@ -13,7 +13,7 @@ use super::say::stages::{synchronize, Stage, Stages};
 use super::step::learner::Learner;
 use super::step::precision::device_name;
 use super::step::schedule::Plan;
-use crate::config::alignment::Form;
+use crate::config::alignment::{Form, Matrices};
 use crate::config::Method;
 use crate::data::planned::PlannedBatch;
 use crate::libtorch::{self, profile};
@@ -182,10 +182,13 @@ fn work(learner: &Learner, batches: &[PlannedBatch]) -> Work {
     let mut weights = 0.0;
     let config = &learner.config;
     if config.method == Method::Aligned {
-        weights = match config.alignment.model_form() {
-            Form::Diagonal => width,
-            Form::LowRank(rank) => 2.0 * width * rank as f64,
-            Form::Full | Form::Orthogonal => width * width,
+        weights = match config.alignment.matrices() {
+            Matrices::Each(form) | Matrices::Shared(form) => match form {
+                Form::Diagonal => width,
+                Form::LowRank(rank) => 2.0 * width * rank as f64,
+                Form::Full | Form::Orthogonal => width * width,
+            },
+            Matrices::Rotations => width * width,
         };
     }
     let mut work = Work {

@@ -15,7 +15,7 @@ use crate::hub::encoder_dir;
 use crate::model::encoder::{Encoder, Setup};
 use crate::model::source::Source;
 use crate::model::weights::LoadReport;
-use crate::model::{fit, MultiTaskModel};
+use crate::model::{fit, MultiTaskModel, Sharing};
 use crate::task::Task;
 
 /// Everything that a run starts from.
@@ -82,11 +82,14 @@ pub fn model<'a>(
     encoder: Box<dyn Encoder>,
     tasks: impl Iterator<Item = &'a Task>,
 ) -> Result<MultiTaskModel> {
-    let alignment = (config.method == Method::Aligned)
-        .then(|| (config.alignment.model_form(), config.alignment.init));
+    let sharing = Sharing {
+        turned: config.turned.clone(),
+        matrices: (config.method == Method::Aligned).then(|| config.alignment.matrices()),
+        start: config.alignment.init,
+    };
     let dropout = config.training.head_dropout;
     let dropout = dropout.unwrap_or(encoder.dropout());
     let scores = config.training.scores;
     let shapes: Vec<_> = tasks.map(|task| tasks::shape(task, scores)).collect();
-    MultiTaskModel::new(encoder, &shapes, alignment, dropout, config.training.seed)
+    MultiTaskModel::new(encoder, &shapes, &sharing, dropout, config.training.seed)
 }

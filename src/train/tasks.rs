@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use anyhow::Result;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 use super::keep::run_folder::RunFolder;
 use crate::bail_input;
@@ -162,7 +164,27 @@ pub fn load_data(
     }
     let others = texts_of_others(&data, config)?;
     choose_rows(&mut data, config, &training, &scored, &others)?;
+    for data in &mut data {
+        let share = config.label_noise.get(&data.task.name).copied();
+        add_noise(data, share.unwrap_or(0.0), config.training.seed);
+    }
     Ok(data)
+}
+
+/// Gives a share of the training rows a label by chance, every label being as likely: of two labels,
+/// half of those rows keep theirs.
+fn add_noise(data: &mut TaskData, share: f64, seed: u64) {
+    let name = &data.task.name;
+    let count = (share * data.rows.len() as f64).round() as usize;
+    let seed = named_seed(seed, &format!("label noise {name}")) as u64;
+    let mut chance = ChaCha8Rng::seed_from_u64(seed);
+    for row in sampling::subset(data.rows.len(), Some(count), seed) {
+        let label = match &data.task.labels {
+            Labels::Classes(names) => chance.gen_range(0..names.len()) as f32,
+            Labels::Range { min, max } => chance.gen_range(*min..=*max) as f32,
+        };
+        data.train.relabel(data.rows[row as usize] as usize, label);
+    }
 }
 
 /// What tasks are scored on that `deduplicate` names beside the run's own.

@@ -8,6 +8,7 @@
 mod cnn;
 mod lstm;
 mod mlp;
+pub mod reference;
 mod rows;
 pub mod shape;
 

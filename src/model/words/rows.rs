@@ -1,8 +1,9 @@
 //! What modules over words do along packed rows, by covalign's own operations or libtorch's.
 
-use anyhow::{bail, Result};
+use anyhow::Result;
 use tch::Tensor;
 
+use super::reference;
 use crate::data::batch::Packed;
 
 /// A batch's rows.
@@ -17,24 +18,24 @@ impl<'a> Rows<'a> {
     }
 
     /// States `[tokens, width]` of an LSTM's layer that reads `[tokens, input]`.
-    pub fn lstm(&self, _x: &Tensor, _weights: &[Tensor; 4], _backward: bool) -> Result<Tensor> {
+    pub fn lstm(&self, x: &Tensor, weights: &[Tensor; 4], backward: bool) -> Result<Tensor> {
         let _ = self.fast;
-        bail!("not yet")
+        reference::lstm(x, self.rows, weights, backward)
     }
 
     /// ReLU of the largest answer of each filter over each row, `[rows, filters]`.
-    pub fn conv_max(&self, _x: &Tensor, _weight: &Tensor, _bias: &Tensor) -> Result<Tensor> {
-        bail!("not yet")
+    pub fn conv_max(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+        reference::conv_max(x, self.rows, weight, bias)
     }
 
     /// The largest of each column over each row, `[rows, width]`.
-    pub fn max(&self, _x: &Tensor) -> Result<Tensor> {
-        bail!("not yet")
+    pub fn max(&self, x: &Tensor) -> Result<Tensor> {
+        reference::row_max(x, self.rows)
     }
 
     /// The mean of each row, `[rows, width]`.
-    pub fn mean(&self, _x: &Tensor) -> Result<Tensor> {
-        bail!("not yet")
+    pub fn mean(&self, x: &Tensor) -> Result<Tensor> {
+        reference::row_mean(x, self.rows)
     }
 
     /// Each row's first token, `[rows, width]`.
