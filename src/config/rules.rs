@@ -71,6 +71,11 @@ impl Config {
                 "is a BERT's; a module over words needs little memory",
             ),
             (
+                !(t.reinit_layers.is_some() && over_words),
+                "training.reinit_layers",
+                "is a BERT's; a module over words starts at random",
+            ),
+            (
                 !over_words || matches!(t.precision, Precision::Auto | Precision::Fp32),
                 "training.precision",
                 "must be fp32 (or auto) with a module over words",

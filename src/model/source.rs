@@ -109,8 +109,9 @@ impl Source {
         })
     }
 
-    /// Puts into `folder` what, with the tokenizer's files and a checkpoint, is the encoder.
-    pub fn save(&self, encoder: &dyn Encoder, folder: &Path) -> Result<()> {
+    /// Puts into `folder` what, with the tokenizer's files and a checkpoint, is the encoder: its sizes
+    /// and, with `words`, the word table that checkpoints have not.
+    pub fn save(&self, encoder: &dyn Encoder, folder: &Path, words: bool) -> Result<()> {
         let to = folder.join("config.json");
         match &self.shape {
             EncoderShape::Bert(_) => {
@@ -119,7 +120,7 @@ impl Source {
             }
             EncoderShape::Words(shape) => {
                 atomic::write_json(&to, shape)?;
-                if let Some(table) = encoder.frozen_words() {
+                if let Some(table) = encoder.frozen_words().filter(|_| words) {
                     let tensors = vec![(WORDS.to_owned(), table.shallow_clone())];
                     save::write(&folder.join(TABLE), &save::copies(tensors)?)?;
                 }

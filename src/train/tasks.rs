@@ -33,6 +33,8 @@ pub struct TaskData {
     pub overlaps: Vec<Overlap>,
     /// Training rows that `deduplicate` leaves out.
     pub left_out: usize,
+    /// Training rows that were given a label by chance, and of them those that had another.
+    pub noise: (usize, usize),
 }
 
 impl TaskData {
@@ -160,6 +162,7 @@ pub fn load_data(
             dev,
             overlaps: Vec::new(),
             left_out: 0,
+            noise: (0, 0),
         });
     }
     let others = texts_of_others(&data, config)?;
@@ -183,7 +186,10 @@ fn add_noise(data: &mut TaskData, share: f64, seed: u64) {
             Labels::Classes(names) => chance.gen_range(0..names.len()) as f32,
             Labels::Range { min, max } => chance.gen_range(*min..=*max) as f32,
         };
-        data.train.relabel(data.rows[row as usize] as usize, label);
+        let row = data.rows[row as usize] as usize;
+        let other = data.train.label(row) != Some(label);
+        data.train.relabel(row, label);
+        data.noise = (data.noise.0 + 1, data.noise.1 + usize::from(other));
     }
 }
 

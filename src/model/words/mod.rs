@@ -63,6 +63,7 @@ impl WordEncoder {
         };
         tch::manual_seed(named_seed(setup.seed, "word vectors"));
         let size = [shape.vocab_size, width];
+        let options = (Kind::Float, setup.device);
         let table = match module.train_embeddings {
             true => {
                 let (path, name) = WORDS.rsplit_once('.').unwrap_or(("", WORDS));
@@ -73,7 +74,9 @@ impl WordEncoder {
                 };
                 place.f_var(name, &size, normal)?
             }
-            false => Tensor::f_randn(size, (Kind::Float, setup.device))?,
+            // To be filled; drawing so many numbers takes longer than reading them.
+            false if module.embedding_width.is_none() => Tensor::f_zeros(size, options)?,
+            false => Tensor::f_randn(size, options)?,
         };
         Ok(WordEncoder {
             dropout: setup.dropout.unwrap_or(module.dropout),
@@ -99,7 +102,7 @@ impl WordEncoder {
             );
         }
         tch::no_grad(|| self.table.shallow_clone().f_copy_(vectors))?;
-        let sum = f64::try_from(self.table.f_detach()?.f_sum(Kind::Double)?)?;
+        let sum = f64::try_from(self.table.f_detach()?.f_sum(Kind::Float)?)?;
         if !sum.is_finite() {
             bail_input!("{at}: the word table holds values that are not finite");
         }

@@ -18,11 +18,8 @@ struct Rectangle {
 impl Rectangle {
     /// Lines of at least `least` places. With `backward`, every row is read from its end.
     fn new(packed: &Packed, least: i64, backward: bool) -> Result<Rectangle> {
-        let rows = packed.starts.size()[0] - 1;
         let longest = packed.longest.max(least);
-        let ends = packed.starts.f_narrow(0, 1, rows)?;
-        let starts = packed.starts.f_narrow(0, 0, rows)?;
-        let lengths = ends.f_sub(&starts)?;
+        let lengths = lengths(packed)?;
         let tokens = packed.positions.size()[0];
         let row = Tensor::f_repeat_interleave(&lengths, tokens)?;
         let column = match backward {
@@ -33,7 +30,7 @@ impl Rectangle {
             }
         };
         Ok(Rectangle {
-            rows,
+            rows: lengths.size()[0],
             longest,
             place: row.f_mul_scalar(longest)?.f_add(&column)?,
             row,
@@ -53,6 +50,13 @@ impl Rectangle {
     }
 }
 
+/// Tokens of each row, int64 `[rows]`.
+fn lengths(packed: &Packed) -> Result<Tensor> {
+    let rows = packed.starts.size()[0] - 1;
+    let ends = packed.starts.f_narrow(0, 1, rows)?;
+    Ok(ends.f_sub(&packed.starts.f_narrow(0, 0, rows)?)?)
+}
+
 /// States `[tokens, width]` of one layer of torch.nn.LSTM.
 pub fn lstm(x: &Tensor, rows: &Packed, weights: &[Tensor; 4], backward: bool) -> Result<Tensor> {
     let rectangle = Rectangle::new(rows, 1, backward)?;
@@ -60,16 +64,8 @@ pub fn lstm(x: &Tensor, rows: &Packed, weights: &[Tensor; 4], backward: bool) ->
     let zeros = || Tensor::f_zeros([1, rectangle.rows, width], (Kind::Float, x.device()));
     let (start, cell) = (zeros()?, zeros()?);
     let filled = rectangle.fill(x, 0.0)?;
-    let (states, _, _) = filled.f_lstm(
-        &[start, cell],
-        weights,
-        true,
-        1,
-        0.0,
-        false,
-        false,
-        true,
-    )?;
+    let (states, _, _) =
+        filled.f_lstm(&[start, cell], weights, true, 1, 0.0, false, false, true)?;
     let states = states.f_reshape([rectangle.rows * rectangle.longest, width])?;
     Ok(states.f_index_select(0, &rectangle.place)?)
 }
@@ -83,7 +79,7 @@ pub fn conv_max(x: &Tensor, rows: &Packed, weight: &Tensor, bias: &Tensor) -> Re
     let filled = rectangle.fill(x, 0.0)?.f_transpose(1, 2)?;
     let answers = filled.f_conv1d(weight, Some(bias), 1, 0, 1, 1)?;
     // Windows that begin where the row's last one has begun already look at padding.
-    let lengths = rows.starts.f_diff(1, 0, None::<Tensor>, None::<Tensor>)?;
+    let lengths = lengths(rows)?;
     let count = lengths.f_add_scalar(1 - window)?.f_clamp_min(1)?;
     let places = Tensor::f_arange(answers.size()[2], (Kind::Int64, x.device()))?;
     let outside = places.f_ge_tensor(&count.f_unsqueeze(1)?)?.f_unsqueeze(1)?;
@@ -100,7 +96,7 @@ pub fn row_max(x: &Tensor, rows: &Packed) -> Result<Tensor> {
 /// The mean of each row, `[rows, width]`.
 pub fn row_mean(x: &Tensor, rows: &Packed) -> Result<Tensor> {
     let rectangle = Rectangle::new(rows, 1, false)?;
-    let lengths = rows.starts.f_diff(1, 0, None::<Tensor>, None::<Tensor>)?;
+    let lengths = lengths(rows)?;
     let size = [rectangle.rows, x.size()[1]];
     let sums = Tensor::f_zeros(size, (x.kind(), x.device()))?;
     let sums = sums.f_index_add(0, &rectangle.row, x)?;

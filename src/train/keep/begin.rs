@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::made_of::MadeOf;
 use super::run_folder::{CutSplit, RunFolder};
 use crate::bail_input;
-use crate::config::Config;
+use crate::config::{After, Config};
 use crate::data::Tokenizer;
 use crate::error::io_error;
 use crate::hub::encoder_dir::TOKENIZER_FILES;
@@ -42,7 +42,9 @@ pub fn lay_out(
     RunFolder::create(&folder.checkpoints())?;
     RunFolder::create(&folder.encoder())?;
     // With them a run folder predicts on its own.
-    source.save(encoder, &folder.encoder())?;
+    // Where no weights will stay there is nothing that could predict.
+    let keeps = config.checkpoints.after != After::Nothing;
+    source.save(encoder, &folder.encoder(), keeps)?;
     for name in TOKENIZER_FILES {
         let from = source.folder.join(name);
         if from.is_file() {
