@@ -5,6 +5,7 @@ use tch::Tensor;
 
 use super::reference;
 use crate::data::batch::Packed;
+use crate::libtorch::recurrent;
 
 /// A batch's rows.
 pub struct Rows<'a> {
@@ -19,8 +20,10 @@ impl<'a> Rows<'a> {
 
     /// States `[tokens, width]` of an LSTM's layer that reads `[tokens, input]`.
     pub fn lstm(&self, x: &Tensor, weights: &[Tensor; 4], backward: bool) -> Result<Tensor> {
-        let _ = self.fast;
-        reference::lstm(x, self.rows, weights, backward)
+        match self.fast {
+            true => recurrent::lstm(x, &self.rows.starts, weights, backward),
+            false => reference::lstm(x, self.rows, weights, backward),
+        }
     }
 
     /// ReLU of the largest answer of each filter over each row, `[rows, filters]`.
