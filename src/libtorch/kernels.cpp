@@ -261,8 +261,6 @@ void product(Strided a, const float* b, int64_t ldb, float* c, int64_t ldc, int6
 
 constexpr int64_t kBlock = 32;  // queries at a time
 
-INLINE int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
-
 // Rows of one head: source + bias, times scale, [rows, padded(depth)].
 template <typename T>
 INLINE void unpack(const T* source, int64_t stride, const float* bias, float scale, int64_t rows,

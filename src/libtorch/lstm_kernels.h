@@ -1,4 +1,8 @@
-// The pointwise part of an LSTM's step, as kernels.h's: compiled once for each instruction set.
+// Steps of an LSTM along packed rows, of float. No libtorch here: compiled once for each instruction
+// set, as kernels.h.
+//
+// A kernel takes some of a batch's rows from end to end, so that a caller may share rows out over
+// threads; what it gives does not depend on how.
 
 #pragma once
 
@@ -6,35 +10,29 @@
 
 namespace covalign {
 
-// One row's step. Gates are input, forget, cell, output, `width` of each.
-struct LstmStep {
-  // [4 width]; before: the product with the input, after: the gates.
-  float* gates;
-  // [4 width]: the product with the state before, or null at the first step.
-  const float* recurrent;
-  const float* bias;    // [4 width]
-  const float* before;  // the cell before, [width], or null at the first step
-  float* cell;          // [width]
-  float* state;         // [width]
-  float* output;        // [width]: the state once more
-};
-
-struct LstmStepBackward {
-  const float* gates;   // as the step has left them
-  const float* before;  // or null
-  const float* cell;
-  const float* doutput;  // [width]
-  const float* dstate;   // [width], from the step after, or null at the last step
-  float* dcell;          // [width]; before: from the step after, after: for the step before
-  float* dgates;         // [4 width]: the gradient of what the gates were made of
+// Some rows, the longest first. Row r's token at time t is first[r] + t * step.
+struct Lstm {
+  const int64_t *first, *length;  // [rows]
+  int64_t rows, step, width;
+  float* gates;  // [tokens, 4 * width]: input, forget, cell, output
+  float* cells;  // [tokens, width]
+  float* states;  // [tokens, width]
+  const float* weight;  // of the step before's states, as `pack` or `pack_backward` lays it out
+  // Backward only.
+  const float* dstates;  // [tokens, width]
 };
 
 struct LstmKernels {
-  void (*step)(const LstmStep&, int64_t width);
-  void (*step_backward)(const LstmStepBackward&, int64_t width);
+  int64_t (*packed_floats)(int64_t rows, int64_t columns);
+  // Lays a matrix [rows, columns], element (i, j) at x[i * row + j * column], out for products.
+  void (*pack)(const float* x, int64_t row, int64_t column, int64_t rows, int64_t columns,
+               float* out);
+  // `gates` come with x W_ih^T and the biases, and become what the activations make of them.
+  void (*lstm)(const Lstm&);
+  // `gates` become the gradients of what went into the activations.
+  void (*lstm_backward)(const Lstm&);
 };
 
-// The best for this machine.
 const LstmKernels& lstm_kernels();
 
 }  // namespace covalign

@@ -1,12 +1,15 @@
-// An LSTM's layer over packed rows on the CPU, as an operation that autograd knows. The products
-// with the input, and all gradients of weights, are one product over all tokens; the recurrence runs
-// row by row in groups, one for each thread, which never wait for each other.
+// One layer and direction of torch.nn.LSTM over packed rows, as an operation that autograd knows, on
+// the CPU. What does not depend on the step before is one product over all tokens; the steps are
+// lstm_kernels.h's, each thread taking its rows from end to end.
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <limits>
+#include <numeric>
 #include <vector>
 
 #include "checks.h"
@@ -23,160 +26,130 @@ namespace {
 
 float* floats(const Tensor& x) { return static_cast<float*>(x.data_ptr()); }
 
-// Packed rows, and which way they are read.
-struct Rows {
-  const int64_t* starts;
-  bool backward;
-
-  int64_t length(int64_t row) const { return starts[row + 1] - starts[row]; }
-  // The token that a row's step reads.
-  int64_t token(int64_t row, int64_t step) const {
-    return backward ? starts[row + 1] - 1 - step : starts[row] + step;
-  }
-};
-
-// Calls body(rows of a group, the longest first), the groups side by side. Rows are dealt to as many
-// groups as there are threads, so that all have as much to do.
+// Calls body(first tokens, lengths) on groups of rows, the longest first, one for each thread.
 template <typename F>
-void by_groups(const Rows& rows, int64_t count, F body) {
-  std::vector<int64_t> order(count);
-  for (int64_t i = 0; i < count; i++) order[i] = i;
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-    return rows.length(a) > rows.length(b);
-  });
-  const int64_t groups = std::min<int64_t>(at::get_num_threads(), count);
+void over_groups(const Tensor& starts, bool reverse, F body) {
+  const auto* at = static_cast<const int64_t*>(starts.data_ptr());
+  const int64_t rows = starts.numel() - 1;
+  auto length = [&](int64_t row) { return at[row + 1] - at[row]; };
+  std::vector<int64_t> order(rows);
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return length(a) > length(b); });
+  // Fewer rows than this do not pay for reading the weight at every step.
+  constexpr int64_t kFewest = 4;
+  const int64_t groups =
+      std::max<int64_t>(1, std::min<int64_t>(at::get_num_threads(), rows / kFewest));
   at::parallel_for(0, groups, 1, [&](int64_t begin, int64_t end) {
-    // Threads of the pool have a grad mode of their own; nothing here is to be recorded.
-    at::AutoDispatchBelowADInplaceOrView guard;
     for (int64_t group = begin; group < end; group++) {
-      std::vector<int64_t> own;
-      for (int64_t i = group; i < count; i += groups) own.push_back(order[i]);
-      body(own);
+      std::vector<int64_t> first, lengths;
+      for (int64_t i = group; i < rows; i += groups) {
+        first.push_back(reverse ? at[order[i] + 1] - 1 : at[order[i]]);
+        lengths.push_back(length(order[i]));
+      }
+      body(first, lengths);
     }
   });
 }
 
-// How many of a group's rows have a step of this number.
-int64_t alive(const Rows& rows, const std::vector<int64_t>& group, int64_t step) {
-  const auto ended = [&](int64_t row) { return rows.length(row) > step; };
-  return std::partition_point(group.begin(), group.end(), ended) - group.begin();
+// `weight` [4 width, width] as the kernels take it, or its transpose.
+Tensor packed(const Tensor& weight, bool transposed) {
+  const auto& kernels = lstm_kernels();
+  const int64_t gates = weight.size(0), width = weight.size(1);
+  if (transposed) {
+    auto out = at::empty({kernels.packed_floats(width, gates)}, at::kFloat);
+    kernels.pack(floats(weight), 1, width, width, gates, floats(out));
+    return out;
+  }
+  auto out = at::empty({kernels.packed_floats(gates, width)}, at::kFloat);
+  kernels.pack(floats(weight), width, 1, gates, width, floats(out));
+  return out;
+}
+
+// The states before each token's own: zero where a row begins.
+Tensor states_before(const Tensor& states, const Tensor& starts, bool reverse) {
+  auto before = at::empty_like(states);
+  const auto* at = static_cast<const int64_t*>(starts.data_ptr());
+  const int64_t width = states.size(1);
+  const float* from = floats(states);
+  float* to = floats(before);
+  for (int64_t row = 0; row + 1 < starts.numel(); row++) {
+    const int64_t begin = at[row] * width, end = at[row + 1] * width;
+    const int64_t blank = reverse ? end - width : begin;
+    std::fill(to + blank, to + blank + width, 0.0f);
+    if (reverse) {
+      std::copy(from + begin + width, from + end, to + begin);
+    } else {
+      std::copy(from + begin, from + end - width, to + begin + width);
+    }
+  }
+  return before;
 }
 
 struct LstmFunction : Function<LstmFunction> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& w_ih,
-                        const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh,
-                        const Tensor& starts, bool backward) {
-    const int64_t width = w_hh.size(1), count = starts.numel() - 1;
-    const auto source = x.detach().contiguous(), across = w_hh.detach().t();
-    auto gates = at::mm(source, w_ih.detach().t());
-    auto cells = at::empty({x.size(0), width}, at::kFloat);
-    auto output = at::empty({x.size(0), width}, at::kFloat);
-    const auto bias = (b_ih.detach() + b_hh.detach()).contiguous();
-    const Rows rows{static_cast<const int64_t*>(starts.data_ptr()), backward};
-    const auto& kernels = lstm_kernels();
-    by_groups(rows, count, [&](const std::vector<int64_t>& group) {
-      const auto size = static_cast<int64_t>(group.size());
-      auto states = at::empty({size, width}, at::kFloat);
-      auto products = at::empty({size, 4 * width}, at::kFloat);
-      for (int64_t step = 0; step < rows.length(group[0]); step++) {
-        const int64_t n = alive(rows, group, step);
-        if (step > 0) {
-          auto out = products.narrow(0, 0, n);
-          at::mm_out(out, states.narrow(0, 0, n), across);
-        }
-        for (int64_t i = 0; i < n; i++) {
-          const int64_t token = rows.token(group[i], step);
-          const float* before =
-              step > 0 ? floats(cells) + rows.token(group[i], step - 1) * width : nullptr;
-          kernels.step({floats(gates) + token * 4 * width,
-                        step > 0 ? floats(products) + i * 4 * width : nullptr, floats(bias),
-                        before, floats(cells) + token * width, floats(states) + i * width,
-                        floats(output) + token * width},
-                       width);
-        }
-      }
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight_ih,
+                        const Tensor& weight_hh, const Tensor& bias_ih, const Tensor& bias_hh,
+                        const Tensor& starts, bool reverse) {
+    const int64_t tokens = x.size(0), width = weight_hh.size(1);
+    auto gates = at::addmm(bias_ih + bias_hh, x, weight_ih.t());
+    auto cells = at::empty({tokens, width}, at::kFloat), states = at::empty_like(cells);
+    auto weight = packed(weight_hh, true);
+    over_groups(starts, reverse, [&](const auto& first, const auto& lengths) {
+      lstm_kernels().lstm({first.data(), lengths.data(), (int64_t)first.size(),
+                                reverse ? -1 : 1, width, floats(gates), floats(cells),
+                                floats(states), floats(weight), nullptr});
     });
-    ctx->save_for_backward({source, w_ih, w_hh});
-    // Not the output itself, which would keep its own graph alive.
-    ctx->saved_data["output"] = output.detach();
-    ctx->saved_data["gates"] = gates;
-    ctx->saved_data["cells"] = cells;
-    ctx->saved_data["starts"] = starts;
-    ctx->saved_data["backward"] = backward;
-    return output;
+    ctx->save_for_backward({x, weight_ih, weight_hh});
+    // Not the states themselves, which would keep their own graph alive.
+    ctx->saved_data["tensors"] = std::vector<Tensor>{starts, gates, cells, states.detach()};
+    ctx->saved_data["reverse"] = reverse;
+    return states;
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    const auto saved = ctx->get_saved_variables();
-    const auto &source = saved[0], &w_ih = saved[1], &w_hh = saved[2];
-    const auto output = ctx->saved_data["output"].toTensor();
-    const auto gates = ctx->saved_data["gates"].toTensor();
-    const auto cells = ctx->saved_data["cells"].toTensor();
-    const auto starts = ctx->saved_data["starts"].toTensor();
-    const Rows rows{static_cast<const int64_t*>(starts.data_ptr()),
-                    ctx->saved_data["backward"].toBool()};
-    const auto doutput = grads[0].contiguous();
-    const int64_t width = w_hh.size(1), count = starts.numel() - 1, tokens = source.size(0);
-    auto dgates = at::empty({tokens, 4 * width}, at::kFloat);
-    const auto across = w_hh.detach();
-    const auto& kernels = lstm_kernels();
-    by_groups(rows, count, [&](const std::vector<int64_t>& group) {
-      const auto size = static_cast<int64_t>(group.size());
-      auto dstates = at::zeros({size, width}, at::kFloat);
-      auto dcells = at::zeros({size, width}, at::kFloat);
-      auto dsums = at::empty({size, 4 * width}, at::kFloat);
-      for (int64_t step = rows.length(group[0]) - 1; step >= 0; step--) {
-        const int64_t n = alive(rows, group, step), after = alive(rows, group, step + 1);
-        for (int64_t i = 0; i < n; i++) {
-          const int64_t token = rows.token(group[i], step);
-          const float* before =
-              step > 0 ? floats(cells) + rows.token(group[i], step - 1) * width : nullptr;
-          float* own = floats(dsums) + i * 4 * width;
-          kernels.step_backward(
-              {floats(gates) + token * 4 * width, before, floats(cells) + token * width,
-               floats(doutput) + token * width, i < after ? floats(dstates) + i * width : nullptr,
-               floats(dcells) + i * width, own},
-              width);
-          std::copy(own, own + 4 * width, floats(dgates) + token * 4 * width);
-        }
-        if (step > 0) {
-          auto out = dstates.narrow(0, 0, n);
-          at::mm_out(out, dsums.narrow(0, 0, n), across);
-        }
-      }
+    c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+    auto inputs = ctx->get_saved_variables();
+    auto saved = ctx->saved_data["tensors"].toTensorVector();
+    const bool reverse = ctx->saved_data["reverse"].toBool();
+    auto &x = inputs[0], &weight_ih = inputs[1], &weight_hh = inputs[2];
+    auto &starts = saved[0], &gates = saved[1], &cells = saved[2], &states = saved[3];
+    auto dstates = grads[0].contiguous();
+    auto weight = packed(weight_hh, false);
+    over_groups(starts, reverse, [&](const auto& first, const auto& lengths) {
+      lstm_kernels().lstm_backward({first.data(), lengths.data(), (int64_t)first.size(),
+                                         reverse ? -1 : 1, states.size(1), floats(gates),
+                                         floats(cells), nullptr, floats(weight), floats(dstates)});
     });
-    ctx->saved_data.clear();
-    Tensor dx, dw_ih, dw_hh, db;
-    if (ctx->needs_input_grad(0)) dx = at::mm(dgates, w_ih.detach());
-    if (ctx->needs_input_grad(1)) dw_ih = at::mm(dgates.t(), source);
+    variable_list out(7);
+    if (ctx->needs_input_grad(0)) out[0] = at::mm(gates, weight_ih);
+    if (ctx->needs_input_grad(1)) out[1] = at::mm(gates.t(), x);
     if (ctx->needs_input_grad(2)) {
-      // The state before each token, zero before a row's first.
-      auto states = at::zeros({tokens, width}, at::kFloat);
-      for (int64_t row = 0; row < count; row++) {
-        const int64_t others = rows.length(row) - 1;
-        const int64_t from = starts.data_ptr<int64_t>()[row] + (rows.backward ? 1 : 0);
-        const int64_t to = starts.data_ptr<int64_t>()[row] + (rows.backward ? 0 : 1);
-        std::copy(floats(output) + from * width, floats(output) + (from + others) * width,
-                  floats(states) + to * width);
-      }
-      dw_hh = at::mm(dgates.t(), states);
+      out[2] = at::mm(gates.t(), states_before(states, starts, reverse));
     }
-    if (ctx->needs_input_grad(3) || ctx->needs_input_grad(4)) db = dgates.sum(0);
-    return {dx, dw_ih, dw_hh, db, db.defined() ? db.clone() : db, Tensor(), Tensor()};
+    if (ctx->needs_input_grad(3) || ctx->needs_input_grad(4)) {
+      auto sums = gates.sum(0);
+      out[3] = sums;
+      out[4] = sums.clone();
+    }
+    ctx->saved_data.clear();
+    return out;
   }
 };
 
 void check_lstm(const Tensor& x, const Tensor* const* weights, const Tensor& starts) {
-  const int64_t width = weights[1]->dim() == 2 ? weights[1]->size(1) : 0;
-  TORCH_CHECK(x.dim() == 2 && width > 0, "an LSTM takes rows of embeddings, not ", x.sizes());
-  check_dense(x.contiguous(), at::kFloat, x.numel(), "the embeddings");
-  check_dense(*weights[0], at::kFloat, 4 * width * x.size(1), "the weights of the input");
+  TORCH_CHECK(x.dim() == 2, "an LSTM takes embeddings [tokens, in], not ", x.sizes());
+  TORCH_CHECK(weights[1]->dim() == 2 && weights[1]->size(0) == 4 * weights[1]->size(1) &&
+                  weights[1]->size(1) > 0,
+              "the weights of the states are ", weights[1]->sizes(), ", not [4 width, width]");
   TORCH_CHECK(weights[0]->dim() == 2 && weights[0]->size(1) == x.size(1),
               "the weights of the input are ", weights[0]->sizes(), ", the embeddings ", x.sizes());
-  check_dense(*weights[1], at::kFloat, 4 * width * width, "the weights of the state");
-  check_dense(*weights[2], at::kFloat, 4 * width, "the bias of the input");
-  check_dense(*weights[3], at::kFloat, 4 * width, "the bias of the state");
-  check_starts(starts, x.size(0), x.size(0));
+  const int64_t gates = weights[1]->size(0);
+  check_dense(x, at::kFloat, x.numel(), "the embeddings");
+  check_dense(*weights[0], at::kFloat, gates * x.size(1), "the weights of the input");
+  check_dense(*weights[1], at::kFloat, weights[1]->numel(), "the weights of the states");
+  check_dense(*weights[2], at::kFloat, gates, "the bias of the input");
+  check_dense(*weights[3], at::kFloat, gates, "the bias of the states");
+  check_starts(starts, x.size(0), std::numeric_limits<int64_t>::max());
 }
 
 }  // namespace
@@ -184,15 +157,13 @@ void check_lstm(const Tensor& x, const Tensor* const* weights, const Tensor& sta
 
 using namespace covalign;
 
-extern "C" {
-
-// `weights` are torch.nn.LSTM's of one layer and direction: weight_ih, weight_hh, bias_ih, bias_hh.
-char* covalign_lstm(const Tensor* x, const Tensor* const* weights, const Tensor* starts,
-                    bool backward, Tensor** out) {
+extern "C" char* covalign_lstm(const Tensor* x, const Tensor* const* weights, const Tensor* starts,
+                               bool reverse, Tensor** out) {
   return guarded([&] {
-    check_lstm(*x, weights, *starts);
-    *out = new Tensor(LstmFunction::apply(*x, *weights[0], *weights[1], *weights[2], *weights[3],
-                                          *starts, backward));
+    c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+    auto rows = x->contiguous();
+    check_lstm(rows, weights, *starts);
+    *out = new Tensor(LstmFunction::apply(rows, *weights[0], *weights[1], *weights[2], *weights[3],
+                                          *starts, reverse));
   });
-}
 }

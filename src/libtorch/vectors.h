@@ -6,6 +6,10 @@
 #include <cstdint>
 #include <cstring>
 
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
 #include "kernels.h"
 
 namespace covalign {
@@ -54,6 +58,17 @@ INLINE void store(bf16* p, vf x) {
   memcpy(p, &half, sizeof half);
 }
 
+#ifdef __AVX512F__
+INLINE __mmask16 first_lanes(int64_t n) { return (__mmask16)((1u << n) - 1); }
+INLINE vf load(const float* p, int64_t n) {
+  return n >= kLanes ? load(p) : (vf)_mm512_maskz_loadu_ps(first_lanes(n), p);
+}
+INLINE void store(float* p, vf x, int64_t n) {
+  if (n >= kLanes) return store(p, x);
+  _mm512_mask_storeu_ps(p, first_lanes(n), (__m512)x);
+}
+#endif
+
 // The first n lanes; the others are zero.
 template <typename T>
 INLINE vf load(const T* p, int64_t n) {
@@ -100,6 +115,8 @@ INLINE vf exp(vf x) {
   y = y * r * r + r + 1.0f;
   return (vf)((vi)bits(y) + (((vi)bits(shifted) - 0x4b400000) << 23));
 }
+
+INLINE int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
 }  // namespace
 }  // namespace covalign
