@@ -29,7 +29,10 @@ fn main() {
         build.flags(["-ffp-contract=fast", "-fno-math-errno"]);
         build.flag("-Wno-psabi");
         build.flags(flags);
-        build.files(["kernels", "lstm_kernels"].map(|f| format!("src/libtorch/{f}.cpp")));
+        build.files(
+            ["kernels", "lstm_kernels", "convolution_kernels"]
+                .map(|f| format!("src/libtorch/{f}.cpp")),
+        );
         build.compile(&format!("covalign_kernels_{isa}"));
     }
 
@@ -42,6 +45,7 @@ fn main() {
         .include(include.join("torch/csrc/api/include"))
         .files(
             [
+                "convolution",
                 "dispatch",
                 "fused",
                 "optimizer",

@@ -1,6 +1,7 @@
 // Takes the kernels of the best instruction set that both the build and the machine have; of none
 // better than ATEN_CPU_CAPABILITY allows (default, avx2 or avx512), which holds for libtorch's too.
 
+#include "convolution_kernels.h"
 #include "kernels.h"
 #include "lstm_kernels.h"
 
@@ -9,10 +10,11 @@
 
 namespace covalign {
 
-#define DECLARE(isa)                              \
+#define DECLARE(isa)                               \
   extern const Kernels<float> float_kernels_##isa; \
-  extern const Kernels<bf16> bf16_kernels_##isa; \
-  extern const LstmKernels lstm_kernels_##isa
+  extern const Kernels<bf16> bf16_kernels_##isa;   \
+  extern const LstmKernels lstm_kernels_##isa;     \
+  extern const ConvolutionKernels convolution_kernels_##isa
 
 DECLARE(base);
 
@@ -57,5 +59,6 @@ const char* kernel_name() { return "default"; }
 const Kernels<float>& float_kernels() { return CHOOSE(float_kernels); }
 const Kernels<bf16>& bf16_kernels() { return CHOOSE(bf16_kernels); }
 const LstmKernels& lstm_kernels() { return CHOOSE(lstm_kernels); }
+const ConvolutionKernels& convolution_kernels() { return CHOOSE(convolution_kernels); }
 
 }  // namespace covalign

@@ -3,6 +3,7 @@
 //! Fused AdamW and gradient norms without a host sync, autocast on any device, the CUDA library
 //! loaded when it is there. Everything here is safe to call; errors are libtorch's first line.
 
+pub mod convolution;
 pub mod fused;
 pub mod optimizer;
 pub mod profile;

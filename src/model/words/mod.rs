@@ -2,8 +2,8 @@
 //! 2020) showed with LSTM, CNN and MLP.
 //!
 //! Rows lie packed on every device. On a CPU the recurrence and the convolution are covalign's own
-//! ([`crate::libtorch::recurrent`]); elsewhere, and with `engine: reference`, libtorch's
-//! (`rows`). Parameters have the names that torch.nn gives them. Everything is in float32.
+//! ([`crate::libtorch::recurrent`], [`crate::libtorch::convolution`]); elsewhere, and with `engine:
+//! reference`, libtorch's (`rows`). Parameters have the names that torch.nn gives them. Everything is in float32.
 
 mod cnn;
 mod lstm;

@@ -64,8 +64,8 @@ pub fn lstm(x: &Tensor, rows: &Packed, weights: &[Tensor; 4], backward: bool) ->
     let zeros = || Tensor::f_zeros([1, rectangle.rows, width], (Kind::Float, x.device()));
     let (start, cell) = (zeros()?, zeros()?);
     let filled = rectangle.fill(x, 0.0)?;
-    let (states, _, _) =
-        filled.f_lstm(&[start, cell], weights, true, 1, 0.0, false, false, true)?;
+    // As if training always: cuDNN has no backward pass otherwise, and nothing is dropped.
+    let (states, _, _) = filled.f_lstm(&[start, cell], weights, true, 1, 0.0, true, false, true)?;
     let states = states.f_reshape([rectangle.rows * rectangle.longest, width])?;
     Ok(states.f_index_select(0, &rectangle.place)?)
 }

@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use super::reference;
 use crate::data::batch::Packed;
-use crate::libtorch::recurrent;
+use crate::libtorch::{convolution, recurrent};
 
 /// A batch's rows.
 pub struct Rows<'a> {
@@ -28,17 +28,26 @@ impl<'a> Rows<'a> {
 
     /// ReLU of the largest answer of each filter over each row, `[rows, filters]`.
     pub fn conv_max(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-        reference::conv_max(x, self.rows, weight, bias)
+        match self.fast {
+            true => convolution::conv_max(x, &self.rows.starts, weight, bias),
+            false => reference::conv_max(x, self.rows, weight, bias),
+        }
     }
 
     /// The largest of each column over each row, `[rows, width]`.
     pub fn max(&self, x: &Tensor) -> Result<Tensor> {
-        reference::row_max(x, self.rows)
+        match self.fast {
+            true => convolution::row_max(x, &self.rows.starts),
+            false => reference::row_max(x, self.rows),
+        }
     }
 
     /// The mean of each row, `[rows, width]`.
     pub fn mean(&self, x: &Tensor) -> Result<Tensor> {
-        reference::row_mean(x, self.rows)
+        match self.fast {
+            true => convolution::row_mean(x, &self.rows.starts),
+            false => reference::row_mean(x, self.rows),
+        }
     }
 
     /// Each row's first token, `[rows, width]`.
