@@ -132,6 +132,8 @@ pub struct Evaluation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<u64>,
     pub batch_size: usize,
+    /// Score a task's test rows too whenever it is best on dev: dev chooses, test judges.
+    pub test: bool,
 }
 
 impl Default for Evaluation {
@@ -140,6 +142,7 @@ impl Default for Evaluation {
             every: Interval::Epochs(1.0),
             patience: None,
             batch_size: 64,
+            test: false,
         }
     }
 }

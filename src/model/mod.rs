@@ -1,4 +1,5 @@
-//! Encoder (rust-bert), alignment, heads, weights in and out.
+//! What tasks share ([`encoder`] is its interface, [`bert`] and [`words`] are behind it), alignment,
+//! heads, weights in and out.
 //!
 //! ŷ_i = A_i · pool( B( E(x) · R_i ) ): all tasks share the embedding layer E and the encoder B;
 //! each has its head A_i and, when trained aligned, its matrix R_i (Wu, Zhang, Ré, ICLR 2020).

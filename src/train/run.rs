@@ -197,6 +197,7 @@ fn task_results(state: &Progress, chosen_from: Option<ChosenFrom>) -> BTreeMap<S
     best.map(|(task, best)| {
         let result = TaskResult {
             dev: best.scores.clone(),
+            test: best.test.clone(),
             step: best.step,
             last: state.last.get(task).unwrap_or(&best.scores).clone(),
             chosen_from,

@@ -63,7 +63,7 @@ pub fn lay_out(
         }
         atomic::write(&path, data.task.source().as_bytes())?;
         if let Some(cut) = data.task.cut() {
-            let split = CutSplit::new(cut, &data.train, &data.dev)?;
+            let split = CutSplit::new(cut, &data.train, &data.dev, data.test.as_ref())?;
             atomic::write_json(&folder.split(&data.task.name), &split)?;
         }
     }

@@ -32,6 +32,9 @@ const STATE: &str = "state.json";
 pub struct Best {
     pub step: u64,
     pub scores: Scores,
+    /// On test, where `evaluation.test` asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Scores>,
 }
 
 /// Where a run stands, besides its tensors. Batches and dropout follow from the seed and the step.

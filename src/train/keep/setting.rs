@@ -149,6 +149,7 @@ impl RunFacts {
             every,
             patience,
             batch_size: _,
+            test: _,
         } = evaluation;
         common.insert("evaluation.every".into(), self.schedule(*every));
         common.insert("evaluation.patience".into(), text(patience));
