@@ -4,13 +4,15 @@
 
 use covalign::config::alignment::{Form, Start};
 use covalign::config::Config;
-use covalign::data::batch::Shape;
+use covalign::data::batch::{Layout, Shape};
 use covalign::data::planned::TaskRows;
 use covalign::data::sampling::{BatchSize, Sampler};
 use covalign::data::Example;
 use covalign::data::{Batch, TokenizedSplit, Tokenizer};
 use covalign::hub::encoder_dir;
+use covalign::libtorch::{convolution, recurrent};
 use covalign::model::alignment::Alignment;
+use covalign::model::words::reference;
 use covalign::train::feed::batches::Batches;
 use covalign::train::prepare::prepare;
 use covalign::train::step::schedule::EVERYTHING;
@@ -144,5 +146,41 @@ fn step(c: &mut Criterion) {
     });
 }
 
-criterion_group!(parts, data, alignment, step);
+/// Forward and backward of one layer over 32 packed rows of 5 to 40 words, covalign's own and
+/// libtorch's.
+fn words(c: &mut Criterion) {
+    const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
+    let ids: Vec<Vec<i32>> = (0..32).map(|i| vec![1; 5 + i * 37 % 36]).collect();
+    let lines: Vec<_> = ids.iter().map(|ids| (&ids[..], ids.len())).collect();
+    let batch = Batch::new(&lines, Shape::Packed, Device::Cpu).unwrap();
+    let Layout::Packed(rows) = &batch.layout else {
+        unreachable!()
+    };
+    let leaf = |size: &[i64]| (Tensor::randn(size, FLOAT) * 0.1).set_requires_grad(true);
+    let x = Tensor::randn([batch.tokens as i64, 384], FLOAT);
+    let weights = [
+        leaf(&[400, 384]),
+        leaf(&[400, 100]),
+        leaf(&[400]),
+        leaf(&[400]),
+    ];
+    let (filters, bias) = (leaf(&[100, 384, 3]), leaf(&[100]));
+    let back = |out: anyhow::Result<Tensor>| out.unwrap().sum(Kind::Float).backward();
+    let mut group = c.benchmark_group("words");
+    group.throughput(Throughput::Elements(batch.tokens as u64));
+    group.bench_function("lstm", |b| {
+        b.iter(|| back(recurrent::lstm(&x, &rows.starts, &weights, false)))
+    });
+    group.bench_function("lstm, libtorch's", |b| {
+        b.iter(|| back(reference::lstm(&x, rows, &weights, false)))
+    });
+    group.bench_function("convolution", |b| {
+        b.iter(|| back(convolution::conv_max(&x, &rows.starts, &filters, &bias)))
+    });
+    group.bench_function("convolution, libtorch's", |b| {
+        b.iter(|| back(reference::conv_max(&x, rows, &filters, &bias)))
+    });
+}
+
+criterion_group!(parts, data, alignment, step, words);
 criterion_main!(parts);

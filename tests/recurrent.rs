@@ -287,7 +287,11 @@ fn what_does_not_fit_together_is_an_error() {
     assert!(fails(&double, &rows.starts, &weights).contains("the embeddings must be"));
     let wide = Tensor::zeros([5, 7], FLOAT);
     assert!(fails(&wide, &rows.starts, &weights).contains("weights of the input"));
-    let [a, _, c, d] = weights;
+    let [a, b, c, d] = weights;
+    // As many numbers, but not in that shape.
+    let flat = [a.detach().view([6, 16]), b, c, d];
+    assert!(fails(&x, &rows.starts, &flat).contains("weights of the input are"));
+    let [_, _, c, d] = flat;
     let square = Tensor::zeros([4, 16], FLOAT);
     assert!(fails(&x, &rows.starts, &[a, square, c, d]).contains("weights of"));
 }
