@@ -31,7 +31,7 @@ pub fn lstm(x: &Tensor, starts: &Tensor, weights: &[Tensor; 4], backward: bool) 
     check(unsafe {
         covalign_lstm(
             x.as_ptr(),
-            weights.as_ptr() as *const *const C_tensor,
+            weights.as_ptr(),
             starts.as_ptr(),
             backward,
             &mut out,
