@@ -69,7 +69,7 @@ pub fn run(args: SimulateArgs) -> Result<()> {
     for study in &found {
         say!("{}", study.title);
         for note in &study.notes {
-            say!("{note}");
+            say!("{}", wrapped(note));
         }
         for panel in &study.panels {
             let (header, rows) = tables::grid(panel);
@@ -81,11 +81,30 @@ pub fn run(args: SimulateArgs) -> Result<()> {
         }
         say!("");
     }
-    say!("{}", tables::legend(config.seeds));
+    say!("{}", wrapped(&tables::legend(config.seeds)));
     say!("results      {}", out.join("results.md").display());
     for picture in pictures {
         say!("picture      {}", picture.display());
     }
     say!("TensorBoard  tensorboard --logdir {}", out.display());
     Ok(())
+}
+
+/// In lines of 100 columns at most.
+fn wrapped(text: &str) -> String {
+    let mut out = String::new();
+    let mut column = 0;
+    for word in text.split(' ') {
+        let width = word.chars().count();
+        if column > 0 && column + 1 + width > 100 {
+            out.push('\n');
+            column = 0;
+        } else if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += width;
+    }
+    out
 }

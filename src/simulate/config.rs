@@ -181,80 +181,77 @@ impl SimulateConfig {
     /// An input error that names the key.
     fn validate(&self, source: &str) -> Result<()> {
         let (c, t, w, m) = (&self.capacity, &self.transfer, &self.weights, &self.map);
-        let positive = |x: f64| x > 0.0 && x.is_finite();
-        let decays = |list: &[f64]| list.iter().all(|&x| x >= 0.0 && x.is_finite());
-        let counts = |list: &[usize]| !list.is_empty() && list.iter().all(|&n| n > 0);
-        let has = |name| self.study.contains(&name);
+        // What memory and time allow.
+        const ROWS: usize = 1_000_000;
+        const WIDTH: usize = 2000;
+        let counts: [(&str, &[usize], usize); 17] = [
+            ("seeds", &[self.seeds], 100_000),
+            ("d", &[self.d], WIDTH),
+            ("validation_rows", &[self.validation_rows], ROWS),
+            ("training.steps", &[self.training.steps], 100_000_000),
+            ("capacity.tasks", &[c.tasks], WIDTH),
+            ("capacity.rows", &[c.rows], ROWS),
+            ("capacity.r", &c.r, WIDTH),
+            ("transfer.target_rows", &[t.target_rows], ROWS),
+            ("transfer.source_rows", &t.source_rows, ROWS),
+            ("transfer.r", &[t.r], WIDTH),
+            ("weights.tasks", &[w.tasks], WIDTH),
+            ("weights.rows", &[w.rows], ROWS),
+            ("weights.r", &[w.r], w.tasks),
+            ("map.r", &m.r, WIDTH),
+            ("map.target_rows", &m.target_rows, ROWS),
+            ("map.source_rows", &[m.source_rows], ROWS),
+            ("study", &[self.study.len()], 4),
+        ];
+        for (key, numbers, most) in counts {
+            let inside = |number: &usize| (1..=most).contains(number);
+            if numbers.is_empty() || !numbers.iter().all(inside) {
+                bail_input!("{source}: key `{key}`: must be between 1 and {most}");
+            }
+        }
         let rising = |list: &[u64]| !list.is_empty() && list.is_sorted_by(|a, b| a < b);
-        let rows_rise = t.source_rows.is_sorted_by(|a, b| a < b);
+        let rise = |list: &[usize]| list.is_sorted_by(|a, b| a < b);
+        let at_least = |number: f64, least: f64| number >= least && number.is_finite();
+        let decays = |list: &[f64]| list.iter().all(|&decay| at_least(decay, 0.0));
+        let has = |name| self.study.contains(&name);
+        let training = &self.training;
         let rules: &[(bool, &str, &str)] = &[
             (
-                !self.study.is_empty(),
+                (1..self.study.len()).all(|i| !self.study[..i].contains(&self.study[i])),
                 "study",
-                "must name at least one study",
+                "names a study twice",
             ),
-            (self.seeds > 0, "seeds", "must be above 0"),
-            (
-                (4..=2000).contains(&self.d),
-                "d",
-                "must be between 4 and 2000",
-            ),
-            (
-                self.kappa >= 1.0 && self.kappa.is_finite(),
-                "kappa",
-                "must be at least 1",
-            ),
+            (self.d >= 4, "d", "must be at least 4"),
+            (at_least(self.kappa, 1.0), "kappa", "must be at least 1"),
             (
                 self.cosine.abs() <= 1.0,
                 "cosine",
                 "must lie between -1 and 1",
             ),
+            (at_least(self.noise, 0.0), "noise", "must be 0 or above"),
             (
-                self.noise >= 0.0 && self.noise.is_finite(),
-                "noise",
-                "must be 0 or above",
-            ),
-            (
-                self.validation_rows > 1,
-                "validation_rows",
-                "must be above 1",
-            ),
-            (self.training.steps > 0, "training.steps", "must be above 0"),
-            (
-                positive(self.training.learning_rate),
+                at_least(training.learning_rate, f64::MIN_POSITIVE),
                 "training.learning_rate",
                 "must be above 0",
             ),
             (
-                self.training.alignment_rate >= 0.0 && self.training.alignment_rate.is_finite(),
+                at_least(training.alignment_rate, 0.0),
                 "training.alignment_rate",
                 "must be 0 or above",
             ),
             (
-                positive(self.training.start),
+                at_least(training.start, f64::MIN_POSITIVE),
                 "training.start",
                 "must be above 0",
             ),
-            (c.tasks > 0, "capacity.tasks", "must be above 0"),
             (
                 !has(StudyName::Capacity) || c.rows >= self.d,
                 "capacity.rows",
                 "must be at least d, so that each task has one solution",
             ),
-            (
-                counts(&c.r) && c.r.is_sorted_by(|a, b| a < b),
-                "capacity.r",
-                "must be rising numbers above 0",
-            ),
-            (t.target_rows > 0, "transfer.target_rows", "must be above 0"),
-            (
-                counts(&t.source_rows) && rows_rise,
-                "transfer.source_rows",
-                "must be rising numbers above 0",
-            ),
-            (t.r > 0, "transfer.r", "must be above 0"),
+            (rise(&c.r), "capacity.r", "must rise"),
+            (rise(&t.source_rows), "transfer.source_rows", "must rise"),
             (decays(&t.decays), "transfer.decays", "must be 0 or above"),
-            (w.tasks > 1, "weights.tasks", "must be above 1"),
             (
                 w.noisy < w.tasks,
                 "weights.noisy",
@@ -271,23 +268,11 @@ impl SimulateConfig {
                 "must be above d",
             ),
             (
-                (1..=w.tasks).contains(&w.r),
-                "weights.r",
-                "must be between 1 and weights.tasks",
-            ),
-            (
                 !has(StudyName::Weights) || self.model == Model::Linear,
                 "model",
                 "must be linear for the study `weights`, whose optima are exact",
             ),
             (rising(&m.angles), "map.angles", "must be rising degrees"),
-            (counts(&m.r), "map.r", "must be numbers above 0"),
-            (
-                counts(&m.target_rows),
-                "map.target_rows",
-                "must be numbers above 0",
-            ),
-            (m.source_rows > 0, "map.source_rows", "must be above 0"),
             (decays(&m.decays), "map.decays", "must be 0 or above"),
         ];
         for (kept, key, rule) in rules {

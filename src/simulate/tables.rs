@@ -1,4 +1,4 @@
-//! Panels as tables: x down, lines across, each cell `mean ± half of the 95 % interval`.
+//! Panels as tables: x down, lines across, each cell `mean ±half of the 95 % interval`.
 
 use std::fmt::Write;
 
@@ -28,7 +28,7 @@ fn cell(point: &Point, difference: bool) -> String {
     };
     let half = point
         .interval
-        .map(|i| format!(" ± {:.3}", (i.high - i.low) / 2.0));
+        .map(|i| format!(" ±{:.3}", (i.high - i.low) / 2.0));
     let mark = match point.p_holm {
         Some(p) if p < LEVEL => "*",
         _ => "",
@@ -49,10 +49,10 @@ pub fn verdicts(panel: &Panel) -> Vec<String> {
         .collect()
 }
 
-/// `± …` and `*` explained.
+/// `±…` and `*` explained.
 pub fn legend(seeds: usize) -> String {
     format!(
-        "mean ± half of Student's 95 % interval over {seeds} seeds; * p < {LEVEL}, paired t-test, \
+        "mean ±half of Student's 95 % interval over {seeds} seeds; * p < {LEVEL}, paired t-test, \
          after Holm over the table"
     )
 }
@@ -66,7 +66,7 @@ pub fn markdown(studies: &[Study], seeds: usize) -> String {
         for note in &study.notes {
             let _ = write!(out, "{note}\n\n");
         }
-        let _ = write!(out, "![{}]({}.svg)\n", study.title, study.name);
+        let _ = writeln!(out, "![{}]({}.svg)", study.title, study.name);
         for panel in &study.panels {
             let (header, rows) = grid(panel);
             let _ = write!(out, "\n### {}\n\n", heading(panel));

@@ -61,6 +61,11 @@ impl Trained {
         (x * &self.inner[i]).map(|value| self.model.apply(value)) * &self.outer[i]
     }
 
+    /// R_i B, `[d, r]`; B itself where tasks are not aligned.
+    pub fn shared(&self, i: usize) -> &DMatrix<f64> {
+        &self.inner[i]
+    }
+
     /// R_i B A_i: what task `i`'s inputs are multiplied by in a linear model.
     pub fn theta(&self, i: usize) -> DVector<f64> {
         &self.inner[i] * &self.outer[i]
@@ -110,7 +115,7 @@ pub fn train(problem: &Problem, training: &Training, seed: u64) -> Trained {
     let mut b = data::gaussian(d, problem.r, &mut data::random(seed, 900)) * scale;
     // In turn up and down, so that ReLU units can add and take away.
     let root = (problem.r as f64).sqrt();
-    let sign = |unit: usize| if unit % 2 == 0 { 1.0 } else { -1.0 };
+    let sign = |unit: usize| if unit.is_multiple_of(2) { 1.0 } else { -1.0 };
     let a = DVector::from_fn(problem.r, |unit, _| sign(unit) / root);
     let identity = DMatrix::<f64>::identity(d, d);
     let mut parts: Vec<Part> = problem

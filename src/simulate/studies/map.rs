@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::{decay_name, Tick};
+use super::{aligned, Tick};
 use crate::simulate::config::SimulateConfig;
 use crate::simulate::data::{self, Data, Source};
 use crate::simulate::results::{Panel, Study};
@@ -22,18 +22,15 @@ fn cells(config: &SimulateConfig) -> impl Iterator<Item = (usize, usize)> + '_ {
 
 pub fn layout(config: &SimulateConfig) -> Study {
     let own = &config.map;
-    let aligned = || own.decays.iter().map(|&decay| decay_name(decay));
+    let ways = || own.decays.iter().map(|&decay| aligned(decay));
     let lines: Vec<String> = ["STL".to_owned(), "MTL".to_owned()]
         .into_iter()
-        .chain(aligned())
+        .chain(ways())
         .collect();
     let differences: Vec<String> = std::iter::once("MTL − STL".to_owned())
-        .chain(aligned().map(|name| format!("{name} − MTL")))
+        .chain(ways().map(|name| format!("{name} − MTL")))
         .collect();
-    let x = (
-        "turn of the source's inputs, degrees",
-        own.angles.as_slice(),
-    );
+    let x = ("turn, degrees", own.angles.as_slice());
     let panels = cells(config).flat_map(|(r, rows)| {
         let of = format!("width {r}, {rows} target rows");
         [
@@ -56,7 +53,7 @@ pub fn layout(config: &SimulateConfig) -> Study {
         name: "map".into(),
         title: "Misalignment, width, rows and freedom of R".into(),
         notes: vec![format!(
-            "A source of {} rows; the decay is λ‖R − I‖² for each task.",
+            "A source of {} rows, its inputs turned; R: aligned, with the decay λ‖R − I‖² of each task.",
             own.source_rows
         )],
         panels: panels.collect(),

@@ -64,10 +64,7 @@ pub fn run(name: StudyName, config: &SimulateConfig, tick: Tick) -> Study {
     (parts.layout)(config).filled(&seeds)
 }
 
-/// `λ = 0.01`, as panels and lines call a decay.
-fn decay_name(decay: f64) -> String {
-    match decay {
-        0.0 => "aligned, no decay".to_owned(),
-        decay => format!("aligned, λ = {decay}"),
-    }
+/// What panels and lines call training with R_i under a decay.
+fn aligned(decay: f64) -> String {
+    format!("R, λ {decay}")
 }

@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::{decay_name, Tick};
+use super::{aligned, Tick};
 use crate::simulate::config::SimulateConfig;
 use crate::simulate::data::{self, Data, Source};
 use crate::simulate::results::{Panel, Study};
@@ -21,20 +21,18 @@ const SOURCES: [&str; 3] = [
 pub fn layout(config: &SimulateConfig) -> Study {
     let own = &config.transfer;
     let rows: Vec<u64> = own.source_rows.iter().map(|&rows| rows as u64).collect();
-    let panel = |what: &str| {
+    let panel = |title: String| {
         let lines = SOURCES.map(String::from);
-        Panel::new(
-            format!("{what} minus STL"),
-            ("source rows", &rows),
-            "target's test error ÷ label variance",
-            &lines,
-        )
-        .of_differences()
+        let y = "target's test error ÷ label variance";
+        Panel::new(title, ("source rows", &rows), y, &lines).of_differences()
     };
-    let aligned = own.decays.iter().map(|&decay| panel(&decay_name(decay)));
+    let decays = || own.decays.iter().map(|&decay| aligned(decay));
+    let panels = std::iter::once(panel("MTL minus STL".into()))
+        .chain(decays().map(|way| panel(format!("{way}: minus STL"))))
+        .chain(decays().map(|way| panel(format!("{way}: minus MTL"))));
     let mut notes = vec![
         format!(
-            "Task 1 ({} rows) with one source; below 0 the source helps.",
+            "Task 1 ({} rows) with one source; below 0 is better. R: aligned, with the decay λ‖R − I‖².",
             own.target_rows
         ),
         "With R_i free and r = 1 every task has its own R_i B: at the optimum aligned training without \
@@ -49,7 +47,7 @@ pub fn layout(config: &SimulateConfig) -> Study {
         name: "transfer".into(),
         title: "Transfer by the source's covariance".into(),
         notes,
-        panels: std::iter::once(panel("MTL")).chain(aligned).collect(),
+        panels: panels.collect(),
     }
 }
 
@@ -96,8 +94,15 @@ pub fn measure(config: &SimulateConfig, seed: u64, tick: Tick) -> Vec<f64> {
         .flat_map(|decay| sources.iter().map(move |source| (decay, source)))
         .flat_map(|(decay, source)| own.source_rows.iter().map(move |&n| (decay, source, n)))
         .collect();
-    cells
+    let jointly: Vec<f64> = cells
         .par_iter()
-        .map(|&(decay, source, rows)| error(&[&rows1, &source.first(rows)], decay) - alone)
-        .collect()
+        .map(|&(decay, source, rows)| error(&[&rows1, &source.first(rows)], decay))
+        .collect();
+    let (mtl, aligned) = jointly.split_at(sources.len() * own.source_rows.len());
+    let over_stl = jointly.iter().map(|error| error - alone);
+    let over_mtl = aligned.chunks(mtl.len()).flat_map(|panel| {
+        let pairs = panel.iter().zip(mtl);
+        pairs.map(|(aligned, mtl)| aligned - mtl)
+    });
+    over_stl.chain(over_mtl).collect()
 }

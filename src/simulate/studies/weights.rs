@@ -21,16 +21,13 @@ const TURNS: usize = 30;
 pub fn layout(config: &SimulateConfig) -> Study {
     let own = &config.weights;
     let names = |names: &[&str]| -> Vec<String> { names.iter().map(|n| (*n).to_owned()).collect() };
-    let x = (
-        "random labels, % of a noisy task's rows",
-        own.shares.as_slice(),
-    );
+    let x = ("random labels, %", own.shares.as_slice());
     let clean = own.tasks - own.noisy;
     Study {
         name: "weights".into(),
         title: "Task weights under label noise".into(),
         notes: vec![format!(
-            "{} clean and {} noisy tasks on the same {} rows; r = {}. Test error is the clean tasks'.",
+            "{} clean and {} noisy tasks on the same {} rows; r = {}. The noisy ones have random labels on a share of their rows.",
             clean, own.noisy, own.rows, own.r
         )],
         panels: vec![
