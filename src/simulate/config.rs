@@ -38,7 +38,8 @@ pub struct SimulateConfig {
     pub d: usize,
     /// How much stronger a tenth of the coordinates is.
     pub kappa: f64,
-    /// Of θ_1 and θ_2.
+    /// Of θ_1 and θ_2. Where it is below 0, the output modules want opposite signs, and training that
+    /// starts from equal ones may stay in a local optimum; turning the labels' sign makes it positive.
     pub cosine: f64,
     /// The standard deviation of the labels' noise, relative to that of the labels.
     pub noise: f64,
@@ -224,9 +225,9 @@ impl SimulateConfig {
             (self.d >= 4, "d", "must be at least 4"),
             (at_least(self.kappa, 1.0), "kappa", "must be at least 1"),
             (
-                self.cosine.abs() <= 1.0,
+                (0.0..=1.0).contains(&self.cosine),
                 "cosine",
-                "must lie between -1 and 1",
+                "must lie between 0 and 1; the sign is the output module's",
             ),
             (at_least(self.noise, 0.0), "noise", "must be 0 or above"),
             (

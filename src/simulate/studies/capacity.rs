@@ -52,7 +52,7 @@ pub fn measure(config: &SimulateConfig, seed: u64, tick: Tick) -> Vec<f64> {
     let mut random = data::random(seed, 10);
     let common = data::direction(config.d, &mut random);
     // Two thetas at the cosine c from a common one are at c² from each other; so take its root.
-    let from_common = config.cosine.abs().sqrt();
+    let from_common = config.cosine.sqrt();
     let (targets, tasks): (Vec<Target>, Vec<Data>) = (0..own.tasks)
         .map(|_| {
             let q = data::orthonormal(config.d, &mut random);

@@ -37,7 +37,7 @@ pub fn layout(config: &SimulateConfig) -> Study {
             Panel::new(
                 of.clone(),
                 x,
-                "target's test error ÷ label variance",
+                "test error of the target ÷ label variance",
                 &lines,
             ),
             Panel::new(

@@ -23,7 +23,7 @@ pub fn layout(config: &SimulateConfig) -> Study {
     let rows: Vec<u64> = own.source_rows.iter().map(|&rows| rows as u64).collect();
     let panel = |title: String| {
         let lines = SOURCES.map(String::from);
-        let y = "target's test error ÷ label variance";
+        let y = "test error of the target ÷ label variance";
         Panel::new(title, ("source rows", &rows), y, &lines).of_differences()
     };
     let decays = || own.decays.iter().map(|&decay| aligned(decay));
