@@ -72,8 +72,8 @@ fn a_source_of_the_targets_covariance_helps_others_harm_and_alignment_takes_the_
     }
     for name in &names[1..] {
         let mtl = points(&results, "MTL minus STL", name);
-        let aligned = points(&results, "R, λ 0: minus STL", name);
-        let change = points(&results, "R, λ 0: minus MTL", name);
+        let aligned = points(&results, "Aligned, λ 0: minus STL", name);
+        let change = points(&results, "Aligned, λ 0: minus MTL", name);
         for ((mtl, aligned), change) in mtl.iter().zip(aligned).zip(change) {
             assert!(low(mtl) > 0.0, "{name} harms: {mtl}");
             assert!(high(change) < 0.0, "{name}, alignment changes it: {change}");

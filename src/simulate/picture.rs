@@ -113,7 +113,7 @@ fn draw(area: &Area, panel: &Panel, overlay: &mut Overlay, legends: i32) -> Resu
         .configure_mesh()
         .x_desc(&panel.x_label)
         .y_desc(&panel.y_label)
-        .x_labels(2 * xs.len())
+        .x_labels(xs.len() + 1)
         .y_labels(6)
         .x_label_formatter(&name_of)
         .y_label_formatter(&|y| short(*y))

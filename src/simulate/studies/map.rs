@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::{aligned, Tick};
+use super::Tick;
 use crate::simulate::config::SimulateConfig;
 use crate::simulate::data::{self, Data, Source};
 use crate::simulate::results::{Panel, Study};
@@ -22,7 +22,7 @@ fn cells(config: &SimulateConfig) -> impl Iterator<Item = (usize, usize)> + '_ {
 
 pub fn layout(config: &SimulateConfig) -> Study {
     let own = &config.map;
-    let ways = || own.decays.iter().map(|&decay| aligned(decay));
+    let ways = || own.decays.iter().map(|decay| format!("R, λ {decay}"));
     let lines: Vec<String> = ["STL".to_owned(), "MTL".to_owned()]
         .into_iter()
         .chain(ways())

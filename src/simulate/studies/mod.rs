@@ -63,8 +63,3 @@ pub fn run(name: StudyName, config: &SimulateConfig, tick: Tick) -> Study {
         .collect();
     (parts.layout)(config).filled(&seeds)
 }
-
-/// What panels and lines call training with R_i under a decay.
-fn aligned(decay: f64) -> String {
-    format!("R, λ {decay}")
-}

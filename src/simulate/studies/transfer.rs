@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::{aligned, Tick};
+use super::Tick;
 use crate::simulate::config::SimulateConfig;
 use crate::simulate::data::{self, Data, Source};
 use crate::simulate::results::{Panel, Study};
@@ -26,13 +26,13 @@ pub fn layout(config: &SimulateConfig) -> Study {
         let y = "test error of the target ÷ label variance";
         Panel::new(title, ("source rows", &rows), y, &lines).of_differences()
     };
-    let decays = || own.decays.iter().map(|&decay| aligned(decay));
+    let decays = || own.decays.iter().map(|decay| format!("Aligned, λ {decay}"));
     let panels = std::iter::once(panel("MTL minus STL".into()))
         .chain(decays().map(|way| panel(format!("{way}: minus STL"))))
         .chain(decays().map(|way| panel(format!("{way}: minus MTL"))));
     let mut notes = vec![
         format!(
-            "Task 1 ({} rows) with one source; below 0 is better. R: aligned, with the decay λ‖R − I‖².",
+            "Task 1 ({} rows) with one source; below 0 is better; λ is the decay of λ‖R_i − I‖².",
             own.target_rows
         ),
         "With R_i free and r = 1 every task has its own R_i B: at the optimum aligned training without \
