@@ -28,7 +28,8 @@ fn main() {
         build.define("COVALIGN_ISA", isa).opt_level(3);
         build.flags(["-ffp-contract=fast", "-fno-math-errno"]);
         build.flag("-Wno-psabi");
-        build.flags(flags).file("src/libtorch/kernels.cpp");
+        build.flags(flags);
+        build.files(["kernels", "lstm_kernels"].map(|f| format!("src/libtorch/{f}.cpp")));
         build.compile(&format!("covalign_kernels_{isa}"));
     }
 
@@ -40,8 +41,15 @@ fn main() {
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .files(
-            ["dispatch", "fused", "optimizer", "profile", "shim"]
-                .map(|f| format!("src/libtorch/{f}.cpp")),
+            [
+                "dispatch",
+                "fused",
+                "optimizer",
+                "profile",
+                "recurrent",
+                "shim",
+            ]
+            .map(|f| format!("src/libtorch/{f}.cpp")),
         )
         .compile("covalign_shim");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");

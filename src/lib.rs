@@ -9,9 +9,10 @@
 //! - [`data`]: reading, tokenising, caching, batching, sampling over tasks.
 //! - [`telemetry`]: TensorBoard, progress, JSONL.
 //! - [`hub`]: encoders from the hub or a folder.
-//! - [`libtorch`]: the one unsafe room (besides the memory map in [`data::cache`]): a small C++ shim
-//!   for what tch lacks.
-//! - [`model`]: encoder (rust-bert), alignment, heads, weights in and out.
+//! - [`libtorch`]: the one unsafe room (besides memory maps, in [`data::cache`] and
+//!   [`model::weights`]): a small C++ shim for what tch lacks.
+//! - [`model`]: what tasks share, behind one interface (BERT by rust-bert, or a module over words),
+//!   alignment, heads, weights in and out.
 //! - [`train`]: a run: its loop, and what the loop is fed, steps, keeps and says.
 //! - [`transfer`]: strategies made of runs: single, multi-task, STILTs, transfer.
 //! - [`suite`]: a study: its file, its plan, its runs done.

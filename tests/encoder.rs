@@ -9,8 +9,10 @@ use covalign::config::Engine;
 use covalign::data::{Batch, Tokenizer};
 use covalign::libtorch;
 use covalign::model::alignment::Alignment;
+use covalign::model::bert::config as encoder_config;
+use covalign::model::bert::Bert;
 use covalign::model::encoder::Encoder;
-use covalign::model::{encoder_config, weights, Mode};
+use covalign::model::{weights, Mode};
 use serde_json::Value;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
@@ -46,12 +48,12 @@ fn recorded(path: &Path) -> (Vec<(Vec<i32>, usize)>, Tensor) {
 }
 
 /// The rows as the encoder's engine takes them.
-fn batch(encoder: &Encoder, rows: &[(Vec<i32>, usize)]) -> Batch {
+fn batch(encoder: &Bert, rows: &[(Vec<i32>, usize)]) -> Batch {
     let rows: Vec<_> = rows.iter().map(|(ids, at)| (&ids[..], *at)).collect();
-    Batch::new(&rows, encoder.shape(0), Device::Cpu).unwrap()
+    Batch::new(&rows, encoder.batch_shape(0), Device::Cpu).unwrap()
 }
 
-fn pooled(encoder: &Encoder, rows: &[(Vec<i32>, usize)]) -> Tensor {
+fn pooled(encoder: &Bert, rows: &[(Vec<i32>, usize)]) -> Tensor {
     let batch = batch(encoder, rows);
     tch::no_grad(|| {
         let embedded = encoder.embed(&batch, None, Mode::Evaluate).unwrap();
@@ -63,10 +65,8 @@ fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
     f64::try_from((a - b).abs().max()).unwrap()
 }
 
-fn load(folder: &Path, engine: Engine) -> Encoder {
-    Encoder::load(folder, None, engine, Device::Cpu, 1)
-        .unwrap()
-        .0
+fn load(folder: &Path, engine: Engine) -> Bert {
+    Bert::load(folder, None, engine, Device::Cpu, 1).unwrap().0
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn minilm_equals_transformers_from_safetensors_and_from_rust_berts_format() {
 fn a_pickled_checkpoint_with_legacy_names_equals_transformers() {
     let folder = fixture("legacy-bert");
     let (rows, expected) = recorded(&folder.join("expected.json"));
-    let (encoder, report) = Encoder::load(&folder, None, Engine::Fast, Device::Cpu, 1).unwrap();
+    let (encoder, report) = Bert::load(&folder, None, Engine::Fast, Device::Cpu, 1).unwrap();
     assert!(largest_difference(&pooled(&encoder, &rows), &expected) < 1e-5);
     assert_eq!(report.ignored, ["cls.predictions.bias"]);
     assert!(report.fresh.is_empty());
@@ -115,7 +115,7 @@ fn a_missing_pooler_is_made_fresh_and_said_so() {
         .filter(|(name, _)| !name.starts_with("pooler"))
         .collect();
     Tensor::write_safetensors(&tensors, folder.path().join("model.safetensors")).unwrap();
-    let (first, report) = Encoder::load(folder.path(), None, Engine::Fast, Device::Cpu, 1).unwrap();
+    let (first, report) = Bert::load(folder.path(), None, Engine::Fast, Device::Cpu, 1).unwrap();
     assert_eq!(report.fresh, ["pooler.dense.bias", "pooler.dense.weight"]);
     let spread = first.variables.variables()["pooler.dense.weight"].std(true);
     let spread = f64::try_from(spread).unwrap();
@@ -130,7 +130,7 @@ fn damaged_and_misfitting_weights_are_input_errors_that_say_what() {
     let attempt = |config: &str, weights: &[u8]| -> String {
         std::fs::write(folder.path().join("config.json"), config).unwrap();
         std::fs::write(folder.path().join("pytorch_model.bin"), weights).unwrap();
-        let error = Encoder::load(folder.path(), None, Engine::Fast, Device::Cpu, 1);
+        let error = Bert::load(folder.path(), None, Engine::Fast, Device::Cpu, 1);
         let error = error.err().expect("an error");
         assert_eq!(covalign::error::exit_code(&error), 2);
         let line = covalign::error::one_line(&error);
@@ -212,7 +212,7 @@ fn an_encoder_with_random_weights_is_fixed_by_its_seed_and_loads() {
     assert_eq!(weights("one").unwrap(), weights("again").unwrap());
     assert_ne!(weights("one").unwrap(), weights("two").unwrap());
     let path = folder.path().join("one");
-    let (encoder, report) = Encoder::load(&path, None, Engine::Fast, Device::Cpu, 7).unwrap();
+    let (encoder, report) = Bert::load(&path, None, Engine::Fast, Device::Cpu, 7).unwrap();
     assert!(report.fresh.is_empty() && report.ignored.is_empty());
     let table = &encoder.variables.variables()["embeddings.word_embeddings.weight"];
     let deviation = f64::try_from(table.std(false)).unwrap();
@@ -402,10 +402,10 @@ fn keys_of_config_json_that_nothing_reads_may_hold_anything() {
 }
 
 /// MiniLM with much dropout, and rows for it.
-fn dropping() -> (Encoder, Batch) {
+fn dropping() -> (Bert, Batch) {
     let (rows, _) = recorded(&fixture("minilm.json"));
     let dropout = Some(0.3);
-    let encoder = Encoder::load(&common::minilm(), dropout, Engine::Fast, Device::Cpu, 1);
+    let encoder = Bert::load(&common::minilm(), dropout, Engine::Fast, Device::Cpu, 1);
     let encoder = encoder.unwrap().0;
     let batch = batch(&encoder, &rows);
     (encoder, batch)
@@ -488,7 +488,7 @@ fn bfloat16_stays_close_to_float32() {
     let (rows, expected) = recorded(&fixture("minilm.json"));
     for engine in [Engine::Fast, Engine::Padded] {
         let mut encoder = load(&common::minilm(), engine);
-        let relative = |encoder: &Encoder| {
+        let relative = |encoder: &Bert| {
             let forward = || Ok(pooled(encoder, &rows));
             let pooled = libtorch::autocast(Device::Cpu, Kind::BFloat16, forward).unwrap();
             let error = pooled.to_kind(Kind::Float) - &expected;

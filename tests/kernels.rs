@@ -7,6 +7,7 @@ use covalign::config::Engine;
 use covalign::data::Batch;
 use covalign::libtorch::fused::{self, Dropout, Norm};
 use covalign::libtorch::optimizer::{adamw_idle, adamw_rows, AdamW, Moments};
+use covalign::model::bert::Bert;
 use covalign::model::encoder::Encoder;
 use covalign::model::Mode;
 use serde_json::json;
@@ -23,13 +24,13 @@ fn gradients(engine: Engine, width: i64, heads: i64) -> Vec<(String, Tensor)> {
         "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
     });
     let config = serde_json::from_value(config).unwrap();
-    let encoder = Encoder::random(config, engine, Device::Cpu, 7).unwrap();
+    let encoder = Bert::random(config, engine, Device::Cpu, 7).unwrap();
     // More queries than are taken at a time, a few, and one; 0 is padding, which learns nothing.
     let rows: Vec<Vec<i32>> = [45, 6, 1]
         .map(|n| (0..n).map(|i| 1 + i * 7 % 59).collect())
         .into();
     let rows: Vec<_> = rows.iter().map(|ids| (&ids[..], ids.len() / 2)).collect();
-    let batch = Batch::new(&rows, encoder.shape(0), Device::Cpu).unwrap();
+    let batch = Batch::new(&rows, encoder.batch_shape(0), Device::Cpu).unwrap();
     let embedded = encoder.embed(&batch, None, Mode::Evaluate).unwrap();
     let pooled = encoder.pooled(&embedded, &batch, Mode::Evaluate).unwrap();
     pooled.square().sum(Kind::Float).backward();

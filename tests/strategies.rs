@@ -35,7 +35,7 @@ fn tiny() -> String {
 fn take_gradients(learner: &Learner) -> BTreeMap<String, Tensor> {
     let model = &learner.model;
     let stores = [
-        ("encoder", &model.encoder.variables),
+        ("encoder", model.encoder.variables()),
         ("head", &model.heads),
         ("alignment", &model.alignments),
     ];
@@ -65,7 +65,7 @@ fn difference(a: &BTreeMap<String, Tensor>, b: &BTreeMap<String, Tensor>) -> f64
 /// A task's mean loss on its part of a batch, put together by hand.
 fn loss(learner: &Learner, part: &PlannedBatch) -> Tensor {
     let data = &learner.data[part.task];
-    let shape = learner.model.encoder.shape(learner.pad);
+    let shape = learner.model.encoder.batch_shape(learner.pad);
     let batch = Batch::collate(&data.train, &part.rows, shape, tch::Device::Cpu).unwrap();
     let logits = learner
         .model

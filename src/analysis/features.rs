@@ -1,12 +1,12 @@
 //! A task's rows as an encoder sees them: at the embedding layer, behind the task's alignment, and
 //! behind every encoder layer.
 
-use anyhow::{bail, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::similarity::Covariance;
-use crate::data::batch::{Batch, Layout, Shape};
+use crate::data::batch::{Batch, Layout};
 use crate::data::TokenizedSplit;
 use crate::model::alignment::Alignment;
 use crate::model::encoder::Encoder;
@@ -31,13 +31,25 @@ impl Tokens {
         }
     }
 
-    /// Rows of X, `[rows, width]` in float64, from states `[batch, seq, width]`.
+    /// Rows of X, `[rows, width]` in float64, from states `[batch, seq, width]` or `[tokens, width]`.
     fn features(self, states: &Tensor, batch: &Batch) -> Result<Tensor> {
-        let Layout::Padded { mask } = &batch.layout else {
-            bail!("features are taken from padded rows");
-        };
         let width = *states.size().last().unwrap_or(&0);
         let states = states.f_to_kind(Kind::Double)?;
+        let mask = match (&batch.layout, self) {
+            (Layout::Padded { mask }, _) => mask,
+            (Layout::Packed(_), Tokens::All) => return Ok(states),
+            (Layout::Packed(rows), Tokens::Mean) => {
+                let ends = rows.starts.f_narrow(0, 1, rows.starts.size()[0] - 1)?;
+                let starts = rows.starts.f_narrow(0, 0, ends.size()[0])?;
+                let lengths = ends.f_sub(&starts)?;
+                let tokens = states.size()[0];
+                let row = Tensor::f_repeat_interleave(&lengths, tokens)?;
+                let size = [lengths.size()[0], width];
+                let sums = Tensor::f_zeros(size, (Kind::Double, states.device()))?;
+                let sums = sums.f_index_add(0, &row, &states)?;
+                return Ok(sums.f_div(&lengths.f_unsqueeze(-1)?)?);
+            }
+        };
         Ok(match (self, mask) {
             (Tokens::Mean, None) => states.f_mean_dim(1, false, Kind::Double)?,
             (Tokens::Mean, Some(mask)) => {
@@ -55,9 +67,9 @@ impl Tokens {
     }
 }
 
-/// An encoder over padded rows, and a task's alignment before it, in float32 without dropout.
+/// An encoder, and a task's alignment before it, in float32 without dropout.
 pub struct Extractor<'a> {
-    pub encoder: &'a Encoder,
+    pub encoder: &'a dyn Encoder,
     pub alignment: Option<&'a Alignment>,
     pub tokens: Tokens,
     /// Behind every encoder layer too.
@@ -77,20 +89,20 @@ impl Extractor<'_> {
         rows: &[u32],
         progress: &dyn Fn(usize),
     ) -> Result<Vec<(String, Covariance)>> {
-        fit::check_rows(&self.encoder.config, split, task)?;
-        let variables = &self.encoder.variables;
-        let width = self.encoder.config.hidden_size;
+        fit::check_rows(self.encoder.limits(), split, task)?;
+        let device = self.encoder.variables().device();
+        let width = self.encoder.embedding_width();
         let mut all: Vec<(String, Covariance)> = self
             .places()
             .into_iter()
-            .map(|place| Ok((place, Covariance::new(width, variables.device())?)))
+            .map(|place| Ok((place, Covariance::new(width, device)?)))
             .collect::<Result<_>>()?;
         // Rows of like length together; the sum does not depend on their order.
         let mut order = rows.to_vec();
         order.sort_by_key(|&row| split.ids(row as usize).len());
         for rows in order.chunks(self.batch_size) {
-            let shape = Shape::Padded { pad: self.pad };
-            let batch = Batch::collate(split, rows, shape, variables.device())?;
+            let shape = self.encoder.batch_shape(self.pad);
+            let batch = Batch::collate(split, rows, shape, device)?;
             let states = tch::no_grad(|| self.states(&batch))?;
             for ((_, covariance), states) in all.iter_mut().zip(states) {
                 covariance.add(&self.tokens.features(&states, &batch)?)?;
@@ -102,7 +114,7 @@ impl Extractor<'_> {
 
     fn places(&self) -> Vec<String> {
         let layers = match self.layers {
-            true => self.encoder.config.num_hidden_layers,
+            true => self.encoder.layers(),
             false => 0,
         };
         let aligned = self.alignment.map(|_| "aligned".to_owned());
@@ -111,14 +123,14 @@ impl Extractor<'_> {
         first.chain(aligned).chain(layers).collect()
     }
 
-    /// The states at each place, `[batch, seq, width]`.
+    /// The states at each place, in the shape of the embeddings.
     fn states(&self, batch: &Batch) -> Result<Vec<Tensor>> {
         let mut states = vec![self.encoder.embed(batch, None, Mode::Evaluate)?];
         if let Some(alignment) = self.alignment {
             states.push(alignment.apply(&states[0])?);
         }
         if self.layers {
-            for layer in 0..self.encoder.segments() {
+            for layer in 0..self.encoder.layers() {
                 let input = &states[states.len() - 1];
                 states.push(self.encoder.layer(layer, input, batch, Mode::Evaluate)?);
             }

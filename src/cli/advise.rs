@@ -64,7 +64,7 @@ pub fn run(args: AdviseArgs) -> Result<()> {
         targets = names.iter().map(|name| name.to_string()).collect();
     }
     let similarities = args.similarity.as_deref().map(read).transpose()?;
-    let evidence = Evidence::read(&args.runs, &config.encoder)?;
+    let evidence = Evidence::read(&args.runs, &config.encoder.to_string())?;
     let training = overlap::texts_of_files(&tasks, &config.data, &[Split::Train])?;
     let scored = overlap::texts_of_files(&tasks, &config.data, &[Split::Dev, Split::Test])?;
     let limit = config.training.max_train_rows.as_ref();

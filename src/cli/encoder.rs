@@ -12,7 +12,7 @@ use crate::config::Engine;
 use crate::data::Tokenizer;
 use crate::hub::encoder_dir::{encoders_dir, list, resolve};
 use crate::hub::fetch::{Hub, Source, Wanted, Weights};
-use crate::model::encoder::Encoder;
+use crate::model::bert::Bert;
 use crate::model::encoder_init::init;
 use crate::model::{save, weights};
 use crate::telemetry::progress::Progress;
@@ -100,7 +100,7 @@ fn inspect(name_or_dir: &str) -> Result<()> {
     let folder = resolve(name_or_dir)?;
     let weights = weights::find(&folder)?;
     let tokenizer = Tokenizer::from_folder(&folder)?;
-    let (encoder, report) = Encoder::load(&folder, None, Engine::Fast, tch::Device::Cpu, 0)?;
+    let (encoder, report) = Bert::load(&folder, None, Engine::Fast, tch::Device::Cpu, 0)?;
     let shape = &encoder.config;
     let parameters: usize = encoder
         .variables

@@ -8,6 +8,7 @@ use comfy_table::{presets, CellAlignment, ContentArrangement, Table};
 use crate::analysis::statistics::mean;
 use crate::cli::out::say;
 use crate::report::groups::Group;
+use crate::report::results::Judge;
 use crate::report::table::{points, Entry, MISSING};
 use crate::report::way::Way;
 use crate::report::{read, sections, write};
@@ -17,6 +18,7 @@ use crate::report::{read, sections, write};
 #[command(after_help = "Examples:
   covalign report runs/glue-pairs
   covalign report runs/five --out report
+  covalign report runs/pairs --split test --out report-test
 
 The folder is a suite's, or holds run folders side by side. Written are report.html (one file, with
 everything in it), report.md with figures/, report.csv and report.json.")]
@@ -26,10 +28,16 @@ pub struct ReportArgs {
     /// Where to write the report [default: the folder itself]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Whose scores
+    #[arg(long, value_enum, default_value_t)]
+    split: Judge,
 }
 
 pub fn run(args: ReportArgs) -> Result<()> {
-    let study = read::study(&args.folder)?;
+    let mut study = read::study(&args.folder)?;
+    if args.split == Judge::Test {
+        study.judge_by_test()?;
+    }
     let (out, way) = match args.out {
         None => (args.folder.clone(), PathBuf::new()),
         // Links from elsewhere go by the whole path.

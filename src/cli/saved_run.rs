@@ -8,10 +8,10 @@ use anyhow::Result;
 
 use crate::bail_input;
 use crate::cli::out::complain;
-use crate::config::Config;
+use crate::config::{Config, Engine};
 use crate::data::{TokenizedSplit, Tokenizer};
-use crate::model::encoder::Encoder;
-use crate::model::{encoder_config, fit, MultiTaskModel};
+use crate::model::source::Source;
+use crate::model::{fit, MultiTaskModel};
 use crate::task::{name, Task};
 use crate::telemetry::progress::Progress;
 use crate::train::evaluate::{self, Outputs};
@@ -69,6 +69,16 @@ pub fn open(root: &Path) -> Result<Config> {
 impl SavedTask {
     /// Loads what a run saved for one of its tasks.
     pub fn load(root: &Path, name: &str, weights: Weights) -> Result<SavedTask> {
+        SavedTask::load_into(root, name, weights, None)
+    }
+
+    /// As [`SavedTask::load`], into another engine than the run's.
+    pub fn load_into(
+        root: &Path,
+        name: &str,
+        weights: Weights,
+        engine: Option<Engine>,
+    ) -> Result<SavedTask> {
         let whole = open(root)?;
         if !whole.tasks.iter().any(|task| task == name) {
             bail_input!(
@@ -78,23 +88,24 @@ impl SavedTask {
             );
         }
         let folder = RunFolder::open(&transfer::folder_of(root, &whole, name))?;
-        let config = Config::load(&folder.config(), &[])?;
+        let mut config = Config::load(&folder.config(), &[])?;
+        config.engine = engine.unwrap_or(config.engine);
         let tasks = tasks::saved_tasks(&folder, &config)?;
         let index = tasks.iter().position(|task| task.name == name);
         let Some(index) = index else {
             bail_input!("{}: has no task `{name}`", folder.config().display());
         };
-        let arithmetic = Arithmetic::new(&config.training)?;
-        let shape = encoder_config::read(&folder.encoder())?;
+        let arithmetic = Arithmetic::new(&config)?;
+        let source = Source::saved(&folder.encoder())?;
         let tokenizer = Tokenizer::from_folder(&folder.encoder())?;
         let max_length = config.training.max_length;
-        fit::check(&shape, &tokenizer, max_length, &folder.encoder())?;
-        let encoder = Encoder::random(
-            shape,
-            arithmetic.engine(config.engine),
-            arithmetic.device(),
-            config.training.seed,
+        fit::check(
+            source.shape.limits(),
+            &tokenizer,
+            max_length,
+            &folder.encoder(),
         )?;
+        let encoder = source.blank(prepare::setup(&config, arithmetic))?;
         let mut model = prepare::model(&config, encoder, tasks.iter())?;
         checkpoint::read(&saved(&folder, &config, name, weights)?, &model, None)?;
         model.encoder.set_products(arithmetic.products())?;

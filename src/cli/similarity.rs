@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use tch::Kind;
 
 use super::saved_run::{self, SavedTask, Weights};
 use super::table;
@@ -16,11 +17,13 @@ use crate::config::Engine;
 use crate::data::Tokenizer;
 use crate::hub::encoder_dir;
 use crate::model::alignment::Alignment;
-use crate::model::encoder::Encoder;
+use crate::model::encoder::{Encoder, Setup};
 use crate::model::fit;
+use crate::model::source::Source;
 use crate::telemetry::atomic;
 use crate::telemetry::progress::Progress;
 use crate::train::keep::run_folder::RunFolder;
+use crate::train::prepare;
 use crate::train::step::precision::Arithmetic;
 use crate::train::tasks::{self, TaskData};
 use crate::transfer;
@@ -61,7 +64,7 @@ impl SimilarityArgs {
     fn extractor<'a>(
         &self,
         config: &Config,
-        encoder: &'a Encoder,
+        encoder: &'a dyn Encoder,
         alignment: Option<&'a Alignment>,
         pad: i64,
     ) -> Extractor<'a> {
@@ -78,8 +81,8 @@ impl SimilarityArgs {
 
 pub fn run(args: SimilarityArgs) -> Result<()> {
     let config = Config::load(&args.config, &args.overrides)?;
-    let folder = encoder_dir::resolve(&config.encoder)?;
-    let tokenizer = Tokenizer::from_folder(&folder)?;
+    let source = Source::of(&config.encoder)?;
+    let tokenizer = Tokenizer::from_folder(&source.folder)?;
     saved_run::say_notes(&tokenizer);
     let tasks = tasks::load_tasks(&config)?;
     if tasks.len() < 2 {
@@ -89,7 +92,7 @@ pub fn run(args: SimilarityArgs) -> Result<()> {
     if let Some(run) = &args.run {
         check_run(run, &names, &tokenizer)?;
     }
-    let device = Arithmetic::new(&config.training)?.device();
+    let arithmetic = Arithmetic::new(&config)?;
     let data = tasks::load_data(tasks, &config, &tokenizer, &encoder_dir::home())?;
     let pad = i64::from(tokenizer.pad_id());
     let measure = |data: &TaskData, weights: &str, extractor: Extractor| {
@@ -101,17 +104,20 @@ pub fn run(args: SimilarityArgs) -> Result<()> {
         bar.finish();
         found
     };
-    let seed = config.training.seed;
-    let (encoder, _) = Encoder::load(&folder, None, Engine::Padded, device, seed)?;
+    let setup = Setup {
+        engine: Engine::Fast,
+        ..prepare::setup(&config, arithmetic)
+    };
+    let (encoder, _) = source.load(setup)?;
     let max_length = config.training.max_length;
-    fit::check(&encoder.config, &tokenizer, max_length, &folder)?;
+    fit::check(encoder.limits(), &tokenizer, max_length, &source.folder)?;
     let pretrained: Vec<Places> = data
         .iter()
         .map(|data| {
             measure(
                 data,
                 "pretrained",
-                args.extractor(&config, &encoder, None, pad),
+                args.extractor(&config, encoder.as_ref(), None, pad),
             )
         })
         .collect::<Result<_>>()?;
@@ -119,19 +125,21 @@ pub fn run(args: SimilarityArgs) -> Result<()> {
     let mut comparisons = compare("pretrained", &pretrained)?;
     if let Some(run) = &args.run {
         let trained = data.iter().map(|data| {
-            let saved = SavedTask::load(run, &data.task.name, Weights::Overall)?;
+            let name = &data.task.name;
+            let mut saved = SavedTask::load_into(run, name, Weights::Overall, Some(Engine::Fast))?;
+            saved.model.encoder.set_products(Kind::Float)?;
+            let encoder = saved.model.encoder.as_ref();
             let alignment = saved.model.alignment(saved.index);
-            let encoder = saved.model.encoder.with_engine(Engine::Padded)?;
             measure(
                 data,
                 "trained",
-                args.extractor(&config, &encoder, alignment, pad),
+                args.extractor(&config, encoder, alignment, pad),
             )
         });
         comparisons.extend(compare("trained", &trained.collect::<Result<Vec<_>>>()?)?);
     }
     let found = Similarities {
-        encoder: config.encoder.clone(),
+        encoder: config.encoder.to_string(),
         run: args.run.as_ref().map(|run| run.display().to_string()),
         tokens: args.tokens.name().to_owned(),
         rows: data.iter().map(|data| data.rows.len()).collect(),

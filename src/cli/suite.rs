@@ -14,7 +14,7 @@ use crate::cli::out::say;
 use crate::config::{yaml, Config};
 use crate::data::sources::sources;
 use crate::error::{read_text, Interrupted};
-use crate::hub::encoder_dir;
+use crate::model::source;
 use crate::suite::build;
 use crate::suite::child::devices;
 use crate::suite::compose::Wishes;
@@ -210,15 +210,17 @@ fn as_given(args: &SuiteArgs) -> Result<String> {
 
 /// Finds missing files and encoders before the first run begins.
 fn check_data(plan: &Plan) -> Result<()> {
-    let (mut encoders, mut tasks) = (BTreeSet::new(), BTreeSet::new());
+    let (mut encoders, mut tasks) = (Vec::new(), BTreeSet::new());
     for run in &plan.runs {
         let config: Config = yaml::from_str(&run.config, &run.name)?;
-        encoders.insert(config.encoder);
+        if !encoders.contains(&config.encoder) {
+            encoders.push(config.encoder);
+        }
         let names = config.tasks.into_iter();
         tasks.extend(names.map(|name| (config.data.clone(), name)));
     }
     for encoder in encoders {
-        encoder_dir::resolve(&encoder)?;
+        source::folder(&encoder)?;
     }
     for (data, name) in tasks {
         let task = Task::load(&name)?;

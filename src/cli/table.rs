@@ -12,16 +12,23 @@ pub fn score_table(results: &Results) -> String {
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(100)
         .set_header(["Task", "Metrics on dev", "Score", "at step", "Last"]);
+    let judged = results.tasks.values().all(|task| task.test.is_some());
+    if judged {
+        table.set_header(["Task", "Metrics on dev", "Score", "at step", "Last", "Test"]);
+    }
     for (name, task) in &results.tasks {
         let metrics = task.dev.metrics.iter();
         let metrics: Vec<String> = metrics.map(|(m, v)| format!("{m} {v:.4}")).collect();
-        table.add_row([
+        let mut row = vec![
             name.clone(),
             metrics.join("  "),
             format!("{:.2}", 100.0 * task.dev.score),
             task.step.to_string(),
             format!("{:.2}", 100.0 * task.last.score),
-        ]);
+        ];
+        let test = task.test.iter().filter(|_| judged);
+        row.extend(test.map(|test| format!("{:.2}", 100.0 * test.score)));
+        table.add_row(row);
     }
     if results.tasks.len() > 1 {
         table.add_row([
@@ -30,13 +37,17 @@ pub fn score_table(results: &Results) -> String {
             format!("{:.2}", results.glue_score),
         ]);
     }
-    for column in 2..5 {
+    for column in 2..6 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
+    let note = match judged {
+        true => "Test: the weights that dev chose\n",
+        false => "",
+    };
     format!(
-        "{table}\n{}{} steps in {:.0} s, {:.0} tokens/s on {} in {}",
+        "{table}\n{}{note}{} steps in {:.0} s, {:.0} tokens/s on {} in {}",
         chosen(results),
         results.steps,
         results.seconds,

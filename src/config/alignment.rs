@@ -26,6 +26,11 @@ pub enum AlignmentForm {
     General,
     Diagonal,
     Orthogonal,
+    /// One matrix for all tasks: what an R does besides telling tasks apart.
+    Shared,
+    /// Fixed rotations, drawn by the seed, of all tasks but the first: tasks are told apart, and
+    /// nothing is aligned.
+    RandomRotation,
 }
 
 /// The set of matrices that R_i is learned in; d is the encoder's width.
@@ -39,6 +44,17 @@ pub enum Form {
     Diagonal,
     /// R = (I + A)⁻¹ (I − A) with A = W − Wᵀ (Cayley's map): a rotation.
     Orthogonal,
+}
+
+/// What R_i are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Matrices {
+    /// One learned for each task.
+    Each(Form),
+    /// One learned for all.
+    Shared(Form),
+    /// Fixed rotations of all tasks but the first.
+    Rotations,
 }
 
 /// Where R_i starts.
@@ -67,6 +83,8 @@ pub struct Alignment {
     pub alternate_every: u64,
     /// `fixed_encoder`: the share of all steps that trains B first.
     pub encoder_share: f64,
+    /// Optimiser steps before the R_i begin to move.
+    pub warmup_steps: u64,
 }
 
 impl Default for Alignment {
@@ -80,18 +98,29 @@ impl Default for Alignment {
             schedule: Schedule::Joint,
             alternate_every: 50,
             encoder_share: 0.5,
+            warmup_steps: 0,
         }
     }
 }
 
 impl Alignment {
-    /// The model's form of R_i.
-    pub fn model_form(&self) -> Form {
-        match (self.form, self.rank) {
-            (AlignmentForm::General, Rank::Full) => Form::Full,
-            (AlignmentForm::General, Rank::Low(rank)) => Form::LowRank(rank),
-            (AlignmentForm::Diagonal, _) => Form::Diagonal,
-            (AlignmentForm::Orthogonal, _) => Form::Orthogonal,
+    /// What the model's R_i are.
+    pub fn matrices(&self) -> Matrices {
+        let general = match self.rank {
+            Rank::Full => Form::Full,
+            Rank::Low(rank) => Form::LowRank(rank),
+        };
+        match self.form {
+            AlignmentForm::General => Matrices::Each(general),
+            AlignmentForm::Shared => Matrices::Shared(general),
+            AlignmentForm::Diagonal => Matrices::Each(Form::Diagonal),
+            AlignmentForm::Orthogonal => Matrices::Each(Form::Orthogonal),
+            AlignmentForm::RandomRotation => Matrices::Rotations,
         }
+    }
+
+    /// Whether R_i are learned.
+    pub fn learns(&self) -> bool {
+        self.form != AlignmentForm::RandomRotation
     }
 }

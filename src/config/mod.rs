@@ -3,6 +3,7 @@
 //! A training config has few keys, each with a default worth using; see `configs/`.
 
 pub mod alignment;
+pub mod encoder;
 mod rules;
 pub mod sampling;
 mod score;
@@ -11,6 +12,7 @@ pub mod training;
 pub mod values;
 pub mod yaml;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -21,6 +23,7 @@ use serde_yaml::Value;
 use crate::error::read_text;
 use crate::{bail_input, input_error};
 pub use alignment::{Alignment, AlignmentForm, Schedule};
+pub use encoder::EncoderChoice;
 pub use sampling::{BatchKind, Sampling, Strategy};
 pub use start::{Heads, StartFrom};
 pub use training::{Precision, ScoreScale, Training};
@@ -67,8 +70,8 @@ pub enum Engine {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// A name that `covalign encoder fetch` knows, or a folder.
-    pub encoder: String,
+    /// The module that all tasks share: a BERT's name or folder, or the keys of a module over words.
+    pub encoder: EncoderChoice,
     /// Folder with one sub-folder per task.
     pub data: PathBuf,
     /// Names of built-in tasks, or paths of task files.
@@ -80,6 +83,13 @@ pub struct Config {
     /// Leave out training rows whose text is in another task's dev or test split: another of the
     /// run's, or also one of the tasks in a list.
     pub deduplicate: Deduplicate,
+    /// Tasks of whose training rows such a share gets a label by chance; dev and test stay.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub label_noise: BTreeMap<String, f64>,
+    /// Tasks whose embeddings are turned by so many degrees, by a fixed rotation that the seed draws:
+    /// misalignment made on purpose.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub turned: BTreeMap<String, f64>,
     pub alignment: Alignment,
     pub sampling: Sampling,
     pub training: Training,
@@ -101,6 +111,8 @@ impl Default for Config {
             method: Method::default(),
             start: None,
             deduplicate: Deduplicate::Switch(false),
+            label_noise: BTreeMap::new(),
+            turned: BTreeMap::new(),
             alignment: Alignment::default(),
             sampling: Sampling::default(),
             training: Training::default(),
@@ -121,6 +133,8 @@ pub struct Evaluation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<u64>,
     pub batch_size: usize,
+    /// Score a task's test rows too whenever it is best on dev: dev chooses, test judges.
+    pub test: bool,
 }
 
 impl Default for Evaluation {
@@ -129,6 +143,7 @@ impl Default for Evaluation {
             every: Interval::Epochs(1.0),
             patience: None,
             batch_size: 64,
+            test: false,
         }
     }
 }

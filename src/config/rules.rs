@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::values::LengthWindow;
-use super::{BatchKind, Config, Method, Schedule, Strategy};
+use super::{BatchKind, Config, Method, Precision, Schedule, Strategy};
 use crate::bail_input;
 use crate::config::Engine;
 
@@ -30,8 +30,10 @@ impl Config {
     /// # Errors
     /// An input error that names the key.
     pub(super) fn validate(&self, source: &str) -> Result<()> {
+        self.encoder.validate(source)?;
         let t = &self.training;
         let e = &self.evaluation;
+        let over_words = self.encoder.words().is_some();
         let share = |x: f64| (0.0..=1.0).contains(&x);
         let positive = |x: f64| x > 0.0 && x.is_finite();
         let rules: &[(bool, &str, &str)] = &[
@@ -62,6 +64,21 @@ impl Config {
                 !(t.gradient_checkpointing && self.engine == Engine::Reference),
                 "training.gradient_checkpointing",
                 "cannot be with engine `reference`; take `fast` or `padded`",
+            ),
+            (
+                !(t.gradient_checkpointing && over_words),
+                "training.gradient_checkpointing",
+                "is a BERT's; a module over words needs little memory",
+            ),
+            (
+                !(t.reinit_layers.is_some() && over_words),
+                "training.reinit_layers",
+                "is a BERT's; a module over words starts at random",
+            ),
+            (
+                !over_words || matches!(t.precision, Precision::Auto | Precision::Fp32),
+                "training.precision",
+                "must be fp32 (or auto) with a module over words",
             ),
             (t.accumulate > 0, "training.accumulate", "must be above 0"),
             (
@@ -160,6 +177,21 @@ impl Config {
                 !self.leaves_nothing_to_move(),
                 "alignment.learning_rate",
                 "and training.head_learning_rate are both 0: once the encoder is fixed, nothing moves",
+            ),
+            (
+                self.label_noise.values().all(|&noise| share(noise)),
+                "label_noise",
+                "holds shares of training rows, from 0 to 1",
+            ),
+            (
+                self.turned.values().all(|degrees| (0.0..=180.0).contains(degrees)),
+                "turned",
+                "holds degrees, from 0 to 180",
+            ),
+            (
+                self.alignment.learns() || self.alignment.schedule == Schedule::Joint,
+                "alignment.schedule",
+                "must be joint with form `random_rotation`, which learns no R",
             ),
             (
                 self.alignment.decay_to_identity >= 0.0,

@@ -34,8 +34,8 @@ pub fn read_split(task: &Task, data_dir: &Path, split: Split) -> Result<Rows> {
         };
         reader.read(&text, IdFilter::read(&source)?.as_ref(), &mut rows)?;
         if let Some(cut) = task.cut().filter(|_| source.of == Split::Train) {
-            let in_dev = cut.in_dev(rows.examples.len() - from);
-            let mut chosen = in_dev.iter().map(|&dev| dev == (split == Split::Dev));
+            let splits = cut.splits(rows.examples.len() - from);
+            let mut chosen = splits.iter().map(|&of| of == split);
             let mut row = 0;
             rows.examples.retain(|_| {
                 row += 1;

@@ -15,14 +15,14 @@ pub struct Source<'t> {
     pub path: PathBuf,
     /// The list of ids that `file` is filtered with, where it is.
     pub ids: Option<PathBuf>,
-    /// The split that `file` belongs to: train where dev is cut out of it.
+    /// The split that `file` belongs to: train where `split` is cut out of it.
     pub of: Split,
 }
 
 /// The files of `split`. A file is looked up as `data_dir/FOLDER/PATH` and else as `data_dir/PATH`.
 pub fn sources<'t>(task: &'t Task, data_dir: &Path, split: Split) -> Result<Vec<Source<'t>>> {
     let of = match split {
-        Split::Dev if task.cut().is_some() => Split::Train,
+        split if task.cut().is_some_and(|cut| cut.makes(split)) => Split::Train,
         split => split,
     };
     let Some(files) = task.files_of(of) else {

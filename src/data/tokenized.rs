@@ -107,6 +107,11 @@ impl TokenizedSplit {
         self.rows[row].label
     }
 
+    /// Gives a row another label.
+    pub fn relabel(&mut self, row: usize, label: f32) {
+        self.rows[row].label = Some(label);
+    }
+
     /// The row's line in its file, from 1.
     pub fn line(&self, row: usize) -> u32 {
         self.rows[row].line

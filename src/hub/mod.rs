@@ -1,6 +1,6 @@
 //! Encoders: from the hub, or from a folder.
 //!
-//! [`encoder_dir`] says where they live and which files an encoder has; [`fetch`] gets them, from a
+//! [`word_vectors`] makes one of a text file of words. [`encoder_dir`] says where they live and which files an encoder has; [`fetch`] gets them, from a
 //! `snapshot` that Hugging Face's own tools have cached or from the hub; [`download`] is one file's
 //! way here, `http` whom its requests go to.
 //!
@@ -19,3 +19,4 @@ pub mod encoder_dir;
 pub mod fetch;
 mod http;
 mod snapshot;
+pub mod word_vectors;

@@ -2,6 +2,7 @@
 // better than ATEN_CPU_CAPABILITY allows (default, avx2 or avx512), which holds for libtorch's too.
 
 #include "kernels.h"
+#include "lstm_kernels.h"
 
 #include <cstdlib>
 #include <string>
@@ -10,7 +11,8 @@ namespace covalign {
 
 #define DECLARE(isa)                              \
   extern const Kernels<float> float_kernels_##isa; \
-  extern const Kernels<bf16> bf16_kernels_##isa
+  extern const Kernels<bf16> bf16_kernels_##isa; \
+  extern const LstmKernels lstm_kernels_##isa
 
 DECLARE(base);
 
@@ -54,5 +56,6 @@ const char* kernel_name() { return "default"; }
 
 const Kernels<float>& float_kernels() { return CHOOSE(float_kernels); }
 const Kernels<bf16>& bf16_kernels() { return CHOOSE(bf16_kernels); }
+const LstmKernels& lstm_kernels() { return CHOOSE(lstm_kernels); }
 
 }  // namespace covalign

@@ -1,6 +1,7 @@
 // See kernels.h. Compiled with COVALIGN_ISA as the name of the instruction set.
 
 #include "kernels.h"
+#include "vectors.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,96 +9,6 @@
 
 namespace covalign {
 namespace {
-
-// Floats in a register of the instruction set: of wider vectors, compilers take comparisons and
-// selections apart into single elements.
-#if defined(__AVX512F__)
-constexpr int64_t kLanes = 16;
-#elif defined(__AVX2__)
-constexpr int64_t kLanes = 8;
-#else
-constexpr int64_t kLanes = 4;
-#endif
-
-typedef float vf __attribute__((vector_size(4 * kLanes)));
-typedef int32_t vi __attribute__((vector_size(4 * kLanes)));
-typedef uint32_t vu __attribute__((vector_size(4 * kLanes)));
-typedef uint16_t vh __attribute__((vector_size(2 * kLanes)));
-
-#define INLINE inline __attribute__((always_inline))
-
-INLINE vf splat(float x) { return x - vf{}; }
-INLINE vu bits(vf x) { return (vu)x; }
-
-INLINE vf load(const float* p) {
-  vf x;
-  memcpy(&x, p, sizeof x);
-  return x;
-}
-
-INLINE vf load(const bf16* p) {
-  vh half;
-  memcpy(&half, p, sizeof half);
-  return (vf)(__builtin_convertvector(half, vu) << 16);
-}
-
-INLINE void store(float* p, vf x) { memcpy(p, &x, sizeof x); }
-
-// To nearest, ties to even; NaN stays NaN.
-INLINE void store(bf16* p, vf x) {
-  vu u = bits(x);
-  vu rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
-  vu nan = (vu)(x != x);
-  vh half = __builtin_convertvector((rounded & ~nan) | (nan & 0x7fc0u), vh);
-  memcpy(p, &half, sizeof half);
-}
-
-// The first n lanes; the others are zero.
-template <typename T>
-INLINE vf load(const T* p, int64_t n) {
-  if (n >= kLanes) return load(p);
-  T some[kLanes] = {};
-  memcpy(some, p, n * sizeof(T));
-  return load(some);
-}
-
-template <typename T>
-INLINE void store(T* p, vf x, int64_t n) {
-  if (n >= kLanes) return store(p, x);
-  T some[kLanes];
-  store(some, x);
-  memcpy(p, some, n * sizeof(T));
-}
-
-INLINE float sum(vf x) {
-  float total = 0;
-  for (int i = 0; i < kLanes; i++) total += x[i];
-  return total;
-}
-
-INLINE float largest(vf x) {
-  float top = x[0];
-  for (int i = 1; i < kLanes; i++) top = x[i] > top ? x[i] : top;
-  return top;
-}
-
-INLINE vf exp(vf x) {
-  // Cephes' expf: 2^n times a polynomial in the rest.
-  x = x < -87.0f ? splat(-87.0f) : x;
-  x = x > 88.0f ? splat(88.0f) : x;
-  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
-  vf shifted = x * 1.44269504088896341f + magic;
-  vf n = shifted - magic;
-  vf r = x - n * 0.693359375f + n * 2.12194440e-4f;
-  vf y = splat(1.9875691500e-4f);
-  y = y * r + 1.3981999507e-3f;
-  y = y * r + 8.3334519073e-3f;
-  y = y * r + 4.1665795894e-2f;
-  y = y * r + 1.6666665459e-1f;
-  y = y * r + 5.0000001201e-1f;
-  y = y * r * r + r + 1.0f;
-  return (vf)((vi)bits(y) + (((vi)bits(shifted) - 0x4b400000) << 23));
-}
 
 // A mixing function of 32 bits (Wellons' "lowbias32", with the better constants found later).
 INLINE vu mix(vu x) {

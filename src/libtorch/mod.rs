@@ -6,6 +6,7 @@
 pub mod fused;
 pub mod optimizer;
 pub mod profile;
+pub mod recurrent;
 
 use std::ffi::{c_char, CStr, CString};
 use std::fmt;

@@ -1,281 +1,110 @@
-//! The module that all tasks share: a pretrained BERT, loaded through rust-bert.
+//! What training needs of the module that all tasks share, whatever it is made of.
 
-use std::borrow::Borrow;
-use std::path::Path;
-
-use anyhow::{bail, Context, Result};
-use rust_bert::bert::{BertConfig, BertEmbedding, BertEmbeddings, BertModel, BertModelOutput};
-use rust_bert::RustBertError;
-use tch::nn::{self, VarStore};
+use anyhow::{bail, Result};
+use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
-use super::packed::PackedForward;
-use super::padded::PaddedForward;
-use super::weights::{self, LoadReport};
-use super::{encoder_config, named_seed, Mode, Parameter};
+use super::{Mode, Parameter};
 use crate::config::Engine;
-use crate::data::batch::{Batch, Layout, Shape};
+use crate::data::batch::{Batch, Shape};
 
-/// The engine at work.
-enum Forward {
-    Packed(PackedForward),
-    Padded(PaddedForward),
-    Reference,
+/// The name of the table of word embeddings among an encoder's parameters.
+pub const WORDS: &str = "embeddings.word_embeddings.weight";
+
+/// How an encoder computes.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup {
+    /// In place of the encoder's own probabilities.
+    pub dropout: Option<f64>,
+    pub engine: Engine,
+    pub device: Device,
+    /// Fixes what starts at random.
+    pub seed: u64,
 }
 
-/// An embedding layer for [`BertModel`] that passes its input on: alignment happens before it.
-struct Aligned;
-
-impl BertEmbedding for Aligned {
-    fn new<'p, P: Borrow<nn::Path<'p>>>(_: P, _: &BertConfig) -> Self {
-        Aligned
-    }
-
-    fn forward_t(
-        &self,
-        _: Option<&Tensor>,
-        _: Option<&Tensor>,
-        _: Option<&Tensor>,
-        input_embeds: Option<&Tensor>,
-        _: bool,
-    ) -> Result<Tensor, RustBertError> {
-        input_embeds
-            .map(Tensor::shallow_clone)
-            .ok_or_else(|| RustBertError::ValueError("aligned embeddings are missing".into()))
-    }
+/// What an encoder has embeddings for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows of the word table.
+    pub words: i64,
+    /// The longest row in tokens; none where any length will do.
+    pub positions: Option<i64>,
+    /// Kinds of texts that are told apart; none where the encoder does not tell.
+    pub segments: Option<i64>,
 }
 
-/// A BERT with its embedding layer apart from its layers, so that alignment fits between.
-pub struct Encoder {
-    pub config: BertConfig,
-    /// All parameters, by Hugging Face's names without `bert.`.
-    pub variables: VarStore,
-    embeddings: BertEmbeddings,
-    layers: BertModel<Aligned>,
-    forward: Forward,
-}
+/// The module that all tasks share: an embedding layer E, behind which a task's R_i fits, and B,
+/// which makes one vector of a row's (aligned) embeddings.
+pub trait Encoder {
+    /// Width of the embeddings, and of R_i.
+    fn embedding_width(&self) -> i64;
 
-impl Encoder {
-    /// An encoder in the shapes of `config` with random parameters that `seed` fixes.
-    pub fn random(config: BertConfig, engine: Engine, device: Device, seed: u64) -> Result<Self> {
-        tch::manual_seed(named_seed(seed, "encoder"));
-        let variables = VarStore::new(device);
-        let embeddings = BertEmbeddings::new(variables.root() / "embeddings", &config);
-        let layers = BertModel::new(variables.root(), &config);
-        initialize(&variables, config.initializer_range, |_| true)?;
-        let forward = match engine {
-            Engine::Fast if Encoder::packs(engine, device) => {
-                Forward::Packed(PackedForward::new(&variables, &config)?)
-            }
-            Engine::Fast | Engine::Padded => {
-                Forward::Padded(PaddedForward::new(&variables, &config)?)
-            }
-            Engine::Reference => Forward::Reference,
-        };
-        Ok(Encoder {
-            config,
-            variables,
-            embeddings,
-            layers,
-            forward,
-        })
-    }
+    /// Width of what [`Encoder::pooled`] puts out.
+    fn output_width(&self) -> i64;
 
-    /// Whether an engine takes packed rows on a device.
-    pub fn packs(engine: Engine, device: Device) -> bool {
-        engine == Engine::Fast && device == Device::Cpu
-    }
+    fn limits(&self) -> Limits;
 
-    /// A pretrained encoder from a folder with `config.json` and weights. `dropout` replaces both
-    /// of the config's probabilities; a missing pooler starts at random, fixed by `seed`.
-    pub fn load(
-        folder: &Path,
-        dropout: Option<f64>,
-        engine: Engine,
-        device: Device,
-        seed: u64,
-    ) -> Result<(Self, LoadReport)> {
-        let mut config = encoder_config::read(folder)?;
-        if let Some(p) = dropout {
-            config.hidden_dropout_prob = p;
-            config.attention_probs_dropout_prob = p;
-        }
-        let file = weights::find(folder)?;
-        let encoder = Encoder::random(config, engine, device, seed)?;
-        let report = weights::load_into(&encoder.variables, &file)?;
-        Ok((encoder, report))
-    }
+    /// The probability that the encoder's own layers drop a value with.
+    fn dropout(&self) -> f64;
 
-    /// The same encoder, in float32, with another engine.
-    pub fn with_engine(&self, engine: Engine) -> Result<Encoder> {
-        let device = self.variables.device();
-        let mut other = Encoder::random(self.config.clone(), engine, device, 0)?;
-        other.variables.copy(&self.variables)?;
-        Ok(other)
-    }
-
-    /// Starts the pooler and the `layers` top layers at random, fixed by `seed`.
-    pub fn reinitialize(&self, layers: usize, seed: u64) -> Result<()> {
-        tch::manual_seed(named_seed(seed, "reinitialized layers"));
-        let all = self.config.num_hidden_layers;
-        let tops: Vec<String> = (0..all)
-            .rev()
-            .take(layers)
-            .map(|layer| format!("encoder.layer.{layer}."))
-            .collect();
-        initialize(&self.variables, self.config.initializer_range, |name| {
-            name.starts_with("pooler") || tops.iter().any(|top| name.starts_with(top))
-        })
-    }
-
-    /// How the engine wants rows; `pad` fills them up where it does not pack them.
-    pub fn shape(&self, pad: i64) -> Shape {
-        match self.forward {
-            Forward::Packed(_) => Shape::Packed,
-            _ => Shape::Padded { pad },
-        }
-    }
-
-    /// Lets the layers' products be computed in `kind`, in half precision from copies of the
-    /// weights as they are now. rust-bert's pass computes in what autocast says.
-    pub fn set_products(&mut self, kind: Kind) -> Result<()> {
-        match &mut self.forward {
-            Forward::Packed(PackedForward { parameters, .. })
-            | Forward::Padded(PaddedForward { parameters, .. }) => parameters.set_products(kind),
-            Forward::Reference => Ok(()),
-        }
-    }
-
-    /// The engine at work: `packed`, `padded` or `reference`.
-    pub fn engine_name(&self) -> &'static str {
-        match self.forward {
-            Forward::Packed(_) => "packed",
-            Forward::Padded(_) => "padded",
-            Forward::Reference => "reference",
-        }
-    }
-
-    /// Whether a pass of training takes rows of the word table instead of the whole.
-    pub fn reads_rows(&self) -> bool {
-        matches!(self.forward, Forward::Packed(_))
-    }
+    /// All that training may change, by the names that checkpoints have.
+    fn variables(&self) -> &VarStore;
 
     /// What an optimiser steps.
-    pub fn parameters(&self) -> Vec<Parameter> {
-        match &self.forward {
-            Forward::Packed(PackedForward { parameters, .. })
-            | Forward::Padded(PaddedForward { parameters, .. }) => parameters.steps(),
-            Forward::Reference => Parameter::of(&self.variables),
-        }
+    fn parameters(&self) -> Vec<Parameter>;
+
+    /// Whether a pass of training takes rows of the table [`WORDS`] instead of the whole.
+    fn reads_rows(&self) -> bool;
+
+    /// The word table, where training does not change it: checkpoints have it not.
+    fn frozen_words(&self) -> Option<&Tensor> {
+        None
     }
 
-    /// The embedding layer's output, `[batch, seq, hidden]`, or `[tokens, hidden]` where rows are
+    /// How many layers lie above the parameter of this name: 0 at the top.
+    fn layers_above(&self, parameter: &str) -> i64;
+
+    /// How the engine wants rows; `pad` fills them up where it does not pack them.
+    fn batch_shape(&self, pad: i64) -> Shape;
+
+    /// The engine at work: `packed`, `padded` or `reference`.
+    fn engine_name(&self) -> &'static str;
+
+    /// Lets products be computed in `kind`, in half precision from copies of the weights as they are
+    /// now.
+    fn set_products(&mut self, kind: Kind) -> Result<()>;
+
+    /// Starts the `layers` top layers at random, fixed by `seed`.
+    fn reinitialize(&self, layers: usize, seed: u64) -> Result<()>;
+
+    /// The embedding layer's output, `[batch, seq, width]`, or `[tokens, width]` where rows are
     /// packed. There, `words` may be the rows of the word table that the batch's vocabulary names:
     /// gradients then go to them instead of to the whole table.
-    pub fn embed(&self, batch: &Batch, words: Option<&Tensor>, mode: Mode) -> Result<Tensor> {
-        match &self.forward {
-            Forward::Packed(packed) => packed.embed(batch, words, mode),
-            Forward::Padded(padded) => padded.embed(batch, mode.trains()),
-            Forward::Reference => Ok(self.embeddings.forward_t(
-                Some(&batch.ids),
-                Some(&batch.segments),
-                None,
-                None,
-                mode.trains(),
-            )?),
-        }
+    fn embed(&self, batch: &Batch, words: Option<&Tensor>, mode: Mode) -> Result<Tensor>;
+
+    /// The vector of each row, `[batch, output width]`, from (aligned) embeddings.
+    fn pooled(&self, embeddings: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
+        (0..self.segments()).try_fold(embeddings.shallow_clone(), |x, segment| {
+            self.segment(segment, &x, batch, mode)
+        })
     }
 
-    /// The last layer's states, in the shape of the (aligned) embeddings.
-    pub fn encode(&self, embeddings: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
-        if let Forward::Reference = self.forward {
-            return Ok(self.reference(embeddings, batch, mode)?.hidden_state);
-        }
-        self.through_layers(embeddings, |i, x| self.layer(i, x, batch, mode))
+    /// How many parts [`Encoder::segment`] cuts the pass behind the embedding layer into.
+    fn segments(&self) -> usize;
+
+    /// One part of what [`Encoder::pooled`] computes. The same mode gives the same dropout again.
+    fn segment(&self, index: usize, x: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor>;
+
+    /// How many layers keep the shape of the embeddings; see [`Encoder::layer`].
+    fn layers(&self) -> usize {
+        0
     }
 
-    /// The states behind the layer at `index`, from those before it.
-    pub fn layer(&self, index: usize, x: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
-        match &self.forward {
-            Forward::Packed(packed) => packed.layer(index, x, batch, false, mode),
-            Forward::Padded(padded) => padded.layer(index, x, batch, false, mode),
-            Forward::Reference => bail!("rust-bert's pass cannot be cut into layers"),
-        }
+    /// All tokens' states behind the layer at `index`, from those before it.
+    fn layer(&self, index: usize, _: &Tensor, _: &Batch, _: Mode) -> Result<Tensor> {
+        bail!("the encoder has no layer {index} of the embeddings' shape")
     }
 
-    /// The pooler's output `[batch, hidden]` from (aligned) embeddings.
-    pub fn pooled(&self, embeddings: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
-        if let Forward::Reference = self.forward {
-            let output = self.reference(embeddings, batch, mode)?;
-            return output.pooled_output.context("the encoder has no pooler");
-        }
-        self.through_layers(embeddings, |i, x| self.segment(i, x, batch, mode))
-    }
-
-    /// How many parts [`Encoder::segment`] cuts the pass after the embedding layer into.
-    pub fn segments(&self) -> usize {
-        self.config.num_hidden_layers as usize
-    }
-
-    /// One part of what [`Encoder::pooled`] computes: a layer, and after the last one the pooler.
-    /// The same mode gives the same dropout again.
-    pub fn segment(&self, index: usize, x: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
-        let last = index + 1 == self.segments();
-        match &self.forward {
-            Forward::Packed(packed) => match packed.layer(index, x, batch, last, mode)? {
-                hidden if last => packed.pool(&hidden),
-                hidden => Ok(hidden),
-            },
-            Forward::Padded(padded) => match padded.layer(index, x, batch, last, mode)? {
-                hidden if last => padded.pool(&hidden),
-                hidden => Ok(hidden),
-            },
-            Forward::Reference => bail!("rust-bert's pass cannot be cut into segments"),
-        }
-    }
-
-    fn through_layers(
-        &self,
-        embeddings: &Tensor,
-        layer: impl Fn(usize, &Tensor) -> Result<Tensor>,
-    ) -> Result<Tensor> {
-        (0..self.segments()).try_fold(embeddings.shallow_clone(), |x, i| layer(i, &x))
-    }
-
-    fn reference(&self, embeddings: &Tensor, batch: &Batch, mode: Mode) -> Result<BertModelOutput> {
-        let Layout::Padded { mask } = &batch.layout else {
-            bail!("this engine takes padded rows");
-        };
-        // rust-bert wants an integer mask: it inverts it by XOR.
-        let mask = mask.as_ref().map(|m| m.to_kind(Kind::Int64));
-        let train = mode.trains();
-        let embeddings = Some(embeddings);
-        Ok(self.layers.forward_t(
-            None,
-            mask.as_ref(),
-            None,
-            None,
-            embeddings,
-            None,
-            None,
-            train,
-        )?)
-    }
-}
-
-/// BERT's random start of the variables whose names `chosen` takes: N(0, deviation²), LayerNorms at
-/// one, biases at zero.
-fn initialize(variables: &VarStore, deviation: f32, chosen: impl Fn(&str) -> bool) -> Result<()> {
-    let mut all: Vec<_> = variables.variables().into_iter().collect();
-    all.sort_by(|a, b| a.0.cmp(&b.0));
-    tch::no_grad(|| {
-        for (name, mut variable) in all.into_iter().filter(|(name, _)| chosen(name)) {
-            let _ = match name.as_str() {
-                n if n.ends_with("LayerNorm.weight") => variable.f_fill_(1.0)?,
-                n if n.ends_with("bias") => variable.f_fill_(0.0)?,
-                _ => variable.f_normal_(0.0, f64::from(deviation))?,
-            };
-        }
-        Ok(())
-    })
+    /// Floating point operations of training on one row: of so many tokens, forward and backward.
+    fn training_flops(&self, tokens: f64) -> f64;
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use tch::Device;
 
-use super::encoder::Encoder;
-use super::{encoder_config, save};
+use super::bert::{self, Bert};
+use super::save;
 use crate::bail_input;
 use crate::config::Engine;
 use crate::data::Tokenizer;
@@ -49,13 +49,13 @@ pub fn init(folder: &Path, config: &Path, vocabulary: &Path, seed: u64) -> Resul
             copy(&from, name)?;
         }
     }
-    let shape = encoder_config::read(making.path())?;
+    let shape = bert::config::read(making.path())?;
     let tokenizer = Tokenizer::from_folder(vocabulary)?;
     tokenizer.check_table(shape.vocab_size)?;
     // The folder's name and config.json say nothing of the tokenizer.
     let settled = making.path().join("tokenizer_config.json");
     atomic::write_json(&settled, tokenizer.config())?;
-    let encoder = Encoder::random(shape, Engine::Reference, Device::Cpu, seed)?;
+    let encoder = Bert::random(shape, Engine::Reference, Device::Cpu, seed)?;
     let tensors = save::variables(&encoder.variables);
     let count = tensors.iter().map(|(_, tensor)| tensor.numel()).sum();
     let path = making.path().join(WEIGHT_FILES[0]);

@@ -6,74 +6,68 @@
 use std::path::Path;
 
 use anyhow::Result;
-use rust_bert::bert::BertConfig;
 
+use super::encoder::Limits;
 use crate::bail_input;
 use crate::data::{TokenizedSplit, Tokenizer};
 
 /// Whether words, positions and segments of rows up to `max_length` have their embeddings in an
-/// encoder of the shape of the folder `at`.
+/// encoder with these limits, of the folder `at`.
 ///
 /// # Errors
 /// An input error that names the key or the folder.
-pub fn check(
-    shape: &BertConfig,
-    tokenizer: &Tokenizer,
-    max_length: usize,
-    at: &Path,
-) -> Result<()> {
+pub fn check(limits: Limits, tokenizer: &Tokenizer, max_length: usize, at: &Path) -> Result<()> {
     let at = at.display();
-    if above(tokenizer.vocab_size(), shape.vocab_size) {
+    if above(tokenizer.vocab_size(), limits.words) {
         bail_input!(
             "{at}: the vocabulary has {} entries, the weights have embeddings for {}; they belong \
              to different encoders",
             tokenizer.vocab_size(),
-            shape.vocab_size
+            limits.words
         );
     }
-    if above(max_length, shape.max_position_embeddings) {
+    if let Some(positions) = limits.positions.filter(|&p| above(max_length, p)) {
         bail_input!(
-            "key `training.max_length`: {max_length} is more than the {} positions of {at}",
-            shape.max_position_embeddings
+            "key `training.max_length`: {max_length} is more than the {positions} positions of {at}"
         );
     }
-    if shape.type_vocab_size < 2 {
+    if limits.segments.is_some_and(|segments| segments < 2) {
         bail_input!("{at}: type_vocab_size is below 2, pairs of texts cannot be told apart");
     }
     Ok(())
 }
 
-/// Whether every row of a split has its embeddings in an encoder of this shape; `whose` is the task
+/// Whether every row of a split has its embeddings in an encoder with these limits; `whose` is the task
 /// that the rows are of.
 ///
 /// # Errors
 /// An input error that names the row's line.
-pub fn check_rows(shape: &BertConfig, split: &TokenizedSplit, whose: &str) -> Result<()> {
+pub fn check_rows(limits: Limits, split: &TokenizedSplit, whose: &str) -> Result<()> {
     for row in 0..split.len() {
         let ids = split.ids(row);
-        let outside = |id: &&i32| !(0..shape.vocab_size).contains(&i64::from(**id));
+        let outside = |id: &&i32| !(0..limits.words).contains(&i64::from(**id));
         if let Some(id) = ids.iter().find(outside) {
             bail_input!(
                 "task {whose}, line {}: token id {id} has no embedding, the encoder has {}; text \
                  and weights were made for different encoders",
                 split.line(row),
-                shape.vocab_size
+                limits.words
             );
         }
-        if ids.is_empty() || above(ids.len(), shape.max_position_embeddings) {
+        let most = limits.positions.unwrap_or(i64::MAX);
+        if ids.is_empty() || above(ids.len(), most) {
             bail_input!(
-                "task {whose}, line {}: {} tokens, but the encoder takes 1 to {}; lower \
+                "task {whose}, line {}: {} tokens, but the encoder takes 1 to {most}; lower \
                  `training.max_length`",
                 split.line(row),
-                ids.len(),
-                shape.max_position_embeddings
+                ids.len()
             );
         }
-        if split.second_segment_at(row) < ids.len() && shape.type_vocab_size < 2 {
+        let pair = split.second_segment_at(row) < ids.len();
+        if let Some(segments) = limits.segments.filter(|&segments| pair && segments < 2) {
             bail_input!(
-                "task {whose}, line {}: a pair of texts, but the encoder's type_vocab_size is {}",
-                split.line(row),
-                shape.type_vocab_size
+                "task {whose}, line {}: a pair of texts, but the encoder's type_vocab_size is {segments}",
+                split.line(row)
             );
         }
     }

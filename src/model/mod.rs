@@ -1,28 +1,28 @@
-//! Encoder (rust-bert), alignment, heads, weights in and out.
+//! What tasks share ([`encoder`] is its interface, [`bert`] and [`words`] are behind it), alignment,
+//! heads, weights in and out.
 //!
 //! ŷ_i = A_i · pool( B( E(x) · R_i ) ): all tasks share the embedding layer E and the encoder B;
 //! each has its head A_i and, when trained aligned, its matrix R_i (Wu, Zhang, Ré, ICLR 2020).
 
 pub mod alignment;
+pub mod bert;
 pub mod encoder;
-pub mod encoder_config;
 pub mod encoder_init;
 pub mod fit;
 pub mod head;
 pub mod multi_task;
-pub mod packed;
-pub mod padded;
-pub mod parameters;
+pub mod rotation;
 pub mod save;
+pub mod shape;
+pub mod source;
 pub mod weights;
+pub mod words;
 
-use anyhow::Result;
-use rust_bert::Activation;
 use sha2::{Digest, Sha256};
 use tch::nn::VarStore;
-use tch::{TchError, Tensor};
+use tch::Tensor;
 
-pub use multi_task::{MultiTaskModel, TaskShape};
+pub use multi_task::{MultiTaskModel, Sharing, TaskShape};
 
 /// Whether a pass is one of training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,19 +69,6 @@ impl Parameter {
             .collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
-    }
-}
-
-/// The function that a config's `hidden_act` names.
-fn activation(kind: &Activation) -> fn(&Tensor) -> Result<Tensor, TchError> {
-    match kind {
-        Activation::gelu => |x| x.f_gelu("none"),
-        Activation::gelu_new => |x| x.f_gelu("tanh"),
-        Activation::relu => |x| x.f_relu(),
-        Activation::swish => |x| x.f_silu(),
-        Activation::mish => |x| x.f_mish(),
-        Activation::tanh => |x| x.f_tanh(),
-        Activation::identity => |x| Ok(x.shallow_clone()),
     }
 }
 

@@ -1,5 +1,8 @@
 //! The shared encoder with every task's head and alignment.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use anyhow::Result;
 use tch::nn::VarStore;
 use tch::{Kind, Tensor};
@@ -7,8 +10,8 @@ use tch::{Kind, Tensor};
 use super::alignment::Alignment;
 use super::encoder::Encoder;
 use super::head::Head;
-use super::{named_seed, Mode};
-use crate::config::alignment::{Form, Start};
+use super::{named_seed, rotation, Mode};
+use crate::config::alignment::{Matrices, Start};
 use crate::data::Batch;
 
 /// What a task brings to the model.
@@ -21,54 +24,84 @@ pub struct TaskShape {
     pub range: Option<(f64, f64)>,
 }
 
+/// How tasks' embeddings reach what they share.
+#[derive(Debug, Clone)]
+pub struct Sharing {
+    /// Degrees by which tasks' embeddings are turned first, by the tasks' names.
+    pub turned: BTreeMap<String, f64>,
+    /// None without alignment.
+    pub matrices: Option<Matrices>,
+    pub start: Start,
+}
+
 struct TaskModule {
     head: Head,
     range: Option<(f64, f64)>,
-    alignment: Option<Alignment>,
+    /// A rotation before the alignment that nothing learns.
+    turn: Option<Tensor>,
+    alignment: Option<Arc<Alignment>>,
 }
 
 /// The shared encoder with every task's head and alignment.
 pub struct MultiTaskModel {
-    pub encoder: Encoder,
+    pub encoder: Box<dyn Encoder>,
     /// `<task>.weight`, `<task>.bias`.
     pub heads: VarStore,
-    /// `<task>.matrix` and the like; empty without alignment.
+    /// `<task>.matrix` and the like, `shared.matrix` where there is one for all; empty without.
     pub alignments: VarStore,
     tasks: Vec<TaskModule>,
 }
 
 impl MultiTaskModel {
-    /// Adds a fresh head for each task and, given a form, an alignment. What `seed` gives a task
+    /// Adds a fresh head for each task and, where there are, alignments. What `seed` gives a task
     /// depends on its name alone, not on the tasks beside it.
     pub fn new(
-        encoder: Encoder,
+        encoder: Box<dyn Encoder>,
         tasks: &[TaskShape],
-        alignment: Option<(Form, Start)>,
+        sharing: &Sharing,
         head_dropout: f64,
         seed: u64,
     ) -> Result<MultiTaskModel> {
-        let device = encoder.variables.device();
+        let device = encoder.variables().device();
         let (heads, alignments) = (VarStore::new(device), VarStore::new(device));
-        let width = encoder.config.hidden_size;
+        let (width, output) = (encoder.embedding_width(), encoder.output_width());
+        let learned = |name: &str, form| -> Result<Arc<Alignment>> {
+            tch::manual_seed(named_seed(seed, &format!("alignment {name}")));
+            let path = alignments.root() / name;
+            Ok(Arc::new(Alignment::new(&path, form, sharing.start, width)?))
+        };
+        let shared = match sharing.matrices {
+            Some(Matrices::Shared(form)) => Some(learned("shared", form)?),
+            _ => None,
+        };
         let tasks = tasks
             .iter()
-            .map(|task| -> Result<TaskModule> {
+            .enumerate()
+            .map(|(index, task)| -> Result<TaskModule> {
                 tch::manual_seed(named_seed(seed, &format!("head {}", task.name)));
                 let head = Head::new(
                     &(heads.root() / &task.name),
-                    width,
+                    output,
                     task.outputs,
                     head_dropout,
                 )?;
-                tch::manual_seed(named_seed(seed, &format!("alignment {}", task.name)));
-                let alignment = alignment
-                    .map(|(form, start)| {
-                        Alignment::new(&(alignments.root() / &task.name), form, start, width)
-                    })
+                let alignment = match sharing.matrices {
+                    Some(Matrices::Each(form)) => Some(learned(&task.name, form)?),
+                    _ => shared.clone(),
+                };
+                let degrees = sharing.turned.get(&task.name).copied();
+                let degrees = degrees.filter(|&degrees| degrees != 0.0);
+                let mut turn = degrees
+                    .map(|degrees| rotation::by(degrees, width, seed, &task.name, device))
                     .transpose()?;
+                if sharing.matrices == Some(Matrices::Rotations) && index > 0 {
+                    let drawn = rotation::random(width, seed, &task.name, device)?;
+                    turn = Some(turn.map_or(Ok(drawn.shallow_clone()), |t| t.f_matmul(&drawn))?);
+                }
                 Ok(TaskModule {
                     head,
                     range: task.range,
+                    turn,
                     alignment,
                 })
             })
@@ -96,7 +129,10 @@ impl MultiTaskModel {
         words: Option<&Tensor>,
         mode: Mode,
     ) -> Result<Tensor> {
-        let embedded = self.encoder.embed(batch, words, mode)?;
+        let mut embedded = self.encoder.embed(batch, words, mode)?;
+        if let Some(turn) = &self.tasks[task].turn {
+            embedded = embedded.f_matmul(&turn.f_to_kind(embedded.kind())?)?;
+        }
         match &self.tasks[task].alignment {
             Some(alignment) => alignment.apply(&embedded),
             None => Ok(embedded),
@@ -122,6 +158,6 @@ impl MultiTaskModel {
 
     /// The alignment of the task at index `task`, when trained aligned.
     pub fn alignment(&self, task: usize) -> Option<&Alignment> {
-        self.tasks[task].alignment.as_ref()
+        self.tasks[task].alignment.as_deref()
     }
 }

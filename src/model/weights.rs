@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use safetensors::{Dtype, SafeTensors};
 use tch::nn::VarStore;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::error::io_error;
 use crate::hub::encoder_dir::WEIGHT_FILES;
@@ -62,6 +63,33 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
         .into_iter()
         .map(|(name, tensor)| (canonical_name(&name), tensor))
         .collect())
+}
+
+/// The one tensor of this canonical name. Of a safetensors file nothing else is read.
+///
+/// # Errors
+/// An input error where the file has no such tensor.
+pub fn read_one(path: &Path, name: &str) -> Result<Tensor> {
+    let missing = || input_error!("{}: holds no tensor `{name}`", path.display());
+    if path.extension().is_none_or(|e| e != "safetensors") {
+        return read(path)?.remove(name).ok_or_else(missing);
+    }
+    let file = std::fs::File::open(path).map_err(|e| io_error(path, e))?;
+    // SAFETY: as of the token cache, nobody writes into a file of weights: they are renamed.
+    let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| io_error(path, e))?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| unreadable(path, &e))?;
+    let names = tensors.names();
+    let found = names.into_iter().find(|n| canonical_name(n) == name);
+    let view = tensors.tensor(found.ok_or_else(missing)?)?;
+    let kind = match view.dtype() {
+        Dtype::F32 => Kind::Float,
+        Dtype::F64 => Kind::Double,
+        Dtype::F16 => Kind::Half,
+        Dtype::BF16 => Kind::BFloat16,
+        other => bail_input!("{}: tensor `{name}` is of {other:?}", path.display()),
+    };
+    let size: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
+    Ok(Tensor::f_from_data_size(view.data(), &size, kind)?)
 }
 
 /// PyTorch's files are zip archives; libtorch crashes on one that was cut off.

@@ -69,8 +69,11 @@ fn metrics(record: &RunRecord, task: &str) -> Vec<(String, String, String)> {
     let Some(result) = result else {
         return vec![("score".into(), String::new(), String::new())];
     };
-    let score = ("score".to_owned(), result.dev.score);
-    let all = std::iter::once(score).chain(result.dev.metrics.clone());
+    let Some(scores) = record.scores(task) else {
+        return vec![("score".into(), String::new(), String::new())];
+    };
+    let score = ("score".to_owned(), scores.score);
+    let all = std::iter::once(score).chain(scores.metrics.clone());
     let number = |value: f64| match value.is_finite() {
         true => value.to_string(),
         false => String::new(),

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use anyhow::Result;
 use serde::Serialize;
 
+use crate::bail_input;
 use crate::suite::plan::{Cell, Run};
 use crate::suite::seen::Seen;
+use crate::train::evaluate::Scores;
 use crate::train::keep::run_folder::{EvaluationLine, Results, RunFolder};
 use crate::train::keep::setting::RunFacts;
 
@@ -28,6 +31,36 @@ pub struct Study {
     pub differ_in: Vec<String>,
     /// Scored rows that it trains on.
     pub seen: Vec<Seen>,
+}
+
+/// The rows whose scores are told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Judge {
+    /// Those that chose each task's best evaluation
+    #[default]
+    Dev,
+    /// Those that had no part in choosing it, where runs scored them (evaluation.test)
+    Test,
+}
+
+impl Study {
+    /// Lets test judge what dev has chosen.
+    ///
+    /// # Errors
+    /// An input error where no run has scored test rows.
+    pub fn judge_by_test(&mut self) -> Result<()> {
+        let results = self.runs.iter().filter_map(|run| run.results.as_ref());
+        let mut tasks = results.flat_map(|results| results.tasks.values());
+        if !tasks.any(|task| task.test.is_some()) {
+            bail_input!(
+                "{}: no run has scored test rows; train with evaluation.test: true",
+                self.folder.display()
+            );
+        }
+        self.runs.iter_mut().for_each(|run| run.judge = Judge::Test);
+        self.title = format!("{}: test scores of what dev chose", self.title);
+        Ok(())
+    }
 }
 
 /// How far a run has come.
@@ -66,6 +99,7 @@ pub struct RunRecord {
     pub curves: BTreeMap<String, Curve>,
     /// Evaluations of each task: its score is the best of so many.
     pub evaluations: BTreeMap<String, usize>,
+    pub judge: Judge,
 }
 
 impl RunRecord {
@@ -110,12 +144,24 @@ impl RunRecord {
             results,
             curves,
             evaluations,
+            judge: Judge::Dev,
         }
     }
 
-    /// The dev score × 100 of a task; `None` where the run has none.
+    /// What a task is judged by: the scores on dev, by which its weights were chosen, or theirs on
+    /// test.
+    pub fn scores(&self, task: &str) -> Option<&Scores> {
+        let result = self.results.as_ref()?.tasks.get(task)?;
+        match self.judge {
+            Judge::Dev => Some(&result.dev),
+            Judge::Test => result.test.as_ref(),
+        }
+    }
+
+    /// The score × 100 of a task; `None` where the run has none.
     pub fn score(&self, task: &str) -> Option<f64> {
-        Some(100.0 * self.results.as_ref()?.score(task)?)
+        let score = self.scores(task)?.score;
+        score.is_finite().then_some(100.0 * score)
     }
 
     /// The tasks on which the run is not above the best constant answer.

@@ -157,6 +157,8 @@ impl<'a> Composer<'a> {
             .max_train_rows
             .take()
             .and_then(|limit| limit.only(own));
+        config.label_noise.retain(|task, _| own(task));
+        config.turned.retain(|task, _| own(task));
         if !tasks.iter().any(|name| self.task(name).is_regression()) {
             config.training.scores = ScoreScale::default();
         }
@@ -183,9 +185,9 @@ impl<'a> Composer<'a> {
         config.out = None;
         // A run's process works in the suite's folder.
         config.data = std::path::absolute(&config.data)?;
-        if Path::new(&config.encoder).is_dir() {
-            let encoder = std::path::absolute(&config.encoder)?;
-            config.encoder = encoder.display().to_string();
+        if Path::new(config.encoder.source()).exists() {
+            let source = std::path::absolute(config.encoder.source())?;
+            config.encoder = config.encoder.with_source(source.display().to_string());
         }
         Ok(config)
     }

@@ -4,11 +4,11 @@ use anyhow::Result;
 
 use super::plan::{Plan, Run};
 use super::rows::{TaskSize, TaskSizes};
+use crate::config::EncoderChoice;
 use crate::config::{yaml, BatchKind, Config};
 use crate::data::planned::TaskRows;
 use crate::data::sampling::{BatchSize, Sampler};
-use crate::hub::encoder_dir;
-use crate::model::encoder_config;
+use crate::model::source::Source;
 use crate::task::Task;
 
 /// Tokens that one thread trains on in a second, times the encoder's FLOP per token: a rough guess,
@@ -129,18 +129,13 @@ fn length(config: &Config, tasks: &[TaskSize]) -> (u64, f64, f64) {
     (steps, evaluations, tokens.sum::<f64>() / per_epoch)
 }
 
-/// Of training: six operations for each weight of the layers; BERT-base's where the encoder is not
-/// here yet.
-fn flops_of_a_token(encoder: &str) -> f64 {
-    let shape = encoder_dir::resolve(encoder).and_then(|folder| encoder_config::read(&folder));
-    let weights = shape.map_or(
-        85e6 * if encoder.contains("large") { 3.5 } else { 1.0 },
-        |s| {
-            (s.num_hidden_layers * (4 * s.hidden_size + 2 * s.intermediate_size) * s.hidden_size)
-                as f64
-        },
-    );
-    6.0 * weights
+/// Of training, in a row of usual length; BERT's where the encoder is not here yet.
+fn flops_of_a_token(encoder: &EncoderChoice) -> f64 {
+    let known = Source::of(encoder).map(|source| source.shape.training_flops(64.0) / 64.0);
+    known.unwrap_or(match encoder.source().contains("large") {
+        true => 1.8e9,
+        false => 5e8,
+    })
 }
 
 #[cfg(test)]

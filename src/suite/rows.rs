@@ -91,12 +91,15 @@ fn official(task: &Task) -> Option<TaskSize> {
         files.iter().map(|file| file.rows).sum()
     };
     let all = rows(Split::Train)?;
-    let dev = match task.cut() {
-        Some(cut) => (cut.dev * all as f64).round() as usize,
-        None => rows(Split::Dev)?,
+    let (train, dev) = match task.cut() {
+        Some(cut) => {
+            let [dev, test] = cut.counts(all);
+            (all.saturating_sub(dev + test), dev)
+        }
+        None => (all, rows(Split::Dev)?),
     };
     Some(TaskSize {
-        train: if task.cut().is_some() { all - dev } else { all },
+        train,
         dev,
         tokens: UNKNOWN_TOKENS,
         counted: false,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::split::Split;
+
 /// A column: by its name in the header, or by its number, from 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -210,27 +212,47 @@ pub struct Files {
     pub test: Option<SplitFiles>,
 }
 
-/// A dev split cut out of the training file where there is no official one.
+/// Splits cut out of the training file where there are no official ones.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cut {
     /// The share of the rows that goes to dev.
     pub dev: f64,
+    /// The share that goes to test.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub test: f64,
     #[serde(default)]
     pub seed: u64,
 }
 
+fn is_zero(share: &f64) -> bool {
+    *share == 0.0
+}
+
 impl Cut {
-    /// Which of `rows` rows go to dev: the `round(dev · rows)` rows with the smallest SplitMix64
-    /// hashes of (seed, row); the same on every machine, and independent of the rows' content.
-    pub fn in_dev(&self, rows: usize) -> Vec<bool> {
+    /// Where each of `rows` rows goes: the `round(dev · rows)` rows with the smallest SplitMix64
+    /// hashes of (seed, row) to dev, the next `round(test · rows)` to test; the same on every
+    /// machine, and independent of the rows' content.
+    pub fn splits(&self, rows: usize) -> Vec<Split> {
         let start = splitmix64(self.seed);
         let mut order: Vec<usize> = (0..rows).collect();
         order.sort_by_key(|&row| (splitmix64(start.wrapping_add(row as u64)), row));
-        let mut chosen = vec![false; rows];
-        let dev = (self.dev * rows as f64).round() as usize;
-        order.iter().take(dev).for_each(|&row| chosen[row] = true);
-        chosen
+        let mut splits = vec![Split::Train; rows];
+        let [dev, test] = self.counts(rows);
+        for (at, &row) in order.iter().take(dev + test).enumerate() {
+            splits[row] = if at < dev { Split::Dev } else { Split::Test };
+        }
+        splits
+    }
+
+    /// How many of `rows` rows go to dev and to test.
+    pub fn counts(&self, rows: usize) -> [usize; 2] {
+        [self.dev, self.test].map(|share| (share * rows as f64).round() as usize)
+    }
+
+    /// Whether it makes a split of this name.
+    pub fn makes(&self, split: Split) -> bool {
+        split == Split::Dev || (split == Split::Test && self.test > 0.0)
     }
 }
 
@@ -265,9 +287,18 @@ mod tests {
 
     #[test]
     fn a_cut_takes_its_share_and_depends_on_the_seed() {
-        let cut = |seed| Cut { dev: 0.1, seed }.in_dev(3775);
-        assert_eq!(cut(0).iter().filter(|&&d| d).count(), 378);
-        assert_eq!(cut(0), cut(0));
-        assert_ne!(cut(0), cut(1));
+        let cut = |seed, test| {
+            let dev = 0.1;
+            Cut { dev, test, seed }.splits(3775)
+        };
+        let count = |splits: &[Split], of| splits.iter().filter(|&&split| split == of).count();
+        assert_eq!(count(&cut(0, 0.0), Split::Dev), 378);
+        assert_eq!(cut(0, 0.0), cut(0, 0.0));
+        assert_ne!(cut(0, 0.0), cut(1, 0.0));
+        // Test rows come out of the training rows: dev stays.
+        let tested = cut(0, 0.2);
+        assert_eq!(count(&tested, Split::Test), 755);
+        let same = |(a, b): (&Split, &Split)| (*a == Split::Dev) == (*b == Split::Dev);
+        assert!(tested.iter().zip(&cut(0, 0.0)).all(same));
     }
 }

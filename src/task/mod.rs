@@ -6,6 +6,7 @@ pub mod layout;
 pub mod metric;
 pub mod name;
 mod rules;
+pub mod split;
 pub mod submission;
 
 use std::path::Path;
@@ -21,44 +22,7 @@ use crate::{bail_input, input_error};
 use layout::{Cut, File, Files, Layout};
 use metric::Metric;
 
-/// A part of a task's data.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    clap::ValueEnum,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Split {
-    Train,
-    Dev,
-    Test,
-}
-
-impl Split {
-    pub const ALL: [Split; 3] = [Split::Train, Split::Dev, Split::Test];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Split::Train => "train",
-            Split::Dev => "dev",
-            Split::Test => "test",
-        }
-    }
-}
-
-impl std::fmt::Display for Split {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
+pub use split::Split;
 
 /// What a task predicts.
 #[derive(Debug, Clone, PartialEq)]
@@ -270,7 +234,7 @@ impl Task {
 
     /// Whether its YAML says where `split` comes from.
     pub fn has_split(&self, split: Split) -> bool {
-        self.files_of(split).is_some() || (split == Split::Dev && self.cut.is_some())
+        self.files_of(split).is_some() || self.cut.is_some_and(|cut| cut.makes(split))
     }
 
     /// Texts in an example: 1 or 2.

@@ -23,6 +23,14 @@ impl Task {
             if !(cut.dev > 0.0 && cut.dev < 1.0) {
                 return fail("split.dev", "must lie between 0 and 1".into());
             }
+            if !(cut.test >= 0.0 && cut.dev + cut.test < 1.0) {
+                let demand = "must not be negative, and leave training rows beside split.dev";
+                return fail("split.test", demand.into());
+            }
+            if cut.test > 0.0 && self.files.test.is_some() {
+                let demand = "cuts test out of files.train, where files.test is not given";
+                return fail("split.test", demand.into());
+            }
             if self.files.train.is_none() || self.files.dev.is_some() {
                 return fail(
                     "split",

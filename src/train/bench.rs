@@ -13,7 +13,7 @@ use super::say::stages::{synchronize, Stage, Stages};
 use super::step::learner::Learner;
 use super::step::precision::device_name;
 use super::step::schedule::Plan;
-use crate::config::alignment::Form;
+use crate::config::alignment::{Form, Matrices};
 use crate::config::Method;
 use crate::data::planned::PlannedBatch;
 use crate::libtorch::{self, profile};
@@ -175,18 +175,20 @@ struct Work {
     flops: f64,
 }
 
-/// What the batches asked of the model: 2 operations per weight and token forward, 4 back; in
-/// attention, two products of a row with itself (Chowdhery et al. 2022, PaLM, appendix B).
+/// What the batches asked of the model.
 fn work(learner: &Learner, batches: &[PlannedBatch]) -> Work {
-    let shape = &learner.model.encoder.config;
-    let (width, layers) = (shape.hidden_size as f64, shape.num_hidden_layers as f64);
-    let mut weights = layers * width * (4.0 * width + 2.0 * shape.intermediate_size as f64);
+    let encoder = learner.model.encoder.as_ref();
+    let width = encoder.embedding_width() as f64;
+    let mut weights = 0.0;
     let config = &learner.config;
     if config.method == Method::Aligned {
-        weights += match config.alignment.model_form() {
-            Form::Diagonal => width,
-            Form::LowRank(rank) => 2.0 * width * rank as f64,
-            Form::Full | Form::Orthogonal => width * width,
+        weights = match config.alignment.matrices() {
+            Matrices::Each(form) | Matrices::Shared(form) => match form {
+                Form::Diagonal => width,
+                Form::LowRank(rank) => 2.0 * width * rank as f64,
+                Form::Full | Form::Orthogonal => width * width,
+            },
+            Matrices::Rotations => width * width,
         };
     }
     let mut work = Work {
@@ -200,10 +202,11 @@ fn work(learner: &Learner, batches: &[PlannedBatch]) -> Work {
         let lengths: Vec<u64> = batch.rows.iter().map(length).collect();
         let tokens: u64 = lengths.iter().sum();
         let longest = lengths.iter().max().copied().unwrap_or_default();
-        let squares: u64 = lengths.iter().map(|n| n * n).sum();
         work.tokens += tokens;
         work.padded_tokens += longest * lengths.len() as u64;
-        work.flops += 6.0 * weights * tokens as f64 + 12.0 * layers * width * squares as f64;
+        work.flops += 6.0 * weights * tokens as f64;
+        let rows = lengths.iter().map(|&n| encoder.training_flops(n as f64));
+        work.flops += rows.sum::<f64>();
     }
     work
 }

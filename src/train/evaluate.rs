@@ -114,11 +114,11 @@ pub fn outputs(
     arithmetic: Arithmetic,
     progress: &dyn Fn(usize),
 ) -> Result<Outputs> {
-    fit::check_rows(&model.encoder.config, split, name)?;
+    fit::check_rows(model.encoder.limits(), split, name)?;
     let mut order: Vec<u32> = (0..split.len() as u32).collect();
     order.sort_by_key(|&row| split.ids(row as usize).len());
-    let device = model.encoder.variables.device();
-    let shape = model.encoder.shape(pad);
+    let device = model.encoder.variables().device();
+    let shape = model.encoder.batch_shape(pad);
     let logits = tch::no_grad(|| -> Result<Vec<Tensor>> {
         order
             .chunks(batch_size)

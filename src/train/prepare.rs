@@ -1,6 +1,5 @@
 //! What a config describes, brought into memory.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -13,9 +12,10 @@ use super::tasks;
 use crate::config::{Config, Method};
 use crate::data::tokenizer::Tokenizer;
 use crate::hub::encoder_dir;
-use crate::model::encoder::Encoder;
+use crate::model::encoder::{Encoder, Setup};
+use crate::model::source::Source;
 use crate::model::weights::LoadReport;
-use crate::model::{fit, MultiTaskModel};
+use crate::model::{fit, MultiTaskModel, Sharing};
 use crate::task::Task;
 
 /// Everything that a run starts from.
@@ -24,7 +24,7 @@ pub struct Prepared {
     pub tokenizer: Tokenizer,
     /// What the encoder's weights lacked and had too much.
     pub report: LoadReport,
-    pub encoder_folder: PathBuf,
+    pub source: Source,
 }
 
 /// Loads the encoder and the tasks' rows, and makes what is fresh in a run.
@@ -32,25 +32,19 @@ pub struct Prepared {
 /// # Errors
 /// Input errors for what the config or the data get wrong.
 pub fn prepare(config: &Config, tasks: Vec<Task>) -> Result<Prepared> {
-    let encoder_folder = encoder_dir::resolve(&config.encoder)?;
-    let arithmetic = Arithmetic::new(&config.training)?;
-    let tokenizer = Tokenizer::from_folder(&encoder_folder)?;
-    let (encoder, report) = Encoder::load(
-        &encoder_folder,
-        config.training.dropout,
-        arithmetic.engine(config.engine),
-        arithmetic.device(),
-        config.training.seed,
-    )?;
+    let source = Source::of(&config.encoder)?;
+    let arithmetic = Arithmetic::new(config)?;
+    let tokenizer = Tokenizer::from_folder(&source.folder)?;
+    let (encoder, report) = source.load(setup(config, arithmetic))?;
     if let Some(layers) = config.training.reinit_layers {
         encoder.reinitialize(layers, config.training.seed)?;
     }
     let max_length = config.training.max_length;
-    fit::check(&encoder.config, &tokenizer, max_length, &encoder_folder)?;
+    fit::check(encoder.limits(), &tokenizer, max_length, &source.folder)?;
     let data = tasks::load_data(tasks, config, &tokenizer, &encoder_dir::home())?;
     for data in &data {
         for split in [&data.train, &data.dev] {
-            fit::check_rows(&encoder.config, split, &data.task.name)?;
+            fit::check_rows(encoder.limits(), split, &data.task.name)?;
         }
     }
     let mut model = model(config, encoder, data.iter().map(|d| &d.task))?;
@@ -68,21 +62,34 @@ pub fn prepare(config: &Config, tasks: Vec<Task>) -> Result<Prepared> {
         learner,
         tokenizer,
         report,
-        encoder_folder,
+        source,
     })
+}
+
+/// How a config's encoder computes.
+pub fn setup(config: &Config, arithmetic: Arithmetic) -> Setup {
+    Setup {
+        dropout: config.training.dropout,
+        engine: arithmetic.engine(config.engine),
+        device: arithmetic.device(),
+        seed: config.training.seed,
+    }
 }
 
 /// The encoder with a fresh head, and alignment where the method has one, for each task.
 pub fn model<'a>(
     config: &Config,
-    encoder: Encoder,
+    encoder: Box<dyn Encoder>,
     tasks: impl Iterator<Item = &'a Task>,
 ) -> Result<MultiTaskModel> {
-    let alignment = (config.method == Method::Aligned)
-        .then(|| (config.alignment.model_form(), config.alignment.init));
+    let sharing = Sharing {
+        turned: config.turned.clone(),
+        matrices: (config.method == Method::Aligned).then(|| config.alignment.matrices()),
+        start: config.alignment.init,
+    };
     let dropout = config.training.head_dropout;
-    let dropout = dropout.unwrap_or(encoder.config.hidden_dropout_prob);
+    let dropout = dropout.unwrap_or(encoder.dropout());
     let scores = config.training.scores;
     let shapes: Vec<_> = tasks.map(|task| tasks::shape(task, scores)).collect();
-    MultiTaskModel::new(encoder, &shapes, alignment, dropout, config.training.seed)
+    MultiTaskModel::new(encoder, &shapes, &sharing, dropout, config.training.seed)
 }

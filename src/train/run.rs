@@ -66,7 +66,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         mut learner,
         tokenizer,
         report,
-        encoder_folder,
+        source: encoder_source,
     } = prepare(config, tasks)?;
     let found = MadeOf::new(content.finish()?, &learner);
     // What checkpoints go on from is what the run was begun with: a file of today is the same, or,
@@ -106,7 +106,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
             folder,
             config,
             &learner.data,
-            &encoder_folder,
+            (&encoder_source, learner.model.encoder.as_ref()),
             made_of,
             &tokenizer,
         )?;
@@ -164,7 +164,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         tokens_per_second: state.tokens as f64 / state.training_seconds.max(1e-9),
         seed: config.training.seed,
         encoder: EncoderIdentity {
-            name: config.encoder.clone(),
+            name: config.encoder.to_string(),
             sha256: weights,
         },
         start: state.start.clone(),
@@ -197,6 +197,7 @@ fn task_results(state: &Progress, chosen_from: Option<ChosenFrom>) -> BTreeMap<S
     best.map(|(task, best)| {
         let result = TaskResult {
             dev: best.scores.clone(),
+            test: best.test.clone(),
             step: best.step,
             last: state.last.get(task).unwrap_or(&best.scores).clone(),
             chosen_from,

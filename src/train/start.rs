@@ -3,9 +3,9 @@
 //! of its own). Optimiser, schedule and alignments start afresh.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anyhow::Result;
+use serde_json::Value;
 use tch::Tensor;
 
 use super::keep::checkpoint;
@@ -14,8 +14,8 @@ use super::step::learner::Learner;
 use crate::bail_input;
 use crate::config::{Config, Heads, StartFrom};
 use crate::data::Tokenizer;
-use crate::hub::encoder_dir;
-use crate::model::{encoder_config, MultiTaskModel};
+use crate::model::source::Source as EncoderSource;
+use crate::model::MultiTaskModel;
 
 /// A run that has ended and whose weights are there.
 pub struct Source {
@@ -59,7 +59,7 @@ impl Source {
                 ),
             }
         }
-        check_same_encoder(&encoder_dir::resolve(&config.encoder)?, &folder, config)?;
+        check_same_encoder(&folder, config)?;
         Ok(Some(Source {
             start: start.clone(),
             folder,
@@ -70,7 +70,7 @@ impl Source {
     /// Copies the run's encoder into the learner's model, and heads where they are to be kept.
     pub fn give(&self, learner: &Learner) -> Result<Started> {
         let model = &learner.model;
-        let saved = checkpoint::read_encoder(&self.folder.best(), &model.encoder.variables)?;
+        let saved = checkpoint::read_encoder(&self.folder.best(), model.encoder.variables())?;
         let mut heads = BTreeMap::new();
         if self.start.heads == Heads::Keep {
             // A head of scores as they are is none of scores from 0 to 1.
@@ -122,40 +122,17 @@ fn copy_head(
 }
 
 /// Weights fit an encoder of the same shapes, which means the same words by the same numbers.
-fn check_same_encoder(encoder: &Path, source: &RunFolder, config: &Config) -> Result<()> {
-    let ours = encoder_config::read(encoder)?;
-    let theirs = encoder_config::read(&source.encoder())?;
-    let shapes = [
-        ("hidden_size", ours.hidden_size, theirs.hidden_size),
-        (
-            "num_hidden_layers",
-            ours.num_hidden_layers,
-            theirs.num_hidden_layers,
-        ),
-        (
-            "num_attention_heads",
-            ours.num_attention_heads,
-            theirs.num_attention_heads,
-        ),
-        (
-            "intermediate_size",
-            ours.intermediate_size,
-            theirs.intermediate_size,
-        ),
-        (
-            "max_position_embeddings",
-            ours.max_position_embeddings,
-            theirs.max_position_embeddings,
-        ),
-        (
-            "type_vocab_size",
-            ours.type_vocab_size,
-            theirs.type_vocab_size,
-        ),
-        ("vocab_size", ours.vocab_size, theirs.vocab_size),
-    ];
+fn check_same_encoder(source: &RunFolder, config: &Config) -> Result<()> {
+    let ours = EncoderSource::of(&config.encoder)?;
+    let theirs = EncoderSource::saved(&source.encoder())?;
     let (name, run) = (&config.encoder, source.root().display());
-    for (key, ours, theirs) in shapes {
+    let (sizes, theirs) = (ours.shape.sizes(), theirs.shape.sizes());
+    let named = |sizes: &[(&str, Value)], key: &str| {
+        let found = sizes.iter().find(|(name, _)| *name == key);
+        found.map_or("none".to_owned(), |(_, size)| size.to_string())
+    };
+    for (key, _) in theirs.iter().chain(&sizes) {
+        let (ours, theirs) = (named(&sizes, key), named(&theirs, key));
         if ours != theirs {
             bail_input!(
                 "key `start.run`: {run} trained an encoder with {key} {theirs}, but `encoder: \
@@ -164,7 +141,7 @@ fn check_same_encoder(encoder: &Path, source: &RunFolder, config: &Config) -> Re
         }
     }
     let theirs = Tokenizer::from_folder(&source.encoder())?;
-    let ours = Tokenizer::from_folder(encoder)?;
+    let ours = Tokenizer::from_folder(&ours.folder)?;
     if ours.fingerprint() != theirs.fingerprint() {
         bail_input!(
             "key `start.run`: {run} was trained with another tokenizer ({}, {} entries) than \

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use anyhow::Result;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 use super::keep::run_folder::RunFolder;
 use crate::bail_input;
@@ -27,10 +29,14 @@ pub struct TaskData {
     /// The rows of `train` that are trained on.
     pub rows: Vec<u32>,
     pub dev: TokenizedSplit,
+    /// Where there is one that can be read.
+    pub test: Option<TokenizedSplit>,
     /// Dev and test rows, its own and other tasks', whose text is among `rows`.
     pub overlaps: Vec<Overlap>,
     /// Training rows that `deduplicate` leaves out.
     pub left_out: usize,
+    /// Training rows that were given a label by chance, and of them those that had another.
+    pub noise: (usize, usize),
 }
 
 impl TaskData {
@@ -141,28 +147,77 @@ pub fn load_data(
         training.push(Texts::of_tokens(&task.name, Split::Train, &train));
         scored.push(Texts::of_tokens(&task.name, Split::Dev, &dev));
         let has_test = task.has_split(Split::Test);
+        let mut test = None;
         if has_test && sources(&task, &config.data, Split::Test).is_ok() {
-            // Training needs no test rows: files that cannot be read do not stop it.
             match load(&task, Split::Test) {
-                Ok(test) => scored.push(Texts::of_tokens(&task.name, Split::Test, &test)),
+                Ok(split) => {
+                    scored.push(Texts::of_tokens(&task.name, Split::Test, &split));
+                    test = Some(split);
+                }
+                Err(e) if config.evaluation.test => return Err(e),
+                // Training needs no test rows: files that cannot be read do not stop it.
                 Err(e) => train.warnings.push(format!(
                     "test rows not compared with training rows: {}",
                     one_line(&e)
                 )),
             }
         }
+        if config.evaluation.test {
+            check_test(&task, test.as_ref())?;
+        }
         data.push(TaskData {
             task,
             train,
             rows: Vec::new(),
             dev,
+            test,
             overlaps: Vec::new(),
             left_out: 0,
+            noise: (0, 0),
         });
     }
     let others = texts_of_others(&data, config)?;
     choose_rows(&mut data, config, &training, &scored, &others)?;
+    for data in &mut data {
+        let share = config.label_noise.get(&data.task.name).copied();
+        add_noise(data, share.unwrap_or(0.0), config.training.seed);
+    }
     Ok(data)
+}
+
+/// Gives a share of the training rows a label by chance, every label being as likely: of two labels,
+/// half of those rows keep theirs.
+fn add_noise(data: &mut TaskData, share: f64, seed: u64) {
+    let name = &data.task.name;
+    let count = (share * data.rows.len() as f64).round() as usize;
+    let seed = named_seed(seed, &format!("label noise {name}")) as u64;
+    let mut chance = ChaCha8Rng::seed_from_u64(seed);
+    for row in sampling::subset(data.rows.len(), Some(count), seed) {
+        let label = match &data.task.labels {
+            Labels::Classes(names) => chance.gen_range(0..names.len()) as f32,
+            Labels::Range { min, max } => chance.gen_range(*min..=*max) as f32,
+        };
+        let row = data.rows[row as usize] as usize;
+        let other = data.train.label(row) != Some(label);
+        data.train.relabel(row, label);
+        data.noise = (data.noise.0 + 1, data.noise.1 + usize::from(other));
+    }
+}
+
+/// Whether there are test rows that can be scored.
+fn check_test(task: &Task, test: Option<&TokenizedSplit>) -> Result<()> {
+    let name = &task.name;
+    let Some(test) = test else {
+        bail_input!("key `evaluation.test`: {name} has no test rows; leave the key away");
+    };
+    match (0..test.len()).find(|&row| test.label(row).is_none()) {
+        None => Ok(()),
+        Some(row) => bail_input!(
+            "key `evaluation.test`: the test row of {name} on line {} has no label; leave the key \
+             away",
+            test.line(row)
+        ),
+    }
 }
 
 /// What tasks are scored on that `deduplicate` names beside the run's own.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{bail, Context, Result};
 
-use super::evaluate;
+use super::evaluate::{self, Scores};
 use super::feed::batches::Batches;
 use super::interrupt;
 use super::keep::checkpoint::{self, Best, Progress, Snapshot};
@@ -17,6 +17,7 @@ use super::say::window::Window;
 use super::step::learner::Learner;
 use super::step::schedule::Plan;
 use crate::config::After;
+use crate::data::TokenizedSplit;
 use crate::error::Interrupted;
 
 /// Steps between two looks at the losses.
@@ -144,17 +145,7 @@ impl<'a> Trainer<'a> {
         self.learner.optimizer.settle()?;
         let mut dev = BTreeMap::new();
         for (index, data) in self.learner.data.iter().enumerate() {
-            let outputs = evaluate::outputs(
-                &self.learner.model,
-                (index, &data.task.name),
-                &data.dev,
-                self.learner.config.evaluation.batch_size,
-                self.learner.pad,
-                self.learner.arithmetic,
-                &|_| {},
-            );
-            let outputs = outputs.with_context(|| format!("at step {}", self.progress.step))?;
-            let scores = evaluate::scores(&data.task, &outputs, &data.dev)?;
+            let scores = self.scores(index, &data.dev)?;
             dev.insert(data.task.name.clone(), scores);
         }
         let mean = 100.0 * dev.values().map(|s| s.score).sum::<f64>() / dev.len() as f64;
@@ -184,6 +175,22 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
+    /// A task's scores on a split.
+    fn scores(&self, index: usize, split: &TokenizedSplit) -> Result<Scores> {
+        let data = &self.learner.data[index];
+        let outputs = evaluate::outputs(
+            &self.learner.model,
+            (index, &data.task.name),
+            split,
+            self.learner.config.evaluation.batch_size,
+            self.learner.pad,
+            self.learner.arithmetic,
+            &|_| {},
+        );
+        let outputs = outputs.with_context(|| format!("at step {}", self.progress.step))?;
+        evaluate::scores(&data.task, &outputs, split)
+    }
+
     /// Notes and saves what is better than before; whether the mean is.
     fn keep_best(&mut self, mean: f64) -> Result<bool> {
         let step = self.progress.step;
@@ -195,8 +202,17 @@ impl<'a> Trainer<'a> {
             }
         }
         for task in &improved {
-            let scores = self.progress.last[task].clone();
-            let best = Best { step, scores };
+            let all = &self.learner.data;
+            let index = all.iter().position(|data| data.task.name == *task);
+            let index = index.filter(|_| self.learner.config.evaluation.test);
+            let test = index.and_then(|index| Some((index, all[index].test.as_ref()?)));
+            let best = Best {
+                step,
+                scores: self.progress.last[task].clone(),
+                test: test
+                    .map(|(index, test)| self.scores(index, test))
+                    .transpose()?,
+            };
             self.progress.best.insert(task.clone(), best);
         }
         let overall = self.progress.overall.as_ref();

@@ -33,8 +33,8 @@ use crate::train::tasks;
 /// its own, `out/<task>`, and writes their common `results.json`.
 pub fn train(config: &Config, out: &Path, resume: bool) -> Result<Results> {
     let folder = RunFolder::new(out);
-    check_limits(config)?;
-    let config = &Arithmetic::new(&config.training)?.settle(config.clone());
+    check_names(config)?;
+    let config = &Arithmetic::new(config)?.settle(config.clone());
     if config.method != Method::Single || config.tasks.len() == 1 {
         return run::run(config, &folder, resume);
     }
@@ -65,20 +65,28 @@ pub fn train(config: &Config, out: &Path, resume: bool) -> Result<Results> {
     Ok(results)
 }
 
-/// A limit of rows must name tasks of the run.
-fn check_limits(config: &Config) -> Result<()> {
-    let Some(RowLimit::Named(limits)) = &config.training.max_train_rows else {
-        return Ok(());
+/// What is said of single tasks must name tasks of the run.
+fn check_names(config: &Config) -> Result<()> {
+    let limits = match &config.training.max_train_rows {
+        Some(RowLimit::Named(limits)) => limits.keys().collect(),
+        _ => Vec::new(),
     };
+    let keys = [
+        ("training.max_train_rows", limits),
+        ("label_noise", config.label_noise.keys().collect()),
+        ("turned", config.turned.keys().collect()),
+    ];
     let tasks = tasks::load_tasks(config)?;
     let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
-    match limits.keys().find(|task| !names.contains(&task.as_str())) {
-        None => Ok(()),
-        Some(other) => bail_input!(
-            "key `training.max_train_rows`: no task of the run is called `{other}`; {}",
-            yaml::suggest(other, &names)
-        ),
+    for (key, named) in keys {
+        if let Some(other) = named.iter().find(|task| !names.contains(&task.as_str())) {
+            bail_input!(
+                "key `{key}`: no task of the run is called `{other}`; {}",
+                yaml::suggest(other, &names)
+            );
+        }
     }
+    Ok(())
 }
 
 /// The folder in which a task of a run was trained: the run's own, or its sub-folder for `single`.

@@ -97,7 +97,12 @@ pub fn runs(study: &Study, folder: &Path) -> Table {
         let word = |value: Option<&str>| Entry::text(value.unwrap_or(MISSING));
         let per_task = results.map_or(String::new(), |results| {
             let tasks = results.tasks.iter();
-            let lines = tasks.map(|(task, r)| format!("{task}: {}", points(100.0 * r.dev.score)));
+            let lines = tasks.map(|(task, r)| {
+                format!(
+                    "{task}: {}",
+                    points(100.0 * record.scores(task).map_or(r.dev.score, |s| s.score))
+                )
+            });
             lines.collect::<Vec<_>>().join("\n")
         });
         let place = folder.join(&record.path).display().to_string();

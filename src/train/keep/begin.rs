@@ -1,16 +1,16 @@
 //! What a run folder begins with.
 
-use std::path::Path;
-
 use anyhow::Result;
 
 use super::made_of::MadeOf;
 use super::run_folder::{CutSplit, RunFolder};
 use crate::bail_input;
-use crate::config::Config;
+use crate::config::{After, Config};
 use crate::data::Tokenizer;
 use crate::error::io_error;
 use crate::hub::encoder_dir::TOKENIZER_FILES;
+use crate::model::encoder::Encoder;
+use crate::model::source::Source;
 use crate::telemetry::atomic;
 use crate::train::tasks::TaskData;
 
@@ -34,7 +34,7 @@ pub fn lay_out(
     folder: &RunFolder,
     config: &Config,
     data: &[TaskData],
-    encoder: &Path,
+    (source, encoder): (&Source, &dyn Encoder),
     made_of: &MadeOf,
     tokenizer: &Tokenizer,
 ) -> Result<()> {
@@ -42,8 +42,11 @@ pub fn lay_out(
     RunFolder::create(&folder.checkpoints())?;
     RunFolder::create(&folder.encoder())?;
     // With them a run folder predicts on its own.
-    for name in std::iter::once("config.json").chain(TOKENIZER_FILES) {
-        let from = encoder.join(name);
+    // Where no weights will stay there is nothing that could predict.
+    let keeps = config.checkpoints.after != After::Nothing;
+    source.save(encoder, &folder.encoder(), keeps)?;
+    for name in TOKENIZER_FILES {
+        let from = source.folder.join(name);
         if from.is_file() {
             let to = folder.encoder().join(name);
             std::fs::copy(&from, &to).map_err(|e| io_error(&to, e))?;
@@ -60,7 +63,7 @@ pub fn lay_out(
         }
         atomic::write(&path, data.task.source().as_bytes())?;
         if let Some(cut) = data.task.cut() {
-            let split = CutSplit::new(cut, &data.train, &data.dev)?;
+            let split = CutSplit::new(cut, &data.train, &data.dev, data.test.as_ref())?;
             atomic::write_json(&folder.split(&data.task.name), &split)?;
         }
     }

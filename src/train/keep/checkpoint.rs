@@ -32,6 +32,9 @@ const STATE: &str = "state.json";
 pub struct Best {
     pub step: u64,
     pub scores: Scores,
+    /// On test, where `evaluation.test` asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Scores>,
 }
 
 /// Where a run stands, besides its tensors. Batches and dropout follow from the seed and the step.
@@ -93,7 +96,7 @@ impl Snapshot {
         progress: &Progress,
     ) -> Result<Snapshot> {
         let mut files = vec![
-            (ENCODER, save::variables(&model.encoder.variables)),
+            (ENCODER, save::variables(model.encoder.variables())),
             (HEADS, save::variables(&model.heads)),
             (ALIGNMENT, save::variables(&model.alignments)),
         ];
@@ -152,7 +155,7 @@ pub fn read(
     optimizer: Option<&mut Optimizer>,
 ) -> Result<Progress> {
     let progress = verify(folder)?.progress;
-    fill(&model.encoder.variables, &folder.join(ENCODER))?;
+    fill(model.encoder.variables(), &folder.join(ENCODER))?;
     fill(&model.heads, &folder.join(HEADS))?;
     fill(&model.alignments, &folder.join(ALIGNMENT))?;
     if let Some(optimizer) = optimizer {

@@ -15,9 +15,10 @@ use super::run_folder::RunFolder;
 use crate::config::Config;
 use crate::data::sources::{sources, Source};
 use crate::data::Tokenizer;
-use crate::hub::encoder_dir::{self, TOKENIZER_FILES};
+use crate::hub::encoder_dir::TOKENIZER_FILES;
 use crate::libtorch;
-use crate::model::{encoder_config, save, weights};
+use crate::model::save;
+use crate::model::source::Source as EncoderSource;
 use crate::task::layout::{Format, Ids, Layout};
 use crate::task::{Labels, Split, Task};
 use crate::train::step::learner::Learner;
@@ -93,7 +94,7 @@ impl Content {
         Ok(Content {
             tasks: own.collect::<Result<_>>()?,
             deduplicated_with: others.collect::<Result<_>>()?,
-            encoder: EncoderContent::read(&encoder_dir::resolve(&config.encoder)?)?,
+            encoder: EncoderContent::read(&EncoderSource::of(&config.encoder)?)?,
             start: start.and_then(|start| StartContent::read(&start.run).ok()),
         })
     }
@@ -170,8 +171,9 @@ fn said(mut tree: Value) -> Value {
 }
 
 impl EncoderContent {
-    fn read(folder: &Path) -> Result<EncoderContent> {
-        let mut config = said(serde_json::to_value(encoder_config::read(folder)?)?);
+    fn read(source: &EncoderSource) -> Result<EncoderContent> {
+        let folder = &source.folder;
+        let mut config = said(source.shape.to_value()?);
         if let Some(config) = config.as_object_mut() {
             // What other programs call a head's outputs, and ask to be given, moves no weight.
             config.retain(|key, _| !key.contains("label") && !key.starts_with("output_"));
@@ -180,7 +182,7 @@ impl EncoderContent {
         let there = there.filter(|(_, path)| path.is_file());
         let file = |(name, path): (&&str, PathBuf)| Ok((name.to_string(), save::sha256(&path)?));
         Ok(EncoderContent {
-            weights: save::sha256(&weights::find(folder)?)?,
+            weights: save::sha256(&source.weights()?)?,
             config,
             tokenizer: Tokenizer::from_folder(folder)?.fingerprint().to_owned(),
             tokenizer_files: there.map(file).collect::<Result<_>>()?,

@@ -149,12 +149,14 @@ impl RunFolder {
     }
 }
 
-/// `tasks/<task>.split.json`: how train and dev were cut out of files without an official split, so
+/// `tasks/<task>.split.json`: how splits were cut out of files without official ones, so
 /// that others can train and score on the same rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CutSplit {
-    /// The share of the rows that is dev, and the seed that chose them.
+    /// The shares of the rows that are dev and test, and the seed that chose them.
     pub dev: f64,
+    #[serde(default)]
+    pub test: f64,
     pub seed: u64,
     pub files: Vec<CutFile>,
 }
@@ -166,28 +168,39 @@ pub struct CutFile {
     pub sha256: String,
     /// Rows in all.
     pub rows: usize,
-    /// Lines of the dev rows, from 1; the others are training rows.
+    /// Lines of the dev and of the test rows, from 1; the others are training rows.
     pub dev_lines: Vec<u32>,
+    #[serde(default)]
+    pub test_lines: Vec<u32>,
 }
 
 impl CutSplit {
-    /// The split that gave `train` and `dev`.
-    pub fn new(cut: Cut, train: &TokenizedSplit, dev: &TokenizedSplit) -> Result<CutSplit> {
+    /// The split that gave `train` and `dev`, and `test` where it was cut out too.
+    pub fn new(
+        cut: Cut,
+        train: &TokenizedSplit,
+        dev: &TokenizedSplit,
+        test: Option<&TokenizedSplit>,
+    ) -> Result<CutSplit> {
         let of_file = |split: &TokenizedSplit, file: usize| -> Vec<u32> {
             let rows = (0..split.len()).filter(|&row| split.file(row) == file);
             rows.map(|row| split.line(row)).collect()
         };
         let files = dev.files().iter().enumerate().map(|(number, path)| {
             let dev_lines = of_file(dev, number);
+            let test = test.filter(|_| cut.test > 0.0);
+            let test_lines = test.map_or(Vec::new(), |test| of_file(test, number));
             Ok(CutFile {
                 file: path.clone(),
                 sha256: sha256(path)?,
-                rows: dev_lines.len() + of_file(train, number).len(),
+                rows: dev_lines.len() + test_lines.len() + of_file(train, number).len(),
                 dev_lines,
+                test_lines,
             })
         });
         Ok(CutSplit {
             dev: cut.dev,
+            test: cut.test,
             seed: cut.seed,
             files: files.collect::<Result<_>>()?,
         })
@@ -199,6 +212,9 @@ impl CutSplit {
 pub struct TaskResult {
     /// The scores that count: the best evaluation's.
     pub dev: Scores,
+    /// The same weights' on test, which had no part in choosing them; none where nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Scores>,
     /// The step of that evaluation.
     pub step: u64,
     /// The scores at the run's end.

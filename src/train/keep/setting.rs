@@ -126,6 +126,8 @@ impl RunFacts {
             tasks,
             start,
             deduplicate,
+            label_noise,
+            turned,
             alignment,
             sampling,
             training,
@@ -147,6 +149,7 @@ impl RunFacts {
             every,
             patience,
             batch_size: _,
+            test: _,
         } = evaluation;
         common.insert("evaluation.every".into(), self.schedule(*every));
         common.insert("evaluation.patience".into(), text(patience));
@@ -163,6 +166,10 @@ impl RunFacts {
             };
             keys.insert(format!("data.{task}"), content(record, task));
             keys.insert(format!("training_rows.{task}"), self.rows(task));
+            for (name, said) in [("label_noise", label_noise), ("turned", turned)] {
+                let said = said.get(task).filter(|said| **said > 0.0);
+                keys.insert(format!("{name}.{task}"), text(&said));
+            }
         }
         // It is nothing to a run without a task of scores.
         let scores = text(&training.scores);
@@ -324,7 +331,8 @@ impl RunFacts {
         keys.insert("start.method".into(), source.config.method.name().into());
         for target in &source.config.tasks {
             for (key, value) in source.setting(target).keys() {
-                let of_task = key.starts_with("data.") || key.starts_with("training_rows.");
+                let of_task = ["data.", "training_rows.", "label_noise.", "turned."];
+                let of_task = of_task.iter().any(|opening| key.starts_with(opening));
                 let key = match of_task {
                     true => key,
                     false => format!("start.{key}"),
@@ -369,8 +377,10 @@ fn add_alignment(alignment: &Alignment, keys: &mut Keys) {
         schedule,
         alternate_every,
         encoder_share,
+        warmup_steps,
     } = alignment;
-    let rank = (*form == AlignmentForm::General).then_some(rank);
+    let general = matches!(form, AlignmentForm::General | AlignmentForm::Shared);
+    let rank = general.then_some(rank);
     let every = (*schedule == Schedule::Alternating).then_some(alternate_every);
     let share = (*schedule == Schedule::FixedEncoder).then_some(encoder_share);
     for (name, value) in [
@@ -382,6 +392,7 @@ fn add_alignment(alignment: &Alignment, keys: &mut Keys) {
         ("schedule", text(schedule)),
         ("alternate_every", text(&every)),
         ("encoder_share", text(&share)),
+        ("warmup_steps", text(warmup_steps)),
     ] {
         keys.insert(format!("alignment.{name}"), value);
     }

@@ -86,8 +86,30 @@ pub fn introduction(
             ));
         }
     }
+    lines.extend(controls(config, data));
     lines.extend(overlaps(data));
     lines
+}
+
+/// What was made otherwise than it is, on purpose.
+fn controls(config: &Config, data: &[TaskData]) -> Vec<String> {
+    let noisy = data.iter().filter(|data| data.noise.0 > 0).map(|data| {
+        let (drawn, other) = data.noise;
+        format!(
+            "label_noise: {drawn} of {}'s {} training rows have a label by chance, {other} of them \
+             another than theirs",
+            data.task.name,
+            data.rows.len()
+        )
+    });
+    let turned = data.iter().filter_map(|data| {
+        let degrees = config.turned.get(&data.task.name)?;
+        Some(format!(
+            "turned: {}'s embeddings by {degrees}°",
+            data.task.name
+        ))
+    });
+    noisy.chain(turned).collect()
 }
 
 /// What of the dev and test rows is trained on, and what was left out so that it is not.

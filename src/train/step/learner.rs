@@ -45,7 +45,7 @@ impl Learner {
         let (model, stages, arithmetic) = (&self.model, &mut self.stages, self.arithmetic);
         let aligned = arithmetic.run(|| model.embed(task, batch, words.as_ref(), mode))?;
         stages.end(Stage::Embed);
-        let encoder = &model.encoder;
+        let encoder = model.encoder.as_ref();
         let recompute = match self.config.training.gradient_checkpointing {
             true => Some(Recompute::forward(
                 encoder, &aligned, batch, mode, arithmetic,
@@ -87,7 +87,7 @@ impl Learner {
 
     /// What puts this learner's batches together.
     pub fn loader(&self) -> Loader {
-        let shape = self.model.encoder.shape(self.pad);
+        let shape = self.model.encoder.batch_shape(self.pad);
         Loader::start(Arc::clone(&self.data), shape, self.arithmetic.device())
     }
 

@@ -12,7 +12,7 @@ use super::word_rows::WordRows;
 use crate::config::{Config, Training};
 use crate::data::Batch;
 use crate::libtorch::optimizer::{self as steps, AdamW, Moments};
-use crate::model::parameters::WORDS;
+use crate::model::encoder::WORDS;
 use crate::model::{MultiTaskModel, Parameter};
 
 /// Parameters that share a learning rate and a weight decay.
@@ -53,14 +53,17 @@ impl Optimizer {
         let base = training.learning_rate;
         let head_rate = training.head_learning_rate.resolve(base);
         let alignment_rate = config.alignment.learning_rate.resolve(base);
-        let layers = model.encoder.config.num_hidden_layers;
-        let rate_of = |name: &str| base * layer_scale(name, layers, training.layer_decay);
+        // Zhang et al. 2021, Revisiting Few-sample BERT Fine-tuning.
+        let rate_of = |name: &str| {
+            let above = model.encoder.layers_above(name);
+            base * training.layer_decay.powi(above as i32)
+        };
         let mut encoder = model.encoder.parameters();
         let words = match encoder.iter().position(|p| p.name == WORDS) {
             Some(at) if model.encoder.reads_rows() => Some(encoder.remove(at)),
             _ => None,
         };
-        let decay_of = |name: &str| match name.ends_with("bias") || name.contains("LayerNorm") {
+        let decay_of = |name: &str| match name.contains("bias") || name.contains("LayerNorm") {
             true => 0.0,
             false => training.weight_decay,
         };
@@ -272,19 +275,6 @@ fn add(
     Ok(())
 }
 
-/// An encoder's parameter's learning rate in units of the encoder's: times `decay` for each layer
-/// that lies above it (Zhang et al. 2021, Revisiting Few-sample BERT Fine-tuning).
-fn layer_scale(name: &str, layers: i64, decay: f64) -> f64 {
-    let layer = name.strip_prefix("encoder.layer.");
-    let layer = layer.and_then(|rest| rest.split('.').next()?.parse::<i64>().ok());
-    let above = match layer {
-        Some(layer) => layers - 1 - layer,
-        None if name.starts_with("embeddings") => layers,
-        None => 0,
-    };
-    decay.powi(above as i32)
-}
-
 fn constants(training: &Training, learning_rate: f64, factor: f64) -> AdamW {
     AdamW {
         learning_rate: learning_rate * factor,
@@ -323,24 +313,4 @@ fn parts(state: &Moments) -> [(&'static str, &Tensor); 3] {
 
 fn key(part: &str, name: &str, kind: &str) -> String {
     format!("{part}/{name}/{kind}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::layer_scale;
-
-    #[test]
-    fn the_learning_rate_decays_from_the_top_layer_down() {
-        let scale = |name: &str| layer_scale(name, 24, 0.9);
-        assert_eq!(scale("pooler.dense.weight"), 1.0);
-        assert_eq!(scale("encoder.layer.23.output.dense.bias"), 1.0);
-        assert!(
-            (scale("encoder.layer.21.attention.self.query_key_value.weight") - 0.81).abs() < 1e-12
-        );
-        assert!((scale(super::WORDS) - 0.9f64.powi(24)).abs() < 1e-12);
-        assert_eq!(
-            layer_scale("encoder.layer.3.output.dense.bias", 24, 1.0),
-            1.0
-        );
-    }
 }

@@ -4,9 +4,9 @@ use anyhow::Result;
 use tch::{Device, Kind};
 
 use crate::bail_input;
-use crate::config::{Config, Engine, Precision, Training};
+use crate::config::{Config, Engine, Precision};
 use crate::libtorch;
-use crate::model::encoder::Encoder;
+use crate::model::source;
 
 /// Precision on a device, decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,8 @@ pub struct Arithmetic {
 impl Arithmetic {
     /// Decides what `auto` means on this machine, and sets libtorch's threads and TF32 switch: a
     /// run's numbers come again only with the same number of threads.
-    pub fn new(settings: &Training) -> Result<Arithmetic> {
+    pub fn new(config: &Config) -> Result<Arithmetic> {
+        let settings = &config.training;
         let device = device(&settings.device)?;
         if let Some(threads) = settings.threads {
             tch::set_num_threads(threads as i32);
@@ -28,6 +29,8 @@ impl Arithmetic {
         let arithmetic = Arithmetic {
             device,
             products: match settings.precision {
+                // A module over words has products too small for half precision.
+                Precision::Auto if config.encoder.words().is_some() => Kind::Float,
                 Precision::Auto => fastest(device)?,
                 Precision::Bf16 => Kind::BFloat16,
                 Precision::Fp16 => Kind::Half,
@@ -60,7 +63,8 @@ impl Arithmetic {
 
     /// The config with what its `auto` windows of lengths come to.
     pub fn settle(self, mut config: Config) -> Config {
-        let packs = Encoder::packs(self.engine(config.engine), self.device);
+        let engine = self.engine(config.engine);
+        let packs = source::packs(&config.encoder, engine, self.device);
         config.sampling.length_window = config.sampling.length_window.settled(packs);
         config
     }

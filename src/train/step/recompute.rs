@@ -22,7 +22,7 @@ pub struct Recompute {
 impl Recompute {
     /// The pass from (aligned) embeddings.
     pub fn forward(
-        encoder: &Encoder,
+        encoder: &dyn Encoder,
         embeddings: &Tensor,
         batch: &Batch,
         mode: Mode,
@@ -45,7 +45,7 @@ impl Recompute {
     /// gradient.
     pub fn backward(
         self,
-        encoder: &Encoder,
+        encoder: &dyn Encoder,
         embeddings: &Tensor,
         batch: &Batch,
         mode: Mode,

@@ -26,6 +26,8 @@ pub struct Plan {
     alternate_every: u64,
     /// `fixed_encoder`: the first step of the second phase.
     boundary: u64,
+    /// The first step that moves the alignments.
+    aligns_from: u64,
 }
 
 impl Plan {
@@ -42,11 +44,20 @@ impl Plan {
             warmup,
             alternate_every: alignment.alternate_every,
             boundary: boundary.clamp(1, total.saturating_sub(1).max(1)),
+            aligns_from: alignment.warmup_steps,
         }
     }
 
     /// What moves at `step`, counted from 0.
     pub fn moving(&self, step: u64) -> Moving {
+        let scheduled = self.scheduled(step);
+        Moving {
+            alignments: scheduled.alignments && step >= self.aligns_from,
+            ..scheduled
+        }
+    }
+
+    fn scheduled(&self, step: u64) -> Moving {
         match self.schedule {
             Schedule::Joint => EVERYTHING,
             Schedule::FixedEncoder => Moving {

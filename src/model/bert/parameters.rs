@@ -6,13 +6,12 @@ use rust_bert::bert::BertConfig;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
-use super::encoder_config::LAYER_NORM_EPS;
-use super::Parameter;
+use super::config::LAYER_NORM_EPS;
 use crate::libtorch;
 use crate::libtorch::fused::Norm;
+use crate::model::encoder::WORDS;
+use crate::model::Parameter;
 
-/// The table of word embeddings.
-pub const WORDS: &str = "embeddings.word_embeddings.weight";
 const POOLER: &str = "pooler.dense";
 
 /// A matrix `[out, in]` with its bias `[out]`.

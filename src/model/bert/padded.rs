@@ -9,11 +9,12 @@ use rust_bert::bert::BertConfig;
 use tch::nn::VarStore;
 use tch::{TchError, Tensor};
 
+use super::activation::activation;
 use super::parameters::{Layer, Parameters};
-use super::{activation, Mode};
 use crate::data::batch::{Batch, Layout};
 use crate::libtorch;
 use crate::libtorch::fused::Norm;
+use crate::model::Mode;
 
 /// The shared module: embedding layer, encoder layers, pooler.
 pub struct PaddedForward {

@@ -10,10 +10,11 @@ use rust_bert::Activation;
 use tch::nn::VarStore;
 use tch::{Kind, Tensor};
 
+use super::activation::activation;
 use super::parameters::Parameters;
-use super::{activation, Mode};
 use crate::data::batch::{Batch, Layout, Packed};
 use crate::libtorch::fused::{self, Dropout};
+use crate::model::Mode;
 
 /// The shared module over packed rows.
 pub struct PackedForward {

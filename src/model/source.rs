@@ -1,0 +1,163 @@
+//! Where an encoder comes from: what a config names, or what a run has saved.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde_json::Value;
+use tch::Device;
+
+use super::bert::Bert;
+use super::encoder::{Encoder, Setup, WORDS};
+use super::save;
+use super::shape::EncoderShape;
+use super::weights::{self, LoadReport};
+use super::words::shape::WordShape;
+use super::words::WordEncoder;
+use crate::config::{EncoderChoice, Engine};
+use crate::error::{io_error, read_text};
+use crate::hub::{encoder_dir, word_vectors};
+use crate::input_error;
+use crate::telemetry::atomic;
+
+/// The frozen word table in the encoder's folder of a run; what is trained is in its checkpoints.
+const TABLE: &str = "embeddings.safetensors";
+
+/// An encoder whose files are there.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its tokenizer's folder; a BERT's weights are there too.
+    pub folder: PathBuf,
+    pub shape: EncoderShape,
+}
+
+impl Source {
+    /// What a config's `encoder:` means.
+    ///
+    /// # Errors
+    /// Input errors where it is not there, or its sizes cannot be read.
+    pub fn of(choice: &EncoderChoice) -> Result<Source> {
+        let folder = folder(choice)?;
+        let shape = match choice {
+            EncoderChoice::Pretrained(_) => EncoderShape::read(&folder)?,
+            EncoderChoice::Words(module) => {
+                let (words, width) = table_size(&folder)?;
+                let width = module.embedding_width.unwrap_or(width);
+                EncoderShape::Words(WordShape::new(module.clone(), words, width))
+            }
+        };
+        Ok(Source { folder, shape })
+    }
+
+    /// The file of its weights, or of its words' vectors.
+    pub fn weights(&self) -> Result<PathBuf> {
+        weights::find(&self.folder)
+    }
+
+    /// The encoder as a run begins with it.
+    pub fn load(&self, setup: Setup) -> Result<(Box<dyn Encoder>, LoadReport)> {
+        let Setup {
+            dropout,
+            engine,
+            device,
+            seed,
+        } = setup;
+        match &self.shape {
+            EncoderShape::Bert(_) => {
+                let (bert, report) = Bert::load(&self.folder, dropout, engine, device, seed)?;
+                Ok((Box::new(bert), report))
+            }
+            EncoderShape::Words(shape) => {
+                let encoder = WordEncoder::new(shape.clone(), setup)?;
+                if shape.module.embedding_width.is_none() {
+                    let path = self.weights()?;
+                    encoder.fill_table(&weights::read_one(&path, WORDS)?, &path)?;
+                }
+                Ok((Box::new(encoder), LoadReport::default()))
+            }
+        }
+    }
+
+    /// An encoder of this shape with a run's frozen table where it has one; all else comes from a
+    /// checkpoint. `self` is [`Source::saved`].
+    pub fn blank(&self, setup: Setup) -> Result<Box<dyn Encoder>> {
+        match &self.shape {
+            EncoderShape::Bert(config) => {
+                let mut config = config.clone();
+                if let Some(p) = setup.dropout {
+                    config.hidden_dropout_prob = p;
+                    config.attention_probs_dropout_prob = p;
+                }
+                let bert = Bert::random(config, setup.engine, setup.device, setup.seed)?;
+                Ok(Box::new(bert))
+            }
+            EncoderShape::Words(shape) => {
+                let encoder = WordEncoder::new(shape.clone(), setup)?;
+                if !shape.module.train_embeddings {
+                    let path = self.folder.join(TABLE);
+                    encoder.fill_table(&weights::read_one(&path, WORDS)?, &path)?;
+                }
+                Ok(Box::new(encoder))
+            }
+        }
+    }
+
+    /// The encoder of a run, from the folder that [`Source::save`] has filled.
+    pub fn saved(folder: &Path) -> Result<Source> {
+        Ok(Source {
+            folder: folder.to_owned(),
+            shape: EncoderShape::read(folder)?,
+        })
+    }
+
+    /// Puts into `folder` what, with the tokenizer's files and a checkpoint, is the encoder: its sizes
+    /// and, with `words`, the word table that checkpoints have not.
+    pub fn save(&self, encoder: &dyn Encoder, folder: &Path, words: bool) -> Result<()> {
+        let to = folder.join("config.json");
+        match &self.shape {
+            EncoderShape::Bert(_) => {
+                let from = self.folder.join("config.json");
+                std::fs::copy(&from, &to).map_err(|e| io_error(&to, e))?;
+            }
+            EncoderShape::Words(shape) => {
+                atomic::write_json(&to, shape)?;
+                if let Some(table) = encoder.frozen_words().filter(|_| words) {
+                    let tensors = vec![(WORDS.to_owned(), table.shallow_clone())];
+                    save::write(&folder.join(TABLE), &save::copies(tensors)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The folder with the tokenizer of a config's encoder.
+///
+/// # Errors
+/// Input errors where it is not there, or its words' vectors cannot be read.
+pub fn folder(choice: &EncoderChoice) -> Result<PathBuf> {
+    let file = Path::new(choice.source());
+    match choice.words().is_some() && file.is_file() {
+        true => word_vectors::folder(file),
+        false => encoder_dir::resolve(choice.source()),
+    }
+}
+
+/// Rows and width of the word table of an encoder, as its `config.json` says.
+fn table_size(folder: &Path) -> Result<(i64, i64)> {
+    let path = folder.join("config.json");
+    let text = read_text(&path)?;
+    let config: Value =
+        serde_json::from_str(&text).map_err(|e| input_error!("{}: {e}", path.display()))?;
+    let size = |key: &str| {
+        let size = config[key]
+            .as_i64()
+            .filter(|size| (1..=1 << 24).contains(size));
+        size.ok_or_else(|| input_error!("{}: key `{key}` is no size", path.display()))
+    };
+    Ok((size("vocab_size")?, size("hidden_size")?))
+}
+
+/// Whether the engine that a config comes to takes packed rows on a device.
+pub fn packs(choice: &EncoderChoice, engine: Engine, device: Device) -> bool {
+    choice.words().is_some() || Bert::packs(engine, device)
+}
