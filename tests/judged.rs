@@ -23,7 +23,7 @@ split: {dev: 0.2, test: 0.3, seed: 1}
     [
         WORDS,
         "tasks=[Reviews.yaml]",
-        "training={learning_rate: 1e-2, max_steps: 120, batch_size: 16, threads: 1}",
+        "training={learning_rate: 1e-2, max_steps: 120, batch_size: 16, max_train_rows: 9999}",
         "evaluation={every: 30 steps, test: true}",
         "method=multitask",
     ]
