@@ -18,6 +18,7 @@
 //! - [`suite`]: a study: its file, its plan, its runs done.
 //! - [`analysis`]: covariance similarity, advice.
 //! - [`report`]: what runs say: samples, comparisons, tables, figures.
+//! - [`simulate`]: the theory's synthetic tasks: width, covariance and weights decide transfer.
 //! - [`cli`]: a file per command; the only room that prints.
 //!
 //! Data flows config → task → data → model → train → telemetry; transfer, suite, report and analysis
@@ -35,6 +36,7 @@ pub mod hub;
 pub mod libtorch;
 pub mod model;
 pub mod report;
+pub mod simulate;
 pub mod suite;
 pub mod task;
 pub mod telemetry;

@@ -36,6 +36,7 @@ const COMMANDS: &[(&[&str], i32)] = &[
     (&["advise", "c.yaml"], 0),
     (&["advise", "c.yaml", "--json"], 0),
     (&["report", "runs"], 0),
+    (&["simulate", "sim.yaml", "--out", "NEW"], 0),
     (&["suite", "s.yaml", "--dry-run"], 0),
     (&["suite", "s.yaml", "--out", "NEW"], 0),
     (&["data", "check", "demo", "--overlaps"], 0),
@@ -60,6 +61,8 @@ fn with_run() -> tempfile::TempDir {
     let base = small.trim_end().replace('\n', "\n  ");
     let suite = format!("base:{base}\nexperiments: [{{name: alone, strategy: single}}]\n");
     std::fs::write(folder.path().join("s.yaml"), suite).unwrap();
+    let simulation = "d: 4\nseeds: 2\ntraining: {steps: 2}\n";
+    std::fs::write(folder.path().join("sim.yaml"), simulation).unwrap();
     let shape = r#"{"hidden_size": 8, "num_attention_heads": 1, "num_hidden_layers": 1,
         "intermediate_size": 8, "hidden_act": "gelu", "vocab_size": 30522, "type_vocab_size": 2,
         "max_position_embeddings": 32, "initializer_range": 0.02, "hidden_dropout_prob": 0.1,

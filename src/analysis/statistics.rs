@@ -91,6 +91,18 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
     corrected
 }
 
+/// Student's 95 % interval of the mean; `None` for fewer than two values.
+pub fn t_interval(values: &[f64]) -> Option<Interval> {
+    let mean = mean(values)?;
+    let error = standard_deviation(values)? / (values.len() as f64).sqrt();
+    let distribution = StudentsT::new(0.0, 1.0, (values.len() - 1) as f64).ok()?;
+    let half = distribution.inverse_cdf(0.975) * error;
+    Some(Interval {
+        low: mean - half,
+        high: mean + half,
+    })
+}
+
 /// The 95 % percentile bootstrap interval of the mean: `resamples` samples of the values, drawn
 /// with replacement. `None` for fewer than three values, of which there are too few resamples to
 /// speak of an interval.

@@ -11,6 +11,7 @@ pub mod predict;
 pub mod report;
 pub mod saved_run;
 pub mod similarity;
+pub mod simulate;
 pub mod submit;
 pub mod suite;
 pub mod table;
@@ -42,6 +43,7 @@ enum Command {
     Similarity(similarity::SimilarityArgs),
     Advise(advise::AdviseArgs),
     Report(report::ReportArgs),
+    Simulate(simulate::SimulateArgs),
     /// Check data and count what is in it
     #[command(subcommand)]
     Data(data::DataCommand),
@@ -65,6 +67,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Similarity(args) => similarity::run(args),
         Command::Advise(args) => advise::run(args),
         Command::Report(args) => report::run(args),
+        Command::Simulate(args) => simulate::run(args),
         Command::Data(command) => data::run(command),
         Command::Encoder(command) => encoder::run(command),
         Command::Doctor => doctor::run(),

@@ -39,7 +39,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
     let config = Config::load(&args.config, &args.overrides)?;
     let out = match args.out.clone().or_else(|| config.out.clone()) {
         Some(out) => out,
-        None => default(&args.config, args.resume)?,
+        None => default_folder(&args.config, args.resume)?,
     };
     let folder = RunFolder::new(&out);
     check_ours(&folder)?;
@@ -80,7 +80,7 @@ fn check_begun(folder: &RunFolder, resume: bool) -> Result<()> {
 
 /// `runs/NAME`, `runs/NAME-2`, … after the config's file: the first that is free, or with `resume`
 /// the last that is not.
-fn default(config: &Path, resume: bool) -> Result<PathBuf> {
+pub(super) fn default_folder(config: &Path, resume: bool) -> Result<PathBuf> {
     let name = config.file_stem().unwrap_or_default().to_string_lossy();
     let numbered = |n: u32| match n {
         1 => Path::new("runs").join(&*name),

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
@@ -203,18 +204,7 @@ impl Config {
 
     /// As [`Config::load`] for a text that is already there; `source` names it in errors.
     pub fn parse(text: &str, source: &str, overrides: &[String]) -> Result<Config> {
-        // First as it stands, so that its errors name their lines.
-        let mut config: Config = yaml::from_str(text, source)?;
-        if !overrides.is_empty() {
-            let mut value = serde_yaml::from_str(text)
-                .map_err(|e| input_error!("{source}: not readable as YAML: {e}"))?;
-            if value == Value::Null {
-                value = Value::Mapping(Default::default());
-            }
-            for item in overrides {
-                config = apply_override(&mut value, item)?;
-            }
-        }
+        let config: Config = with_overrides(text, source, overrides)?;
         config.validate(source)?;
         Ok(config)
     }
@@ -232,9 +222,30 @@ impl Config {
     }
 }
 
+/// Reads `text`, which `source` names in errors, as `T`, with `--set key.path=value` overrides.
+pub fn with_overrides<T: DeserializeOwned>(
+    text: &str,
+    source: &str,
+    overrides: &[String],
+) -> Result<T> {
+    // First as it stands, so that its errors name their lines.
+    let mut read: T = yaml::from_str(text, source)?;
+    if !overrides.is_empty() {
+        let mut value = serde_yaml::from_str(text)
+            .map_err(|e| input_error!("{source}: not readable as YAML: {e}"))?;
+        if value == Value::Null {
+            value = Value::Mapping(Default::default());
+        }
+        for item in overrides {
+            read = apply_override(&mut value, item)?;
+        }
+    }
+    Ok(read)
+}
+
 /// Sets one `key.path=value` in `root` and reads the config again, so that an error is this
 /// override's.
-fn apply_override(root: &mut Value, item: &str) -> Result<Config> {
+fn apply_override<T: DeserializeOwned>(root: &mut Value, item: &str) -> Result<T> {
     let shown = format!("--set {item}");
     let Some((path, text)) = item.split_once('=') else {
         bail_input!("{shown}: write it as key.path=value");

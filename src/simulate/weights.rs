@@ -1,0 +1,40 @@
+//! Task weights by the SVD of what labels have in common with inputs (Algorithm 2 of Wu, Zhang and
+//! Ré, ICLR 2020).
+
+use nalgebra::DMatrix;
+
+/// α_i = ‖θ_iᵀ U_r‖ of θ = [θ_1 … θ_k] `[d, k]`, θ_i = Xᵀy_i, scaled to sum to k; U_r are the first
+/// `r` left singular vectors of θ, of which there are at most min(d, k).
+///
+/// A task whose labels are random has a short θ_i that lies in no direction of the others. Labels on
+/// a larger scale have a longer one: standardise them first. All are 1 where θ is zero.
+pub fn svd_weights(theta: &DMatrix<f64>, r: usize) -> Vec<f64> {
+    let k = theta.ncols();
+    // θ_iᵀ U_r is the i-th row of V_r D_r.
+    let Some((values, right)) = decomposed(theta) else {
+        return vec![1.0; k];
+    };
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
+    let lengths: Vec<f64> = (0..k)
+        .map(|task| {
+            let squares = order.iter().take(r);
+            let square = |&at: &usize| (values[at] * right[(at, task)]).powi(2);
+            squares.map(square).sum::<f64>().sqrt()
+        })
+        .collect();
+    let sum: f64 = lengths.iter().sum();
+    match sum > 0.0 && sum.is_finite() {
+        true => lengths.iter().map(|l| l * k as f64 / sum).collect(),
+        false => vec![1.0; k],
+    }
+}
+
+/// Singular values and right singular vectors as rows; `None` where numbers are not finite.
+fn decomposed(theta: &DMatrix<f64>) -> Option<(Vec<f64>, DMatrix<f64>)> {
+    if theta.is_empty() || theta.iter().any(|value| !value.is_finite()) {
+        return None;
+    }
+    let svd = theta.clone().svd(false, true);
+    Some((svd.singular_values.iter().copied().collect(), svd.v_t?))
+}
