@@ -1,7 +1,7 @@
 //! The shared encoder with every task's head and alignment.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use anyhow::Result;
 use tch::nn::VarStore;
@@ -39,7 +39,7 @@ struct TaskModule {
     range: Option<(f64, f64)>,
     /// A rotation before the alignment that nothing learns.
     turn: Option<Tensor>,
-    alignment: Option<Arc<Alignment>>,
+    alignment: Option<Rc<Alignment>>,
 }
 
 /// The shared encoder with every task's head and alignment.
@@ -65,10 +65,10 @@ impl MultiTaskModel {
         let device = encoder.variables().device();
         let (heads, alignments) = (VarStore::new(device), VarStore::new(device));
         let (width, output) = (encoder.embedding_width(), encoder.output_width());
-        let learned = |name: &str, form| -> Result<Arc<Alignment>> {
+        let learned = |name: &str, form| -> Result<Rc<Alignment>> {
             tch::manual_seed(named_seed(seed, &format!("alignment {name}")));
             let path = alignments.root() / name;
-            Ok(Arc::new(Alignment::new(&path, form, sharing.start, width)?))
+            Ok(Rc::new(Alignment::new(&path, form, sharing.start, width)?))
         };
         let shared = match sharing.matrices {
             Some(Matrices::Shared(form)) => Some(learned("shared", form)?),
