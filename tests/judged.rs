@@ -87,6 +87,7 @@ fn a_report_tells_dev_scores_or_those_of_test_and_says_which() {
         "{csv}"
     );
     assert!(told.contains("test scores of what dev chose"), "{told}");
+    assert!(told.contains("test had no part in choosing"), "{told}");
 }
 
 #[test]

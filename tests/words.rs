@@ -173,9 +173,7 @@ fn a_text_file_of_vectors_is_a_table_and_a_tokenizer_of_its_words() {
     let file = folder.join("tiny.txt");
     let lines = "the 1 0 0\ndo 0 1 0\nn't 0 0 1\nstop 1 1 0\n. . . 0 1 1\nthe 9 9 9\n";
     std::fs::write(&file, lines).unwrap();
-    // SAFETY: no other test of this process reads the home.
-    std::env::set_var("COVALIGN_HOME", folder.join("home"));
-    let made = word_vectors::folder(&file).unwrap();
+    let made = word_vectors::folder(&file, &folder.join("home")).unwrap();
     let tokenizer = Tokenizer::from_folder(&made).unwrap();
     let table = weights::read_one(&made.join("model.safetensors"), WORDS).unwrap();
     let vectors = |text: &str| -> Vec<f32> {
@@ -189,7 +187,6 @@ fn a_text_file_of_vectors_is_a_table_and_a_tokenizer_of_its_words() {
     assert_eq!(vectors("Don't xyzzy THE")[..6], expected[..6]);
     assert_eq!(vectors("do n't stop")[6..], [1.0, 1.0, 0.0]);
     assert_eq!(vectors("the"), [1.0, 0.0, 0.0]);
-    std::env::remove_var("COVALIGN_HOME");
     for (lines, expected) in [
         (
             "the 1 0\ndo 1\n",

@@ -15,7 +15,6 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{json, Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::encoder_dir;
 use crate::error::io_error;
 use crate::telemetry::atomic;
 use crate::telemetry::progress::Progress;
@@ -35,12 +34,12 @@ struct Vectors {
     width: usize,
 }
 
-/// The folder that was made of the file, now or earlier.
+/// The folder in covalign's `home` that was made of the file, now or earlier.
 ///
 /// # Errors
 /// Input errors that name the line.
-pub fn folder(file: &Path) -> Result<PathBuf> {
-    let made = encoder_dir::home().join("words").join(name(file)?);
+pub fn folder(file: &Path, home: &Path) -> Result<PathBuf> {
+    let made = home.join("words").join(name(file)?);
     if made.join("config.json").is_file() {
         return Ok(made);
     }

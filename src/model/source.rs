@@ -137,7 +137,7 @@ impl Source {
 pub fn folder(choice: &EncoderChoice) -> Result<PathBuf> {
     let file = Path::new(choice.source());
     match choice.words().is_some() && file.is_file() {
-        true => word_vectors::folder(file),
+        true => word_vectors::folder(file, &encoder_dir::home()),
         false => encoder_dir::resolve(choice.source()),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::report::groups::Group;
-use crate::report::results::{RunRecord, State, Study};
+use crate::report::results::{Judge, RunRecord, State, Study};
 use crate::report::table::{points, Entry, Table, MISSING};
 use crate::train::keep::run_folder::Results;
 
@@ -189,6 +189,11 @@ const BEST_OF: &str =
     "A score is the best of its run's evaluations on dev (Best of says how many), and so \
 better than new data would give, the more so the more they are.";
 
+/// What a score on test is worth.
+const JUDGED: &str =
+    "A score is that of test rows, by the weights of the run's best evaluation on dev (Best of says of \
+how many): test had no part in choosing them.";
+
 /// What the reader has to know before the first table, one sentence each.
 pub fn remarks(study: &Study, groups: &[Group]) -> Vec<String> {
     let count = |state| study.count(state);
@@ -230,7 +235,8 @@ pub fn remarks(study: &Study, groups: &[Group]) -> Vec<String> {
             study.differ_in.join(", ")
         ));
     }
-    remarks.push(BEST_OF.into());
+    let on_test = study.runs.iter().any(|record| record.judge == Judge::Test);
+    remarks.push(if on_test { JUDGED } else { BEST_OF }.into());
     let collapsed: Vec<String> = study.runs.iter().filter_map(collapse).collect();
     remarks.push(match collapsed.len() {
         0 => "No run collapsed (a dev score not above the best constant answer).".into(),
