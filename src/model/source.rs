@@ -82,13 +82,19 @@ impl Source {
     pub fn blank(&self, setup: Setup) -> Result<Box<dyn Encoder>> {
         match &self.shape {
             EncoderShape::Bert(config) => {
-                let mut config = config.clone();
-                if let Some(p) = setup.dropout {
-                    config.hidden_dropout_prob = p;
-                    config.attention_probs_dropout_prob = p;
-                }
-                let bert = Bert::random(config, setup.engine, setup.device, setup.seed)?;
-                Ok(Box::new(bert))
+                let Setup {
+                    engine,
+                    device,
+                    seed,
+                    // It is made to predict, which drops nothing.
+                    dropout: _,
+                } = setup;
+                Ok(Box::new(Bert::random(
+                    config.clone(),
+                    engine,
+                    device,
+                    seed,
+                )?))
             }
             EncoderShape::Words(shape) => {
                 let encoder = WordEncoder::new(shape.clone(), setup)?;
