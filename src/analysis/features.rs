@@ -37,6 +37,7 @@ impl Tokens {
         let states = states.f_to_kind(Kind::Double)?;
         let mask = match (&batch.layout, self) {
             (Layout::Padded { mask }, _) => mask,
+            (Layout::Pixels(_), _) => anyhow::bail!("pixels are no embeddings"),
             (Layout::Packed(_), Tokens::All) => return Ok(states),
             (Layout::Packed(rows), Tokens::Mean) => {
                 let ends = rows.starts.f_narrow(0, 1, rows.starts.size()[0] - 1)?;

@@ -1,13 +1,15 @@
-//! `encoder:`, the module that all tasks share: a pretrained BERT by its name, or a small module over
-//! word embeddings by its keys.
+//! `encoder:`, the module that all tasks share: a pretrained BERT by its name, a small module over word
+//! embeddings or a network over images by its keys.
 
 use std::fmt;
 
 use anyhow::Result;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Error, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_yaml::Value;
 
+use super::images::ImageModule;
 use crate::bail_input;
 
 /// The module that all tasks share.
@@ -17,6 +19,8 @@ pub enum EncoderChoice {
     Pretrained(String),
     /// A module over word embeddings, from a random start.
     Words(WordModule),
+    /// A network over images.
+    Images(ImageModule),
 }
 
 /// What a module over word embeddings is made of (Wu, Zhang, Ré, ICLR 2020, have all three).
@@ -103,16 +107,24 @@ impl ModuleKind {
 impl EncoderChoice {
     pub fn words(&self) -> Option<&WordModule> {
         match self {
-            EncoderChoice::Pretrained(_) => None,
             EncoderChoice::Words(module) => Some(module),
+            _ => None,
         }
     }
 
-    /// Whose tokenizer it has: the name, folder or file of an encoder or of word vectors.
+    pub fn images(&self) -> Option<&ImageModule> {
+        match self {
+            EncoderChoice::Images(module) => Some(module),
+            _ => None,
+        }
+    }
+
+    /// Where it comes from: the name, folder or file of an encoder, of word vectors or of weights.
     pub fn source(&self) -> &str {
         match self {
             EncoderChoice::Pretrained(name) => name,
             EncoderChoice::Words(module) => &module.embeddings,
+            EncoderChoice::Images(module) => &module.weights,
         }
     }
 
@@ -124,14 +136,20 @@ impl EncoderChoice {
                 embeddings: source,
                 ..module
             }),
+            EncoderChoice::Images(module) => EncoderChoice::Images(ImageModule {
+                weights: source,
+                ..module
+            }),
         }
     }
 
     /// # Errors
     /// An input error that names the key.
     pub(super) fn validate(&self, place: &str) -> Result<()> {
-        let EncoderChoice::Words(module) = self else {
-            return Ok(());
+        let module = match self {
+            EncoderChoice::Pretrained(_) => return Ok(()),
+            EncoderChoice::Images(module) => return module.validate(place),
+            EncoderChoice::Words(module) => module,
         };
         let size = |n: i64| (1..=1 << 16).contains(&n);
         let is = |kind| module.kind == kind;
@@ -192,6 +210,7 @@ impl fmt::Display for EncoderChoice {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let module = match self {
             EncoderChoice::Pretrained(name) => return f.write_str(name),
+            EncoderChoice::Images(module) => return module.fmt(f),
             EncoderChoice::Words(module) => module,
         };
         let WordModule {
@@ -249,8 +268,19 @@ impl Serialize for EncoderChoice {
         match self {
             EncoderChoice::Pretrained(name) => serializer.serialize_str(name),
             EncoderChoice::Words(module) => module.serialize(serializer),
+            EncoderChoice::Images(module) => module.serialize(serializer),
         }
     }
+}
+
+/// All kinds that have keys.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Lstm,
+    Cnn,
+    Mlp,
+    Densenet121,
 }
 
 impl<'de> Deserialize<'de> for EncoderChoice {
@@ -261,19 +291,72 @@ impl<'de> Deserialize<'de> for EncoderChoice {
             type Value = EncoderChoice;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("an encoder's name or folder, or the keys of a module over words")
+                f.write_str("an encoder's name or folder, or keys that begin with `kind`")
             }
 
             fn visit_str<E: Error>(self, name: &str) -> Result<EncoderChoice, E> {
                 Ok(EncoderChoice::Pretrained(name.to_owned()))
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, keys: A) -> Result<EncoderChoice, A::Error> {
-                let module = WordModule::deserialize(MapAccessDeserializer::new(keys))?;
-                Ok(EncoderChoice::Words(module))
+            fn visit_map<A: MapAccess<'de>>(self, mut keys: A) -> Result<EncoderChoice, A::Error> {
+                let mut read = Vec::new();
+                let mut kind = None;
+                while let Some(key) = keys.next_key::<String>()? {
+                    if key == "kind" {
+                        let own: Kind = keys.next_value()?;
+                        let name = serde_yaml::to_value(own).map_err(A::Error::custom)?;
+                        read.push((key, name));
+                        kind = Some(own);
+                        break;
+                    }
+                    read.push((key, keys.next_value()?));
+                }
+                let kind = kind.ok_or_else(|| A::Error::missing_field("kind"))?;
+                let keys = MapAccessDeserializer::new(Again {
+                    read: read.into_iter(),
+                    value: None,
+                    keys,
+                });
+                Ok(match kind {
+                    Kind::Densenet121 => EncoderChoice::Images(ImageModule::deserialize(keys)?),
+                    _ => EncoderChoice::Words(WordModule::deserialize(keys)?),
+                })
             }
         }
 
         deserializer.deserialize_any(Choice)
+    }
+}
+
+/// Keys once more, from those that were read to find the kind; the others come from where they are,
+/// and so do their lines in errors.
+struct Again<A> {
+    read: std::vec::IntoIter<(String, Value)>,
+    /// Of the last key that was read before.
+    value: Option<Value>,
+    keys: A,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Again<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, A::Error> {
+        match self.read.next() {
+            Some((key, value)) => {
+                self.value = Some(value);
+                seed.deserialize(key.into_deserializer()).map(Some)
+            }
+            None => self.keys.next_key_seed(seed),
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        match self.value.take() {
+            Some(value) => seed.deserialize(value).map_err(A::Error::custom),
+            None => self.keys.next_value_seed(seed),
+        }
     }
 }

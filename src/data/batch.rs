@@ -1,28 +1,42 @@
-//! Rows of a task as tensors of token ids: a rectangle with padding, or packed one after the other.
+//! Rows of a task as tensors: of token ids a rectangle with padding, or packed one after the other; of
+//! images pixels.
 
-use anyhow::Result;
+use anyhow::{bail, Result};
 use tch::{Device, Kind, Tensor};
 
+use super::images::{self, Frame};
 use super::TokenizedSplit;
 
-/// How rows of different length lie together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How rows lie together.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Shape {
     /// `[batch, longest]`, filled up with the id `pad`.
     Padded { pad: i64 },
     /// `[tokens]`: no padding at all.
     Packed,
+    /// Images, each in such a frame.
+    Pixels(Frame),
+}
+
+impl Shape {
+    /// The same for a pass of training, whose `seed` fixes how images are cut.
+    pub fn drawn(self, seed: u64) -> Shape {
+        match self {
+            Shape::Pixels(frame) => Shape::Pixels(frame.drawn(seed)),
+            texts => texts,
+        }
+    }
 }
 
 /// What the model takes: rows of one task.
 #[derive(Debug)]
 pub struct Batch {
-    /// Token ids, int64, `[batch, seq]` or `[tokens]`.
+    /// Token ids, int64, `[batch, seq]` or `[tokens]`; none of images.
     pub ids: Tensor,
     /// 0 for the first text and its special tokens, 1 for the second; int64, in the same shape.
     pub segments: Tensor,
     pub layout: Layout,
-    /// Tokens without the padding.
+    /// Tokens without the padding; of images their number.
     pub tokens: usize,
 }
 
@@ -34,6 +48,8 @@ pub enum Layout {
         mask: Option<Tensor>,
     },
     Packed(Packed),
+    /// `[batch, 3, height, width]` in float32.
+    Pixels(Tensor),
 }
 
 /// Where packed rows start, and the words that they are made of.
@@ -62,6 +78,9 @@ impl Batch {
         shape: Shape,
         device: Device,
     ) -> Result<Self> {
+        if let Shape::Pixels(frame) = shape {
+            return images::collate(split, rows, frame, device);
+        }
         let row = |&row: &u32| {
             let row = row as usize;
             (split.ids(row), split.second_segment_at(row))
@@ -81,6 +100,14 @@ impl Batch {
 
     fn map(&self, change: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Batch> {
         let layout = match &self.layout {
+            Layout::Pixels(pixels) => {
+                return Ok(Batch {
+                    ids: self.ids.shallow_clone(),
+                    segments: self.segments.shallow_clone(),
+                    layout: Layout::Pixels(change(pixels)?),
+                    tokens: self.tokens,
+                })
+            }
             Layout::Padded { mask } => Layout::Padded {
                 mask: mask.as_ref().map(&change).transpose()?,
             },
@@ -105,6 +132,7 @@ impl Batch {
         match shape {
             Shape::Padded { pad } => padded(rows, pad, device),
             Shape::Packed => packed(rows, device),
+            Shape::Pixels(_) => bail!("rows of token ids are no pixels"),
         }
     }
 }

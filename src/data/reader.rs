@@ -46,7 +46,7 @@ impl Reader<'_> {
     pub(super) fn read(&self, text: &str, ids: Option<&IdFilter>, rows: &mut Rows) -> Result<()> {
         let format = self.layout.format.unwrap_or_default();
         let number = Column::Number(1);
-        let texts = self.layout.text_columns();
+        let texts = self.layout.input_columns();
         let label = match (self.labels, format) {
             (_, Format::LabelText) => Some(&number),
             _ => self.layout.label.as_ref(),

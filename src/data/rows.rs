@@ -1,4 +1,4 @@
-//! Rows of texts, as files hold them.
+//! Rows of texts or images, as files hold them.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// One row of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Example {
+    /// The first text, or the path of an image.
     pub text_a: String,
     pub text_b: Option<String>,
     /// A class's number, from 0 in the task's order, or the value.

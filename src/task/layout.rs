@@ -20,6 +20,23 @@ pub enum TextColumns {
     Two([Column; 2]),
 }
 
+/// A folder, or several that together hold a task's images.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ImageFolders {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl ImageFolders {
+    pub fn names(&self) -> &[String] {
+        match self {
+            ImageFolders::One(name) => std::slice::from_ref(name),
+            ImageFolders::Many(names) => names,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
@@ -65,6 +82,10 @@ pub struct Layout {
     /// Whether the first line names the columns; yes unless said otherwise.
     pub header: Option<bool>,
     pub text: Option<TextColumns>,
+    /// The column with the name of an image's file, in the place of `text`.
+    pub image: Option<Column>,
+    /// The folders where images lie, in the task's folder; that one unless said otherwise.
+    pub images: Option<ImageFolders>,
     pub label: Option<Column>,
     /// A column that names the row, as GLUE's `index`.
     pub index: Option<Column>,
@@ -103,6 +124,8 @@ impl Layout {
             format: self.format.or(outer.format),
             header: self.header.or(outer.header),
             text: self.text.clone().or_else(|| outer.text.clone()),
+            image: self.image.clone().or_else(|| outer.image.clone()),
+            images: self.images.clone().or_else(|| outer.images.clone()),
             label: self.label.clone().or_else(|| outer.label.clone()),
             index: self.index.clone().or_else(|| outer.index.clone()),
             encoding: self.encoding.clone().or_else(|| outer.encoding.clone()),
@@ -111,13 +134,15 @@ impl Layout {
         }
     }
 
-    /// The text columns; `LABEL TEXT` lines have theirs, whatever other files' are.
-    pub fn text_columns(&self) -> Vec<Column> {
-        match &self.text {
+    /// The columns with the texts or the image; `LABEL TEXT` lines have theirs, whatever other files'
+    /// are.
+    pub fn input_columns(&self) -> Vec<Column> {
+        match (&self.text, &self.image) {
             _ if self.format == Some(Format::LabelText) => vec![Column::Number(2)],
-            Some(TextColumns::One(a)) => vec![a.clone()],
-            Some(TextColumns::Two([a, b])) => vec![a.clone(), b.clone()],
-            None => Vec::new(),
+            (Some(TextColumns::One(a)), _) => vec![a.clone()],
+            (Some(TextColumns::Two([a, b])), _) => vec![a.clone(), b.clone()],
+            (None, Some(image)) => vec![image.clone()],
+            (None, None) => Vec::new(),
         }
     }
 

@@ -237,10 +237,16 @@ impl Task {
         self.files_of(split).is_some() || self.cut.is_some_and(|cut| cut.makes(split))
     }
 
-    /// Texts in an example: 1 or 2.
+    /// Whether its rows are images.
+    pub fn has_images(&self) -> bool {
+        let mut files = Split::ALL.iter().flat_map(|&split| self.files_of(split).unwrap_or_default());
+        files.any(|file| self.layout_of(file).image.is_some())
+    }
+
+    /// Texts in an example: 1 or 2; of an image 1.
     pub fn inputs(&self) -> usize {
         let file = Split::ALL.iter().find_map(|&s| self.files_of(s)?.first());
-        file.map_or(1, |file| self.layout_of(file).text_columns().len())
+        file.map_or(1, |file| self.layout_of(file).input_columns().len())
     }
 
     /// The files of a split that has some of its own.

@@ -112,10 +112,26 @@ impl Task {
         let layout = self.layout_of(file);
         let key = |name: &str| format!("files.{split}.layout.{name}");
         let format = layout.format.unwrap_or_default();
-        let texts = layout.text_columns();
+        let texts = layout.input_columns();
+        if layout.image.is_some() != self.has_images() {
+            return fail(&key("image"), "a task's files have images, all or none".into());
+        }
+        if layout.image.is_some() && (layout.text.is_some() || format == Format::LabelText) {
+            let what = "a row is an image or texts; images are in TSV, CSV or JSON lines";
+            return fail(&key("image"), what.into());
+        }
+        if layout.images.is_some() && layout.image.is_none() {
+            let what = "say with `image` which column holds the names of the images in them";
+            return fail(&key("images"), what.into());
+        }
+        let empty = layout.images.as_ref().is_some_and(|i| i.names().is_empty());
+        if empty {
+            return fail(&key("images"), "is an empty list".into());
+        }
         if format != Format::LabelText {
-            if layout.text.is_none() {
-                return fail(&key("text"), "say which column holds the text".into());
+            if texts.is_empty() {
+                let what = "say which column holds the text, or with `image` an image's name";
+                return fail(&key("text"), what.into());
             }
             if file.labelled && layout.label.is_none() {
                 let what = "say which column holds the label, or `labelled: false`";
@@ -125,7 +141,7 @@ impl Task {
                 return fail(&key("text"), format!("has {} twice", texts[0]));
             }
             if let Some(label) = layout.label.as_ref().filter(|label| texts.contains(label)) {
-                return fail(&key("label"), format!("{label} is the text's"));
+                return fail(&key("label"), format!("{label} is the input's"));
             }
         }
         if texts.len() != self.inputs() {

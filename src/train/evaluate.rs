@@ -116,7 +116,7 @@ pub fn outputs(
 ) -> Result<Outputs> {
     fit::check_rows(model.encoder.limits(), split, name)?;
     let mut order: Vec<u32> = (0..split.len() as u32).collect();
-    order.sort_by_key(|&row| split.ids(row as usize).len());
+    order.sort_by_key(|&row| split.length(row as usize));
     let device = model.encoder.variables().device();
     let shape = model.encoder.batch_shape(pad);
     let logits = tch::no_grad(|| -> Result<Vec<Tensor>> {

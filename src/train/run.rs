@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::evaluate;
 use super::feed::batches::Batches;
-use super::keep::begin::{check_tokenizer, lay_out};
+use super::keep::begin::{check_intake, lay_out};
 use super::keep::checkpoint::{self, Progress};
 use super::keep::made_of::{Content, MadeOf};
 use super::keep::reading::Reading;
@@ -64,7 +64,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     let content = Reading::start(config, &tasks);
     let Prepared {
         mut learner,
-        tokenizer,
+        intake,
         report,
         source: encoder_source,
     } = prepare(config, tasks)?;
@@ -100,7 +100,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     let products = learner.arithmetic.products();
     learner.model.encoder.set_products(products)?;
     if resume {
-        check_tokenizer(folder, &tokenizer)?;
+        check_intake(folder, &intake)?;
     } else if let Some(made_of) = &made_of {
         lay_out(
             folder,
@@ -108,7 +108,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
             &learner.data,
             (&encoder_source, learner.model.encoder.as_ref()),
             made_of,
-            &tokenizer,
+            &intake,
         )?;
     }
     let arithmetic = learner.arithmetic;
@@ -122,7 +122,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     }
     let recorder = Recorder::open(folder, config, resume, progress.step, length.total)?;
     let mut lines = introduction(config, &report, &learner.data, length, arithmetic);
-    lines.extend(tokenizer.notes().iter().cloned());
+    lines.extend(intake.notes().iter().cloned());
     lines.extend(progress.start.as_ref().map(starts_from));
     lines.extend(doubts);
     let mut trainer = Trainer::new(learner, batches, folder, recorder, progress);

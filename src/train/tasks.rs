@@ -10,13 +10,11 @@ use rand_chacha::ChaCha8Rng;
 use super::keep::run_folder::RunFolder;
 use crate::bail_input;
 use crate::config::{Config, ScoreScale};
-use crate::data::cache;
 use crate::data::overlap::{self, Overlap, Texts};
 use crate::data::planned::TaskRows;
 use crate::data::sampling;
 use crate::data::sources::sources;
-use crate::data::tokenizer::Tokenizer;
-use crate::data::TokenizedSplit;
+use crate::data::{intake, Intake, TokenizedSplit};
 use crate::error::one_line;
 use crate::model::{named_seed, TaskShape};
 use crate::task::{name, Labels, Split, Task};
@@ -42,7 +40,7 @@ pub struct TaskData {
 impl TaskData {
     /// The training rows with their lengths, for the sampler.
     pub fn sampled(&self) -> TaskRows {
-        let length = |&row: &u32| self.train.ids(row as usize).len() as u32;
+        let length = |&row: &u32| self.train.length(row as usize) as u32;
         TaskRows {
             lengths: self.rows.iter().map(length).collect(),
             rows: self.rows.clone(),
@@ -69,6 +67,7 @@ pub fn load_tasks(config: &Config) -> Result<Vec<Task>> {
                 task.name
             );
         }
+        intake::check(&task, config.encoder.images().is_some())?;
         tasks.push(task);
     }
     Ok(tasks)
@@ -111,22 +110,21 @@ pub fn shape(task: &Task, scores: ScoreScale) -> TaskShape {
     }
 }
 
-/// Tokenises the splits of every task, or takes them from the cache, and chooses the rows to train
+/// Takes in the splits of every task, or takes them from the cache, and chooses the rows to train
 /// on. Test rows are looked at for overlaps alone.
 pub fn load_data(
     tasks: Vec<Task>,
     config: &Config,
-    tokenizer: &Tokenizer,
+    intake: &Intake,
     cache_dir: &Path,
 ) -> Result<Vec<TaskData>> {
     let load = |task: &Task, split: Split| {
         let label = format!("tokenising {} {split}", task.name);
         let bar = OnceLock::new();
-        let loaded = cache::load_split_with(
+        let loaded = intake.load_split(
             task,
             &config.data,
             split,
-            tokenizer,
             config.training.max_length,
             Some(cache_dir),
             &|done, total| {

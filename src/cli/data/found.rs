@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::data::overlap::Texts;
 use crate::data::sources::{sources, Source};
-use crate::data::{read_split, Skipped, Split, TokenizedSplit, Tokenizer};
+use crate::data::{Intake, Skipped, Split, TokenizedSplit};
 use crate::error::one_line;
 use crate::task::Task;
 
@@ -36,7 +36,7 @@ pub struct TaskReport {
 
 impl TaskReport {
     /// Reads every file of `task` in `dir`; what cannot be read is told, and hides nothing else.
-    pub fn read(task: &Task, dir: &Path, tokenizer: &Tokenizer, max_length: usize) -> TaskReport {
+    pub fn read(task: &Task, dir: &Path, intake: &Intake, max_length: usize) -> TaskReport {
         let mut report = TaskReport {
             task: task.clone(),
             max_length,
@@ -61,9 +61,7 @@ impl TaskReport {
                     continue;
                 }
             };
-            let read = read_split(task, dir, split).and_then(|rows| {
-                TokenizedSplit::from_rows(rows, tokenizer, report.max_length, &|_, _| {})
-            });
+            let read = intake.load_split(task, dir, split, max_length, None, &|_, _| {});
             match read {
                 Ok(tokens) => {
                     for (number, source) in found.iter().enumerate() {

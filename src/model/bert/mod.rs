@@ -143,8 +143,8 @@ impl Encoder for Bert {
         self.config.hidden_size
     }
 
-    fn limits(&self) -> Limits {
-        limits(&self.config)
+    fn limits(&self) -> Option<Limits> {
+        Some(limits(&self.config))
     }
 
     fn dropout(&self) -> f64 {

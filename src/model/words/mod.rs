@@ -119,8 +119,8 @@ impl Encoder for WordEncoder {
         self.shape.output_width()
     }
 
-    fn limits(&self) -> Limits {
-        self.shape.limits()
+    fn limits(&self) -> Option<Limits> {
+        Some(self.shape.limits())
     }
 
     fn dropout(&self) -> f64 {
@@ -212,6 +212,6 @@ impl Encoder for WordEncoder {
 fn packed(batch: &Batch) -> Result<&Packed> {
     match &batch.layout {
         Layout::Packed(rows) => Ok(rows),
-        Layout::Padded { .. } => bail!("a module over words takes packed rows"),
+        _ => bail!("a module over words takes packed rows"),
     }
 }

@@ -12,6 +12,7 @@ use super::batches::Batches;
 use crate::data::batch::Shape;
 use crate::data::planned::PlannedBatch;
 use crate::data::Batch;
+use crate::model::named_seed;
 use crate::train::tasks::TaskData;
 
 /// Passes that are put together ahead, at least, where they are known.
@@ -29,19 +30,22 @@ pub struct Loaded {
 pub struct Loader {
     device: Device,
     /// Dropped to end the thread.
-    orders: Sender<PlannedBatch>,
+    orders: Sender<(u64, PlannedBatch)>,
     loaded: Receiver<Result<Loaded>>,
     /// The steps that are on their way, with the numbers of their passes.
     steps: VecDeque<(u64, Vec<u64>)>,
 }
 
 impl Loader {
-    /// A loader of rows of `data` in the engine's shape.
-    pub fn start(data: Arc<Vec<TaskData>>, shape: Shape, device: Device) -> Loader {
-        let (orders, queue) = channel::<PlannedBatch>();
+    /// A loader of rows of `data` in the engine's shape. What is drawn for a pass follows from the
+    /// run's seed and the pass's number.
+    pub fn start(data: Arc<Vec<TaskData>>, shape: Shape, device: Device, seed: u64) -> Loader {
+        let (orders, queue) = channel::<(u64, PlannedBatch)>();
         let (done, loaded) = channel();
         std::thread::spawn(move || {
-            for planned in queue {
+            for (pass, planned) in queue {
+                let drawn = named_seed(seed, &format!("images of pass {pass}")) as u64;
+                let shape = shape.drawn(drawn);
                 // The one who asked has gone: the run has ended.
                 if done.send(load(&data, planned, shape, device)).is_err() {
                     return;
@@ -68,7 +72,7 @@ impl Loader {
         {
             let mut passes = Vec::new();
             for (index, planned) in batches.step(next) {
-                self.orders.send(planned).map_err(|_| gone())?;
+                self.orders.send((index, planned)).map_err(|_| gone())?;
                 passes.push(index);
             }
             self.steps.push_back((next, passes));

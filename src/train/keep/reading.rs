@@ -14,7 +14,7 @@ use super::made_of::{
 use super::run_folder::RunFolder;
 use crate::config::Config;
 use crate::data::sources::{sources, Source};
-use crate::data::Tokenizer;
+use crate::data::Intake;
 use crate::hub::encoder_dir::TOKENIZER_FILES;
 use crate::libtorch;
 use crate::model::save;
@@ -172,7 +172,7 @@ fn said(mut tree: Value) -> Value {
 
 impl EncoderContent {
     fn read(source: &EncoderSource) -> Result<EncoderContent> {
-        let folder = &source.folder;
+        let (folder, intake) = (&source.folder, source.intake()?);
         let mut config = said(source.shape.to_value()?);
         if let Some(config) = config.as_object_mut() {
             // What other programs call a head's outputs, and ask to be given, moves no weight.
@@ -182,10 +182,16 @@ impl EncoderContent {
         let there = there.filter(|(_, path)| path.is_file());
         let file = |(name, path): (&&str, PathBuf)| Ok((name.to_string(), save::sha256(&path)?));
         Ok(EncoderContent {
-            weights: save::sha256(&source.weights()?)?,
+            weights: match source.weights()? {
+                Some(file) => save::sha256(&file)?,
+                None => "none".into(),
+            },
             config,
-            tokenizer: Tokenizer::from_folder(folder)?.fingerprint().to_owned(),
-            tokenizer_files: there.map(file).collect::<Result<_>>()?,
+            tokenizer: intake.fingerprint().to_owned(),
+            tokenizer_files: match intake {
+                Intake::Texts(_) => there.map(file).collect::<Result<_>>()?,
+                Intake::Images => BTreeMap::new(),
+            },
         })
     }
 }

@@ -88,7 +88,12 @@ impl Learner {
     /// What puts this learner's batches together.
     pub fn loader(&self) -> Loader {
         let shape = self.model.encoder.batch_shape(self.pad);
-        Loader::start(Arc::clone(&self.data), shape, self.arithmetic.device())
+        Loader::start(
+            Arc::clone(&self.data),
+            shape,
+            self.arithmetic.device(),
+            self.config.training.seed,
+        )
     }
 
     /// One step of the optimiser; the gradients' norm before clipping.

@@ -26,9 +26,17 @@ impl Arithmetic {
         if let Some(threads) = settings.threads {
             tch::set_num_threads(threads as i32);
         }
+        let half = matches!(settings.precision, Precision::Bf16 | Precision::Fp16);
+        let images_on_cpu = config.encoder.images().is_some() && !device.is_cuda();
+        if images_on_cpu && half {
+            bail_input!(
+                "key `training.precision`: on a CPU images are computed in fp32; say fp32 or auto"
+            );
+        }
         let arithmetic = Arithmetic {
             device,
             products: match settings.precision {
+                Precision::Auto if images_on_cpu => Kind::Float,
                 // A module over words has products too small for half precision.
                 Precision::Auto if config.encoder.words().is_some() => Kind::Float,
                 Precision::Auto => fastest(device)?,

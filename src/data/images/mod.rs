@@ -1,0 +1,103 @@
+//! Images as rows: found on disk, decoded, cropped, and put together as pixels.
+//!
+//! Nothing but the paths of a split's images is in memory; a batch's images are decoded on all cores
+//! when it is put together, which training has done ahead of its steps.
+
+mod crop;
+mod decode;
+mod files;
+
+use anyhow::Result;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use tch::{Device, Tensor};
+
+use super::batch::{Batch, Layout};
+use super::TokenizedSplit;
+pub use files::{locate, Places};
+
+/// Colours of a pixel.
+const CHANNELS: usize = 3;
+
+/// What becomes of an image: a square of pixels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Frame {
+    size: i64,
+    crop: f64,
+    flip: bool,
+    /// What fixes crops and flips; none where images are taken as they are.
+    draw: Option<u64>,
+}
+
+impl Frame {
+    /// A square of `size` pixels: of training a crop of at least a share `crop` of the image, half of
+    /// them mirrored with `flip`, once [`Frame::drawn`] says by what they are drawn.
+    pub fn new(size: i64, crop: f64, flip: bool) -> Frame {
+        Frame {
+            size,
+            crop,
+            flip,
+            draw: None,
+        }
+    }
+
+    /// The same for a pass of training; `seed` and the row's number fix what is drawn.
+    pub fn drawn(self, seed: u64) -> Frame {
+        Frame {
+            draw: Some(seed),
+            ..self
+        }
+    }
+
+    /// The part of an image `[width, height]` that is seen, and whether it is mirrored.
+    fn cut(&self, row: u32, [width, height]: [u32; 2]) -> (crop::Region, bool) {
+        let Some(seed) = self.draw else {
+            return (crop::centre(width, height, self.size as u32), false);
+        };
+        let mut chance = ChaCha8Rng::seed_from_u64(seed);
+        chance.set_stream(u64::from(row));
+        let mirrored = chance.gen::<bool>() && self.flip;
+        let region = match self.crop < 1.0 {
+            true => crop::random(width, height, self.crop, &mut chance),
+            false => crop::centre(width, height, self.size as u32),
+        };
+        (region, mirrored)
+    }
+}
+
+/// Puts the images of `rows` together: pixels `[batch, 3, size, size]` in float32, normalised as
+/// ImageNet's are, in channels-last memory.
+///
+/// # Errors
+/// An input error with the image's path and its row's place where one cannot be read.
+pub fn collate(
+    split: &TokenizedSplit,
+    rows: &[u32],
+    frame: Frame,
+    device: Device,
+) -> Result<Batch> {
+    let size = frame.size as usize;
+    let one = size * size * CHANNELS;
+    let mut pixels = vec![0f32; rows.len() * one];
+    pixels
+        .par_chunks_mut(one)
+        .zip(rows)
+        .try_for_each(|(pixels, &row)| {
+            let image = decode::open(split, row as usize)?;
+            let (region, mirrored) = frame.cut(row, image.size());
+            image.write(region, mirrored, frame.size as u32, pixels)
+        })?;
+    let side = frame.size;
+    let pixels = Tensor::f_from_slice(&pixels)?
+        .f_view([rows.len() as i64, side, side, CHANNELS as i64])?
+        .f_permute([0, 3, 1, 2])?
+        .f_to_device(device)?;
+    let none = Tensor::f_from_slice::<i64>(&[])?;
+    Ok(Batch {
+        ids: none.shallow_clone(),
+        segments: none,
+        layout: Layout::Pixels(pixels),
+        tokens: rows.len(),
+    })
+}
