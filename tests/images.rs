@@ -104,7 +104,10 @@ fn pass(encoder: &ImageEncoder, pixels: &Tensor, mode: Mode) -> Tensor {
 fn assert_near(ours: &[f64], theirs: &[f64], within: f64, what: &str) {
     assert_eq!(ours.len(), theirs.len(), "{what}");
     for (at, (a, b)) in ours.iter().zip(theirs).enumerate() {
-        assert!((a - b).abs() <= within, "{what}, number {at}: {a} against {b}");
+        assert!(
+            (a - b).abs() <= within,
+            "{what}, number {at}: {a} against {b}"
+        );
     }
 }
 
@@ -127,7 +130,12 @@ fn densenet_computes_what_torchvisions_does_and_so_do_its_gradients_and_statisti
     let pixels = around(1000, 0.0, 2.0, &[rows, 3, size, size]);
     let evaluated = tch::no_grad(|| pass(&encoder, &pixels, Mode::Evaluate));
     assert_eq!(evaluated.size(), [rows, 1024]);
-    assert_near(&kept(&evaluated), &numbers(&case["evaluated"]), 1e-4, "evaluated");
+    assert_near(
+        &kept(&evaluated),
+        &numbers(&case["evaluated"]),
+        1e-4,
+        "evaluated",
+    );
     let trained = pass(&encoder, &pixels, Mode::Train { seed: 1 });
     assert_near(&kept(&trained), &numbers(&case["trained"]), 1e-4, "trained");
     let sent = around(1001, 0.0, 1.0, &trained.size());
@@ -144,9 +152,18 @@ fn densenet_computes_what_torchvisions_does_and_so_do_its_gradients_and_statisti
         let flat: Vec<f64> = Vec::try_from(value.reshape([-1]).to_kind(Kind::Double)).unwrap();
         let length = flat.iter().map(|x| x * x).sum::<f64>().sqrt();
         let weigh = chance(number, flat.len());
-        let product: f64 = flat.iter().zip(&weigh).map(|(x, u)| x * (2.0 * u - 1.0)).sum();
+        let product: f64 = flat
+            .iter()
+            .zip(&weigh)
+            .map(|(x, u)| x * (2.0 * u - 1.0))
+            .sum();
         let theirs = numbers(&theirs["value"]);
-        assert_near(&[length, product], &theirs, 1e-3 * theirs[0].max(1e-2), name);
+        assert_near(
+            &[length, product],
+            &theirs,
+            1e-3 * theirs[0].max(1e-2),
+            name,
+        );
     }
 }
 
@@ -170,7 +187,11 @@ fn pictures_are_seen_as_torchvisions_evaluation_sees_them() {
     let folder = tempfile::tempdir().unwrap();
     for case in cases()["pictures"].as_array().unwrap() {
         let side = |key: &str| case[key].as_u64().unwrap() as u32;
-        let (kind, width, height) = (case["kind"].as_str().unwrap(), side("width"), side("height"));
+        let (kind, width, height) = (
+            case["kind"].as_str().unwrap(),
+            side("width"),
+            side("height"),
+        );
         let path = folder.path().join("picture.png");
         let count = (width * height) as usize;
         let levels = |colours: usize| -> Vec<u8> {
@@ -182,11 +203,15 @@ fn pictures_are_seen_as_torchvisions_evaluation_sees_them() {
             0.5 + 0.49 * (x * 0.05).sin() * (y * 0.07).cos()
         };
         let picture: DynamicImage = match kind {
-            "grey" => GrayImage::from_raw(width, height, levels(1)).unwrap().into(),
+            "grey" => GrayImage::from_raw(width, height, levels(1))
+                .unwrap()
+                .into(),
             "colour" => RgbImage::from_raw(width, height, levels(3)).unwrap().into(),
             "grey16" => {
                 let deep = chance(7, count).into_iter().enumerate();
-                let deep = deep.map(|(at, u)| (u * 3e4 + wave(at) * 3e4) as u16).collect();
+                let deep = deep
+                    .map(|(at, u)| (u * 3e4 + wave(at) * 3e4) as u16)
+                    .collect();
                 DynamicImage::ImageLuma16(ImageBuffer::from_raw(width, height, deep).unwrap())
             }
             _ => {

@@ -65,10 +65,18 @@ pub fn run(command: DataCommand) -> Result<()> {
     let tasks = tasks(&args)?;
     let texts = match tasks.iter().all(Task::has_images) {
         true => Intake::Images,
-        false => Intake::Texts(Tokenizer::from_folder(&encoder_dir::resolve(&args.encoder)?)?),
+        false => Intake::Texts(Tokenizer::from_folder(&encoder_dir::resolve(
+            &args.encoder,
+        )?)?),
     };
     super::saved_run::say_notes(&texts);
-    let intake = |task: &Task| if task.has_images() { &Intake::Images } else { &texts };
+    let intake = |task: &Task| {
+        if task.has_images() {
+            &Intake::Images
+        } else {
+            &texts
+        }
+    };
     let found: Vec<TaskReport> = tasks
         .iter()
         .map(|task| TaskReport::read(task, &args.dir, intake(task), args.max_length as usize))

@@ -66,7 +66,9 @@ impl Intake {
             Intake::Texts(tokenizer) => cache::load_split_with(
                 task, data_dir, split, tokenizer, max_length, cache_dir, progress,
             ),
-            Intake::Images => Ok(TokenizedSplit::of_images(read_split(task, data_dir, split)?)),
+            Intake::Images => Ok(TokenizedSplit::of_images(read_split(
+                task, data_dir, split,
+            )?)),
         }
     }
 

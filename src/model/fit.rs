@@ -16,12 +16,7 @@ use crate::data::{Intake, TokenizedSplit};
 ///
 /// # Errors
 /// An input error that names the key or the folder.
-pub fn check(
-    limits: Option<Limits>,
-    intake: &Intake,
-    max_length: usize,
-    at: &Path,
-) -> Result<()> {
+pub fn check(limits: Option<Limits>, intake: &Intake, max_length: usize, at: &Path) -> Result<()> {
     let at = at.display();
     let (limits, tokenizer) = match (limits, intake) {
         (Some(limits), Intake::Texts(tokenizer)) => (limits, tokenizer),

@@ -19,8 +19,8 @@ use crate::config::{EncoderChoice, Engine};
 use crate::data::{Intake, Tokenizer};
 use crate::error::{io_error, read_text};
 use crate::hub::{encoder_dir, word_vectors};
-use crate::{bail_input, input_error};
 use crate::telemetry::atomic;
+use crate::{bail_input, input_error};
 
 /// The frozen word table in the encoder's folder of a run; what is trained is in its checkpoints.
 const TABLE: &str = "embeddings.safetensors";

@@ -239,7 +239,9 @@ impl Task {
 
     /// Whether its rows are images.
     pub fn has_images(&self) -> bool {
-        let mut files = Split::ALL.iter().flat_map(|&split| self.files_of(split).unwrap_or_default());
+        let mut files = Split::ALL
+            .iter()
+            .flat_map(|&split| self.files_of(split).unwrap_or_default());
         files.any(|file| self.layout_of(file).image.is_some())
     }
 

@@ -114,7 +114,10 @@ impl Task {
         let format = layout.format.unwrap_or_default();
         let texts = layout.input_columns();
         if layout.image.is_some() != self.has_images() {
-            return fail(&key("image"), "a task's files have images, all or none".into());
+            return fail(
+                &key("image"),
+                "a task's files have images, all or none".into(),
+            );
         }
         if layout.image.is_some() && (layout.text.is_some() || format == Format::LabelText) {
             let what = "a row is an image or texts; images are in TSV, CSV or JSON lines";

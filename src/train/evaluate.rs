@@ -1,15 +1,20 @@
 //! Predictions on a split, and their scores.
 
+use std::sync::mpsc::sync_channel;
+
 use anyhow::{bail, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use super::step::precision::Arithmetic;
 use crate::data::{Batch, TokenizedSplit};
 use crate::model::{fit, Mode, MultiTaskModel};
 use crate::task::metric::{self, Metric};
 use crate::task::{Labels, Task};
+
+/// Batches that are put together ahead of the one that is computed.
+const AHEAD: usize = 2;
 
 /// Metrics of one task on one split, in the order of its file, and their mean.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,15 +124,27 @@ pub fn outputs(
     order.sort_by_key(|&row| split.length(row as usize));
     let device = model.encoder.variables().device();
     let shape = model.encoder.batch_shape(pad);
-    let logits = tch::no_grad(|| -> Result<Vec<Tensor>> {
-        order
-            .chunks(batch_size)
-            .map(|rows| {
-                let batch = Batch::collate(split, rows, shape, device)?;
-                progress(rows.len());
-                arithmetic.run(|| model.forward(task, &batch, Mode::Evaluate))
-            })
-            .collect()
+    let logits = std::thread::scope(|scope| -> Result<Vec<Tensor>> {
+        // Images take time to decode: the next batches are put together while one is computed.
+        let (done, batches) = sync_channel(AHEAD);
+        let chunks = order.chunks(batch_size);
+        scope.spawn(move || {
+            for rows in chunks {
+                let batch = Batch::collate(split, rows, shape, Device::Cpu);
+                // The one who asked has gone: a batch has failed.
+                if done.send(batch).is_err() {
+                    return;
+                }
+            }
+        });
+        let computed = batches.iter().map(|batch| {
+            let batch = batch?.to(device)?;
+            let logits =
+                tch::no_grad(|| arithmetic.run(|| model.forward(task, &batch, Mode::Evaluate)))?;
+            progress(logits.size()[0] as usize);
+            Ok(logits)
+        });
+        computed.collect()
     })?;
     if logits.is_empty() {
         return Ok(Outputs {
@@ -135,7 +152,7 @@ pub fn outputs(
             width: 1,
         });
     }
-    let logits = Tensor::f_cat(&logits, 0)?.f_to_device(tch::Device::Cpu)?;
+    let logits = Tensor::f_cat(&logits, 0)?.f_to_device(Device::Cpu)?;
     let width = logits.size()[1] as usize;
     let sorted: Vec<f32> = Vec::try_from(logits.f_view([-1])?)?;
     let mut values = vec![0.0; sorted.len()];

@@ -32,7 +32,10 @@ pub fn open(split: &TokenizedSplit, row: usize) -> Result<Decoded> {
     };
     let image = read(path).map_err(|cause| {
         let at = path.display();
-        input_error!("{at}: not readable as a PNG or JPEG image: {cause} (row {})", place())
+        input_error!(
+            "{at}: not readable as a PNG or JPEG image: {cause} (row {})",
+            place()
+        )
     })?;
     let (width, height) = (image.width(), image.height());
     let (bytes, kind) = match image {

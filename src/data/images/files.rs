@@ -29,7 +29,10 @@ impl Places {
     /// Input errors for a folder that cannot be read.
     pub fn of(task: &Task, layout: &Layout, data_dir: &Path) -> Result<Places> {
         let own = data_dir.join(&task.folder);
-        let said = layout.images.as_ref().map_or(&[][..], |images| images.names());
+        let said = layout
+            .images
+            .as_ref()
+            .map_or(&[][..], |images| images.names());
         let mut folders: Vec<PathBuf> = match said {
             [] => vec![own, data_dir.to_owned()],
             said => said
