@@ -13,6 +13,7 @@ use covalign::hub::encoder_dir;
 use covalign::libtorch::{convolution, recurrent};
 use covalign::model::alignment::Alignment;
 use covalign::model::words::reference;
+use covalign::task::Label;
 use covalign::train::feed::batches::Batches;
 use covalign::train::prepare::prepare;
 use covalign::train::step::schedule::EVERYTHING;
@@ -43,7 +44,8 @@ fn examples() -> Vec<Example> {
         Example {
             text_a: text.join(" "),
             text_b: None,
-            label: Some((i % 2) as f32),
+            label: Some(Label::Number((i % 2) as f32)),
+            group: None,
             index: None,
             file: 0,
             line: i as u32 + 1,
@@ -112,7 +114,7 @@ fn step(c: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let task = folder.path().join("Bench");
     std::fs::create_dir(&task).unwrap();
-    let line = |e: &Example| format!("{}\t{}\n", e.text_a, e.label.unwrap());
+    let line = |e: &Example| format!("{}\t{}\n", e.text_a, e.label.unwrap().number().unwrap());
     let text: String = examples().iter().take(256).map(line).collect();
     for split in ["train.tsv", "dev.tsv"] {
         std::fs::write(task.join(split), format!("sentence\tlabel\n{text}")).unwrap();

@@ -13,6 +13,7 @@
 //!   [`model::weights`]): a small C++ shim for what tch lacks.
 //! - [`model`]: what tasks share, behind one interface (BERT by rust-bert, a module over words, a
 //!   network over images), alignment, heads, weights in and out.
+//! - [`weighting`]: how the losses of tasks and labels become one objective.
 //! - [`train`]: a run: its loop, and what the loop is fed, steps, keeps and says.
 //! - [`transfer`]: strategies made of runs: single, multi-task, STILTs, transfer.
 //! - [`suite`]: a study: its file, its plan, its runs done.
@@ -21,7 +22,7 @@
 //! - [`simulate`]: the theory's synthetic tasks: width, covariance and weights decide transfer.
 //! - [`cli`]: a file per command; the only room that prints.
 //!
-//! Data flows config → task → data → model → train → telemetry; transfer, suite, report and analysis
+//! Data flows config → task → data → model → weighting → train → telemetry; transfer, suite, report and analysis
 //! sit on top.
 
 // Both panic where nobody reads or the disk is full; see cli::out.
@@ -42,3 +43,4 @@ pub mod task;
 pub mod telemetry;
 pub mod train;
 pub mod transfer;
+pub mod weighting;

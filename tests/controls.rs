@@ -7,6 +7,7 @@ use common::{fails, json, train, workplace};
 use covalign::config::Config;
 use covalign::data::Batch;
 use covalign::model::Mode;
+use covalign::task::Label;
 use covalign::train::prepare::prepare;
 use covalign::train::step::learner::Learner;
 use covalign::train::tasks::load_tasks;
@@ -123,7 +124,7 @@ fn label_noise_changes_that_share_of_the_training_rows_and_no_dev_row() {
     let sets = ["training.max_train_rows=400"];
     let clean = learner(folder, &sets);
     let noisy = learner(folder, &[sets[0], "label_noise.DemoSentiment=0.4"]);
-    let labels = |learner: &Learner, task: usize| -> Vec<f32> {
+    let labels = |learner: &Learner, task: usize| -> Vec<Label> {
         let data = &learner.data[task];
         let rows = data.rows.iter();
         rows.map(|&row| data.train.label(row as usize).unwrap())
@@ -138,7 +139,7 @@ fn label_noise_changes_that_share_of_the_training_rows_and_no_dev_row() {
     assert!((60..=100).contains(&other), "{other}");
     assert_eq!(noisy.data[0].noise, (160, other));
     assert_eq!(differing(1), 0);
-    let dev = |learner: &Learner| -> Vec<Option<f32>> {
+    let dev = |learner: &Learner| -> Vec<Option<Label>> {
         let dev = &learner.data[0].dev;
         (0..dev.len()).map(|row| dev.label(row)).collect()
     };

@@ -15,7 +15,7 @@ use covalign::data::sampling::{BatchSize, Sampler};
 use covalign::data::{load_split, read_split, Rows, Split, TokenizedSplit, Tokenizer};
 use covalign::error::exit_code;
 use covalign::hub::encoder_dir;
-use covalign::task::{Labels, Task};
+use covalign::task::{Label, Labels, Task};
 use tempfile::TempDir;
 
 fn fixtures() -> PathBuf {
@@ -48,6 +48,15 @@ fn message<T>(result: anyhow::Result<T>) -> String {
     let text = error.to_string();
     assert!(!text.contains('\n'), "{text}");
     text
+}
+
+/// A class's number or a value, as rows have it.
+fn number(number: f32) -> Option<Label> {
+    Some(Label::Number(number))
+}
+
+fn value(label: Option<Label>) -> f32 {
+    label.and_then(Label::number).expect("a number")
 }
 
 fn cased() -> Tokenizer {
@@ -161,7 +170,7 @@ fn texts_come_as_they_stand_in_the_file() {
     assert_eq!(second, Some(expected));
     assert_eq!(
         (dev.examples[0].label, dev.examples[0].line),
-        (Some(1.0), 2)
+        (number(1.0), 2)
     );
 
     let cola = read("CoLA", &data.join("glue"), Split::Dev);
@@ -173,11 +182,11 @@ fn texts_come_as_they_stand_in_the_file() {
     assert_eq!(test.examples[1062].index.as_deref(), Some("1062"));
 
     let sts = read("STS-B", &data.join("glue"), Split::Train);
-    assert_eq!(sts.examples[0].label, Some(5.0));
+    assert_eq!(sts.examples[0].label, number(5.0));
     assert!(sts
         .examples
         .iter()
-        .all(|e| (0.0..=5.0).contains(&e.label.expect("a score"))));
+        .all(|e| (0.0..=5.0).contains(&value(e.label))));
 
     // 0x85 is a dot-dot-dot inside a line, not the end of one.
     let mr = read("MR", &data.join("sentiment"), Split::Train);
@@ -208,7 +217,10 @@ fn mrpc_from_microsofts_files_equals_the_archives() {
     }
     for split in Split::ALL {
         let key = |rows: Rows| -> Vec<(String, Option<String>, Option<u32>)> {
-            let label = |l: Option<f32>| l.filter(|_| split != Split::Test).map(f32::to_bits);
+            let label = |l: Option<Label>| {
+                let number = l.filter(|_| split != Split::Test).and_then(Label::number);
+                number.map(f32::to_bits)
+            };
             rows.examples
                 .into_iter()
                 .map(|e| (e.text_a, e.text_b, label(e.label)))
@@ -270,7 +282,7 @@ fn qqp_leaves_short_rows_out_and_says_where() {
 fn mnli_has_matched_and_mismatched_parts() {
     let train = read("MNLI", &fixtures(), Split::Train);
     let labels: Vec<_> = train.examples.iter().map(|e| e.label).collect();
-    assert_eq!(labels, [Some(1.0), Some(0.0), Some(2.0)]);
+    assert_eq!(labels, [number(1.0), number(0.0), number(2.0)]);
     assert_eq!(train.examples[1].text_a, "you know during the season");
     for split in [Split::Dev, Split::Test] {
         let rows = read("MNLI", &fixtures(), split);
@@ -297,8 +309,8 @@ fn bom_crlf_blank_lines_and_a_missing_last_newline_are_no_trouble() {
         .map(|e| (e.text_a.as_str(), e.label, e.line))
         .collect();
     let expected = [
-        ("one \"two", Some(1.0), 2),
-        ("three\u{b}\u{2028}four", Some(0.0), 4),
+        ("one \"two", number(1.0), 2),
+        ("three\u{b}\u{2028}four", number(0.0), 4),
     ];
     assert_eq!(found, expected);
 }
@@ -343,13 +355,13 @@ fn own_tsv_csv_and_jsonl_are_read_by_column_name() {
     let jsonl = rows("jsonl", json);
     assert_eq!(
         (tsv[0].text_a.as_str(), tsv[0].label),
-        ("win, now", Some(1.0))
+        ("win, now", number(1.0))
     );
     assert_eq!(tsv[0].index.as_deref(), Some("7"));
     assert_eq!(tsv[0].text_b.as_deref(), Some("say \"yes\""));
     assert_eq!(tsv, csv);
     assert_eq!(tsv[0].text_b, jsonl[0].text_b);
-    assert_eq!((jsonl[0].label, jsonl[0].line), (Some(1.0), 1));
+    assert_eq!((jsonl[0].label, jsonl[0].line), (number(1.0), 1));
 
     let two_lines = rows("csv", "id,kind,subject,body\n1,ham,\"a\nb\",c\n2,ham,d,e\n");
     assert_eq!(
@@ -373,7 +385,7 @@ fn a_task_is_one_yaml_file_by_path() {
     );
     assert!(task.is_regression() && task.source() == yaml && !task.has_split(Split::Train));
     let rows = read_split(&task, dir.path(), Split::Dev).expect("rows");
-    assert_eq!(rows.examples[0].label, Some(0.5));
+    assert_eq!(rows.examples[0].label, number(0.5));
 }
 
 // ---- rows that would lose or shift what is in them
@@ -533,7 +545,7 @@ fn test_rows_without_labels_are_rows_without_labels() {
         dir.path(),
         Split::Test,
     );
-    assert_eq!(rows.expect("rows").examples[0].label, Some(0.0));
+    assert_eq!(rows.expect("rows").examples[0].label, number(0.0));
 }
 
 #[test]
@@ -554,7 +566,7 @@ fn labels_keep_the_spelling_of_the_task_file() {
         let task = Task::from_yaml(&yaml, "L.yaml").expect(labels);
         let dir = folder(&[("d", format!("t\tl\nfine\t{text}\n").as_bytes())]);
         let rows = read_split(&task, dir.path(), Split::Dev).expect(labels);
-        assert_eq!(rows.examples[0].label, Some(1.0), "{labels}");
+        assert_eq!(rows.examples[0].label, number(1.0), "{labels}");
     }
 }
 
@@ -1059,7 +1071,7 @@ fn the_demonstration_set_is_the_same_every_time_and_readable() {
             let examples = read(name, made[0].path(), split).examples;
             assert_eq!(examples.len(), rows);
             if !task(name).is_regression() {
-                let ones = examples.iter().filter(|e| e.label == Some(1.0)).count();
+                let ones = examples.iter().filter(|e| e.label == number(1.0)).count();
                 assert!(
                     (rows * 3 / 10..rows * 7 / 10).contains(&ones),
                     "{file}: {ones}"

@@ -5,6 +5,7 @@ mod common;
 
 use std::path::Path;
 
+use common::{evaluations, fails, json, refused, run, text, train};
 use covalign::config::images::{ImageKind, ImageModule};
 use covalign::config::Engine;
 use covalign::data::batch::{Batch, Layout, Shape};
@@ -174,6 +175,7 @@ fn split(path: &Path) -> TokenizedSplit {
             text_a: path.to_string_lossy().into_owned(),
             text_b: None,
             label: None,
+            group: None,
             index: None,
             file: 0,
             line: 1,
@@ -239,4 +241,202 @@ fn pictures_are_seen_as_torchvisions_evaluation_sees_them() {
         let what = format!("{kind} {width} x {height}");
         assert_near(&ours, &numbers(&case["pixels"]), within, &what);
     }
+}
+
+/// A folder with `images` pictures in ChestX-ray14's layout, in two folders, and the config `c.yaml`.
+/// What is seen follows from the findings: Effusion is stripes across, Mass the brighter half.
+fn ward(images: usize) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("data/ChestX-ray14");
+    let mut table = String::from(
+        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,\
+         OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y],\n",
+    );
+    let (mut known, mut unseen) = (String::new(), String::new());
+    for number in 0..images {
+        let (across, bright) = (number % 2 == 0, number / 2 % 2 == 0);
+        let findings = match (across, bright) {
+            (true, true) => "Effusion|Mass",
+            (true, false) => "Effusion",
+            (false, true) => "Mass",
+            (false, false) => "No Finding",
+        };
+        // Two images a patient.
+        let (patient, file) = (number / 2 + 1, format!("{:08}_{:03}.png", number / 2 + 1, number % 2));
+        table += &format!("{file},{findings},{},{patient},058Y,M,PA,72,80,0.14,0.14,\n", number % 2);
+        let list = if patient % 5 == 0 { &mut unseen } else { &mut known };
+        *list += &format!("{file}\n");
+        let (width, height) = (72 + number as u32 % 9, 80);
+        let grain = chance(number + 1, (width * height) as usize);
+        let levels = grain.into_iter().enumerate().map(|(at, grain)| {
+            let (x, y) = (at as u32 % width, at as u32 / width);
+            let wave = f64::from(if across { y } else { x }) * 0.9 + number as f64;
+            let middle = if bright { 170.0 } else { 90.0 };
+            (middle + 50.0 * wave.sin() + 30.0 * grain) as u8
+        });
+        let picture = GrayImage::from_raw(width, height, levels.collect()).unwrap();
+        let place = home.join(["images_001/images", "images_002/images"][number % 3 / 2]);
+        std::fs::create_dir_all(&place).unwrap();
+        picture.save(place.join(file)).unwrap();
+    }
+    std::fs::write(home.join("Data_Entry_2017.csv"), table).unwrap();
+    std::fs::write(home.join("train_val_list.txt"), known).unwrap();
+    std::fs::write(home.join("test_list.txt"), unseen).unwrap();
+    std::fs::write(folder.path().join("c.yaml"), CONFIG).unwrap();
+    folder
+}
+
+const CONFIG: &str = "
+encoder: {kind: densenet121, weights: none, image_size: 64, crop: 0.5}
+data: data
+tasks: [ChestX-ray14]
+method: multitask
+training: {max_steps: 16, epochs: 9, batch_size: 12, learning_rate: 1e-3, threads: 1}
+evaluation: {every: 8 steps}
+checkpoints: {every: 8 steps, keep: 2}
+";
+
+#[test]
+fn chest_x_rays_are_learned_scored_and_predicted_and_a_cut_run_goes_on_as_if_it_were_whole() {
+    let folder = ward(100);
+    let folder = folder.path();
+    train(folder, "whole", &[]);
+    let results = json(&folder.join("whole/results.json"));
+    let dev = &results["tasks"]["ChestX-ray14"]["dev"];
+    assert!(dev["auroc"].as_f64().unwrap() > 0.8, "{dev}");
+    // Eighty images in the official list, less a tenth of their patients.
+    assert_eq!(results["training_rows"]["ChestX-ray14"], 72);
+    // Running statistics are kept, and are those that dev was scored with.
+    let best = covalign::model::weights::read(&folder.join("whole/best/encoder.safetensors"));
+    let statistic = best.unwrap().remove("features.norm5.running_mean").unwrap();
+    assert!(f64::try_from(statistic.abs().max()).unwrap() > 0.0);
+    let evaluated = run(folder, &["evaluate", "whole", "--json"]);
+    let evaluated: Value = serde_json::from_slice(&evaluated.stdout).unwrap();
+    assert_eq!(evaluated["tasks"]["ChestX-ray14"]["auroc"], dev["auroc"]);
+
+    // As if it had been stopped after the first of its two checkpoints.
+    let copied = std::process::Command::new("cp").args(["-r", "whole", "cut"]).current_dir(folder).status();
+    assert!(copied.unwrap().success());
+    let cut = folder.join("cut");
+    std::fs::remove_file(cut.join("results.json")).unwrap();
+    for gone in ["checkpoints/step-16", "best", "best_per_task"] {
+        std::fs::remove_dir_all(cut.join(gone)).unwrap();
+    }
+    let resumed = run(folder, &["train", "c.yaml", "--out", "cut", "--resume"]);
+    assert!(resumed.status.success(), "{}", text(&resumed.stderr));
+    assert_eq!(evaluations(folder, "cut"), evaluations(folder, "whole"));
+
+    // By the official table, and by paths alone.
+    let table = "data/ChestX-ray14/Data_Entry_2017.csv";
+    let predict = |input: &str| {
+        let output = run(folder, &["predict", "whole", "--task", "ChestX-ray14", input]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let lines = text(&output.stdout);
+        let lines = lines.lines().skip(1).map(|line| line.split('\t').nth(1).unwrap().to_owned());
+        lines.collect::<Vec<_>>()
+    };
+    let named = predict(table);
+    assert_eq!(named.len(), 100);
+    let place = |number: usize| {
+        let place = ["images_001/images", "images_002/images"][number % 3 / 2];
+        let (patient, follow) = (number / 2 + 1, number % 2);
+        format!("data/ChestX-ray14/{place}/{patient:08}_{follow:03}.png\n")
+    };
+    std::fs::write(folder.join("paths.txt"), (0..100).map(place).collect::<String>()).unwrap();
+    assert_eq!(predict("paths.txt"), named);
+}
+
+#[test]
+fn images_that_are_missing_or_broken_are_told_with_their_rows() {
+    let folder = ward(40);
+    let folder = folder.path();
+    let home = folder.join("data/ChestX-ray14");
+    let one = home.join("images_001/images/00000001_001.png");
+    let whole = std::fs::read(&one).unwrap();
+    std::fs::write(&one, &whole[..whole.len() / 2]).unwrap();
+    let line = fails(folder, &["train", "c.yaml", "--out", "broken"], 2);
+    assert!(line.contains("images/00000001_001.png: not readable as a PNG or JPEG image"), "{line}");
+    assert!(line.contains("Data_Entry_2017.csv:3"), "{line}");
+    std::fs::remove_file(&one).unwrap();
+    let line = refused(folder, &[]);
+    assert!(line.contains("Data_Entry_2017.csv:3: no image `00000001_001.png`"), "{line}");
+    std::fs::write(&one, &whole).unwrap();
+    std::fs::write(home.join("images_002/images/00000001_001.png"), &whole).unwrap();
+    let line = refused(folder, &[]);
+    assert!(line.contains("`00000001_001.png` is in ") && line.contains(" and in "), "{line}");
+}
+
+#[test]
+fn what_has_no_meaning_with_images_is_refused_in_one_line() {
+    let folder = ward(8);
+    let folder = folder.path();
+    common::write_demo(&folder.join("data"));
+    for (set, expected) in [
+        ("method=aligned", "key `method` `aligned` is for embeddings of words"),
+        ("training.max_length=64", "key `training.max_length` counts tokens"),
+        ("training.batch_tokens=4096", "key `training.batch_tokens` counts tokens"),
+        ("training.gradient_checkpointing=true", "key `training.gradient_checkpointing`"),
+        ("training.reinit_layers=1", "key `training.reinit_layers`"),
+        ("training.precision=bf16", "key `training.precision`: on a CPU"),
+        ("turned={ChestX-ray14: 45}", "key `turned` is for embeddings of words"),
+        ("engine=reference", "key `engine`"),
+        ("encoder.image_size=32", "key `encoder.image_size` must lie from 64"),
+        ("encoder.crop=0", "key `encoder.crop`"),
+        ("encoder.widht=3", "unknown key `widht`"),
+        ("encoder.weights=missing.pth", "missing.pth: no such file"),
+        (
+            "tasks=[ChestX-ray14, DemoSentiment]",
+            "task DemoSentiment has texts, but the encoder takes images",
+        ),
+        (
+            "encoder={kind: mlp, embeddings: all-MiniLM-L6-v2}",
+            "task ChestX-ray14 has images, but the encoder takes texts",
+        ),
+    ] {
+        let line = refused(folder, &[set]);
+        assert!(line.contains(expected), "{set}: {line}");
+    }
+    let line = fails(folder, &["similarity", "c.yaml"], 2);
+    assert!(line.contains("similarity is of embeddings"), "{line}");
+}
+
+#[test]
+fn weights_come_under_the_names_that_torchvision_and_chexnet_have_given_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = encoder(module("none"));
+    let own = recorded(&from);
+    let older = |name: &str| {
+        let mut name = name.to_owned();
+        if name.contains("denselayer") {
+            for part in ["norm1", "norm2", "conv1", "conv2"] {
+                let (stem, digit) = part.split_at(4);
+                name = name.replace(&format!(".{part}."), &format!(".{stem}.{digit}."));
+            }
+        }
+        format!("module.densenet121.{name}")
+    };
+    let write = |file: &str, tensors: Vec<(String, Tensor)>| {
+        let path = folder.path().join(file);
+        save::write(&path, &save::copies(tensors).unwrap()).unwrap();
+        path
+    };
+    let mut tensors: Vec<_> = own
+        .iter()
+        .map(|(name, tensor)| (older(name), tensor.shallow_clone()))
+        .collect();
+    let classifier = Tensor::zeros([14, 1024], (Kind::Float, Device::Cpu));
+    tensors.push(("module.densenet121.classifier.0.weight".into(), classifier));
+    let counted = Tensor::from_slice(&[7i64]).squeeze();
+    tensors.push((older("features.norm0.num_batches_tracked"), counted));
+    let path = write("chexnet.safetensors", tensors);
+    let report = from.fill(&path).unwrap();
+    assert_eq!(report.ignored, ["classifier.0.weight"]);
+    for ((name, now), (_, expected)) in save::variables(from.variables()).iter().zip(&own) {
+        assert_eq!(now, expected, "{name}");
+    }
+    let mut less: Vec<_> = own.iter().map(|(n, t)| (n.clone(), t.shallow_clone())).collect();
+    less.retain(|(name, _)| name != "features.norm5.running_var");
+    let path = write("less.safetensors", less);
+    let error = from.fill(&path).unwrap_err().to_string();
+    assert!(error.contains("no tensor `features.norm5.running_var`"), "{error}");
 }

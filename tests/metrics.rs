@@ -59,6 +59,27 @@ fn values(seed: u64, rows: usize, kind: &str) -> (Vec<f64>, Vec<f64>) {
     (0..rows).map(row).unzip()
 }
 
+/// Of each label its rows' scores and where it holds.
+fn labels(seed: u64, rows: usize, count: usize, kind: &str) -> Vec<(Vec<f64>, Vec<bool>)> {
+    let mut rng = Lcg(seed);
+    let mut labels = vec![(Vec::new(), Vec::new()); count];
+    for _ in 0..rows {
+        for (scores, gold) in &mut labels {
+            let holds = rng.below(if kind == "rare" { 20 } else { 2 }) == 0;
+            let mut score = 4.0 * rng.unit() - 2.0;
+            match kind {
+                "ranked" => score += 2.0 * f64::from(u8::from(holds)) - 1.0,
+                "ties" => score = score.floor(),
+                "constant" => score = 1.0,
+                _ => {}
+            }
+            scores.push(score);
+            gold.push(holds);
+        }
+    }
+    labels
+}
+
 fn assert_close(found: f64, expected: Option<f64>, what: &str) {
     match expected {
         None => assert!(found.is_nan(), "{what}: {found}, expected NaN"),
@@ -99,7 +120,22 @@ fn metrics_equal_those_of_scikit_learn_and_scipy() {
             assert_close(found, case[4 + i].as_f64(), &format!("{metric:?} {case}"));
         }
     }
+    let label_metrics = [
+        Metric::Auroc,
+        Metric::AveragePrecision,
+        Metric::MicroF1,
+        Metric::MacroF1,
+    ];
+    for case in cases("labels") {
+        let (seed, rows, count, kind) = parts(&case);
+        let labels = labels(seed, rows, count, &kind);
+        for (i, metric) in label_metrics.into_iter().enumerate() {
+            let found = metric.of_labels(&labels);
+            assert_close(found, case[4 + i].as_f64(), &format!("{metric:?} {case}"));
+        }
+    }
     assert!(cases("classes").len() >= 2000 && cases("values").len() >= 2000);
+    assert!(cases("labels").len() >= 500);
 }
 
 #[test]
@@ -132,7 +168,12 @@ fn tiny_and_huge_predictions_still_correlate() {
 
 #[test]
 fn names_are_those_of_task_files() {
-    for metric in [Metric::MacroF1, Metric::MeanSquaredError, Metric::F1] {
+    for metric in [
+        Metric::MacroF1,
+        Metric::MeanSquaredError,
+        Metric::F1,
+        Metric::AveragePrecision,
+    ] {
         let json = serde_json::to_string(&metric).unwrap();
         assert_eq!(json, format!("\"{}\"", metric.name()));
     }

@@ -11,7 +11,7 @@ use common::{fails, run, text};
 use covalign::data::{read_input, read_split, Example, InputAs, InputFormat, Split};
 use covalign::error::exit_code;
 use covalign::task::layout::Column;
-use covalign::task::Task;
+use covalign::task::{Label, Task};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -279,7 +279,7 @@ fn an_input_in_the_tasks_layout_has_the_rows_that_evaluation_scores() {
             let found: Vec<_> = scored
                 .examples
                 .iter()
-                .map(|e| (e.text_a.as_str(), e.label, e.line))
+                .map(|e| (e.text_a.as_str(), e.label.and_then(Label::number), e.line))
                 .collect();
             assert_eq!(found, expected, "{what}");
         }

@@ -9,7 +9,7 @@ use covalign::analysis::statistics::t_interval;
 use covalign::simulate::closed::{best_shared, explained, least_squares, outside_span};
 use covalign::simulate::data::{self, Data, Model, Order, Source};
 use covalign::simulate::train::{train, Problem, Training};
-use covalign::simulate::weights::svd_weights;
+use covalign::weighting::svd::svd_weights;
 use nalgebra::{DMatrix, DVector};
 use serde_json::Value;
 

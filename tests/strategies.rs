@@ -73,7 +73,7 @@ fn loss(learner: &Learner, part: &PlannedBatch) -> Tensor {
         .unwrap();
     let rows = part.rows.iter();
     let labels: Vec<f32> = rows
-        .map(|&row| data.train.label(row as usize).unwrap())
+        .map(|&row| data.train.label(row as usize).unwrap().number().unwrap())
         .collect();
     let labels = Tensor::from_slice(&labels);
     if data.task.is_regression() {
@@ -341,6 +341,7 @@ fn an_epoch_under_way_keeps_the_shares_that_it_was_planned_by() {
         let scores = |sentiment: f64, similarity: f64| {
             let of = |score| Scores {
                 metrics: Vec::new(),
+                labels: Vec::new(),
                 score,
             };
             BTreeMap::from([

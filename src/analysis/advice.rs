@@ -234,6 +234,12 @@ impl Known<'_> {
             (Labels::Range { .. }, Labels::Range { .. }) => {
                 Some("labels: numbers in both; STILTs could keep the head".to_owned())
             }
+            (Labels::AnyOf(a), Labels::AnyOf(b)) if a.names.len() == b.names.len() => {
+                Some(format!(
+                    "labels: any of {} in both; STILTs could keep the head",
+                    a.names.len()
+                ))
+            }
             _ => None,
         }
     }

@@ -6,6 +6,7 @@ use anyhow::Result;
 use comfy_table::{presets, CellAlignment, Table};
 
 use super::saved_run::{self, SavedTask, Weights};
+use super::table;
 use crate::bail_input;
 use crate::cli::out::say;
 use crate::hub::encoder_dir;
@@ -82,7 +83,31 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         column.set_cell_alignment(CellAlignment::Right);
     }
     say!("{table}");
+    for (name, scores) in all.iter().filter(|(_, scores)| !scores.labels.is_empty()) {
+        say!("{}", of_labels(name, scores));
+    }
     Ok(())
+}
+
+/// A row for each label of a task of which any may hold; what is undefined is a dash.
+fn of_labels(task: &str, scores: &Scores) -> String {
+    let shown = |value: &f64| match value.is_nan() {
+        true => "-".to_owned(),
+        false => format!("{value:.4}"),
+    };
+    let metrics = scores
+        .labels
+        .iter()
+        .take(1)
+        .flat_map(|(_, metrics)| metrics);
+    let mut header = vec![format!("{task}, by label")];
+    header.extend(metrics.map(|(metric, _)| metric.clone()));
+    let rows = scores.labels.iter().map(|(label, metrics)| {
+        let mut row = vec![label.clone()];
+        row.extend(metrics.iter().map(|(_, value)| shown(value)));
+        row
+    });
+    table::plain(&header, &rows.collect::<Vec<_>>())
 }
 
 fn score(args: &EvaluateArgs, name: &str) -> Result<Scores> {

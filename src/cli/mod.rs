@@ -9,6 +9,7 @@ pub mod evaluate;
 pub mod out;
 pub mod predict;
 pub mod report;
+pub mod reweight;
 pub mod saved_run;
 pub mod similarity;
 pub mod simulate;
@@ -43,6 +44,7 @@ enum Command {
     Similarity(similarity::SimilarityArgs),
     Advise(advise::AdviseArgs),
     Report(report::ReportArgs),
+    Reweight(reweight::ReweightArgs),
     Simulate(simulate::SimulateArgs),
     /// Check data and count what is in it
     #[command(subcommand)]
@@ -67,6 +69,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Similarity(args) => similarity::run(args),
         Command::Advise(args) => advise::run(args),
         Command::Report(args) => report::run(args),
+        Command::Reweight(args) => reweight::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Data(command) => data::run(command),
         Command::Encoder(command) => encoder::run(command),

@@ -174,6 +174,7 @@ impl Answers<'_> {
         text.push_str("\tprediction");
         let classes: &[String] = match self.labels {
             Labels::Classes(names) if self.probabilities => names,
+            Labels::AnyOf(any) if self.probabilities => &any.names,
             _ => &[],
         };
         for name in classes {
@@ -199,9 +200,11 @@ impl Answers<'_> {
             let _ = write!(text, "\t{}", answer.unwrap_or_default());
             if !classes.is_empty() {
                 match row {
-                    Some(row) => self.outputs.probabilities(row).iter().for_each(|p| {
-                        let _ = write!(text, "\t{p:.6}");
-                    }),
+                    Some(row) => {
+                        for p in self.outputs.probabilities(row, self.labels) {
+                            let _ = write!(text, "\t{p:.6}");
+                        }
+                    }
                     None => text.push_str(&"\t".repeat(classes.len())),
                 }
             }
@@ -236,20 +239,25 @@ impl Answers<'_> {
         if let Some(second) = &example.text_b {
             object.insert("second_text".into(), second.clone().into());
         }
-        match self.labels {
-            Labels::Classes(names) => {
-                let class = self.outputs.class(row);
-                object.insert("prediction".into(), names[class].clone().into());
-                if self.probabilities {
-                    let all = self.outputs.probabilities(row);
-                    let pairs = names.iter().cloned().zip(all.into_iter().map(Value::from));
-                    object.insert("probabilities".into(), Value::Object(pairs.collect()));
-                }
+        let prediction = match self.labels {
+            Labels::Classes(names) => json!(names[self.outputs.class(row)]),
+            Labels::Range { min, max } => json!(self.outputs.number(row, *min, *max)),
+            Labels::AnyOf(any) => {
+                let holds = |(index, _): &(usize, &String)| self.outputs.holds(row, *index);
+                let names = any.names.iter().enumerate().filter(holds);
+                names.map(|(_, name)| name.as_str()).collect()
             }
-            Labels::Range { min, max } => {
-                let number = self.outputs.number(row, *min, *max);
-                object.insert("prediction".into(), json!(number));
-            }
+        };
+        object.insert("prediction".into(), prediction);
+        let names = match self.labels {
+            Labels::Classes(names) => names,
+            Labels::AnyOf(any) => &any.names,
+            Labels::Range { .. } => return,
+        };
+        if self.probabilities {
+            let all = self.outputs.probabilities(row, self.labels);
+            let pairs = names.iter().cloned().zip(all.into_iter().map(Value::from));
+            object.insert("probabilities".into(), Value::Object(pairs.collect()));
         }
     }
 }

@@ -106,7 +106,8 @@ impl SavedTask {
             &folder.encoder(),
         )?;
         let encoder = source.blank(prepare::setup(&config, arithmetic))?;
-        let mut model = prepare::model(&config, encoder, tasks.iter())?;
+        let all: Vec<&Task> = tasks.iter().collect();
+        let (mut model, ..) = prepare::model(&config, encoder, &all)?;
         checkpoint::read(&saved(&folder, &config, name, weights)?, &model, None)?;
         model.encoder.set_products(arithmetic.products())?;
         say_notes(&intake);

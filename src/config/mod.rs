@@ -11,6 +11,7 @@ mod score;
 pub mod start;
 pub mod training;
 pub mod values;
+pub mod weighting;
 pub mod yaml;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub use sampling::{BatchKind, Sampling, Strategy};
 pub use start::{Heads, StartFrom};
 pub use training::{Precision, ScoreScale, Training};
 use values::{Deduplicate, Interval};
+pub use weighting::Weighting;
 
 /// How tasks share.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +88,8 @@ pub struct Config {
     /// Leave out training rows whose text is in another task's dev or test split: another of the
     /// run's, or also one of the tasks in a list.
     pub deduplicate: Deduplicate,
-    /// Tasks of whose training rows such a share gets a label by chance; dev and test stay.
+    /// Tasks of whose training rows such a share gets a label by chance; dev and test stay. Of labels
+    /// of which any may hold, `TASK/LABEL` names one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub label_noise: BTreeMap<String, f64>,
     /// Tasks whose embeddings are turned by so many degrees, by a fixed rotation that the seed draws:
@@ -95,6 +98,7 @@ pub struct Config {
     pub turned: BTreeMap<String, f64>,
     pub alignment: Alignment,
     pub sampling: Sampling,
+    pub weighting: Weighting,
     pub training: Training,
     pub evaluation: Evaluation,
     pub checkpoints: Checkpoints,
@@ -118,6 +122,7 @@ impl Default for Config {
             turned: BTreeMap::new(),
             alignment: Alignment::default(),
             sampling: Sampling::default(),
+            weighting: Weighting::default(),
             training: Training::default(),
             evaluation: Evaluation::default(),
             checkpoints: Checkpoints::default(),
@@ -219,10 +224,22 @@ impl Config {
         Ok(config)
     }
 
+    /// What [`Config::label_noise`] says of a task: names, `TASK` or `TASK/LABEL`, and shares.
+    pub fn label_noise_of<'a>(&'a self, task: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+        let own = self.label_noise.iter();
+        own.filter(move |(name, _)| task_of(name) == task)
+            .map(|(name, share)| (name.as_str(), *share))
+    }
+
     /// The config with every key, as a run folder keeps it.
     pub fn to_yaml(&self) -> Result<String> {
         Ok(serde_yaml::to_string(self)?)
     }
+}
+
+/// The task of a name that is a task's or one of its labels', `TASK/LABEL`.
+pub fn task_of(name: &str) -> &str {
+    name.split_once('/').map_or(name, |(task, _)| task)
 }
 
 /// Reads `text`, which `source` names in errors, as `T`, with `--set key.path=value` overrides.

@@ -79,6 +79,7 @@ impl Config {
     /// An input error that names the key.
     pub(super) fn validate(&self, source: &str) -> Result<()> {
         self.encoder.validate(source)?;
+        self.weighting.validate(source)?;
         let t = &self.training;
         let e = &self.evaluation;
         if self.encoder.images().is_some() {

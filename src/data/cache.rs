@@ -20,10 +20,10 @@ use super::sources::sources;
 use super::tokenized::{Content, Progress, Row, TokenizedSplit};
 use super::tokenizer::Tokenizer;
 use crate::error::io_error;
-use crate::task::{Split, Task};
+use crate::task::{Label, Split, Task};
 
 /// Opens every cache file; the number is the format's.
-const MAGIC: &[u8; 16] = b"covalign tokens3";
+const MAGIC: &[u8; 16] = b"covalign tokens4";
 /// Magic, SHA-256 of what follows, number of rows (u64), bytes of the rest's JSON (u64).
 const HEAD: usize = 16 + 32 + 8 + 8;
 
@@ -127,8 +127,9 @@ struct Rest {
 }
 
 /// Bytes of a row, little-endian: end (u64); second segment, full length, line (u32); label (f32, NaN
-/// where there is none); file (u32); the text's key (u64).
-const ROW: usize = 36;
+/// where there is none or a set); file (u32: the lower half, and above it 1 where the label is a set);
+/// the text's key (u64); the set (u128).
+const ROW: usize = 52;
 
 fn store(split: &TokenizedSplit, path: &Path) -> Result<()> {
     let indices = match split.rows.iter().any(|row| row.index.is_some()) {
@@ -155,9 +156,15 @@ fn store(split: &TokenizedSplit, path: &Path) -> Result<()> {
         body.extend(row.second_segment_at.to_le_bytes());
         body.extend(row.full_length.to_le_bytes());
         body.extend(row.line.to_le_bytes());
-        body.extend(row.label.unwrap_or(f32::NAN).to_le_bytes());
-        body.extend(u32::from(row.file).to_le_bytes());
+        let (number, set) = match row.label {
+            Some(Label::Number(number)) => (number, None),
+            Some(Label::Set(set)) => (f32::NAN, Some(set)),
+            None => (f32::NAN, None),
+        };
+        body.extend(number.to_le_bytes());
+        body.extend((u32::from(row.file) | u32::from(set.is_some()) << 16).to_le_bytes());
         body.extend(row.text.to_le_bytes());
+        body.extend(set.unwrap_or(0).to_le_bytes());
     }
     body.extend(rest);
     // As they lie in memory: the cache is this machine's.
@@ -224,14 +231,20 @@ fn open(path: &Path) -> Result<TokenizedSplit> {
 }
 
 fn parse(row: &[u8], index: Option<String>) -> Row {
-    let label = f32::from_bits(word(row, 20));
+    let number = f32::from_bits(word(row, 20));
     let long = |at: usize| u64::from(word(row, at)) | u64::from(word(row, at + 4)) << 32;
+    let label = match word(row, 24) >> 16 {
+        0 => (!number.is_nan()).then_some(Label::Number(number)),
+        _ => Some(Label::Set(
+            u128::from(long(36)) | u128::from(long(44)) << 64,
+        )),
+    };
     Row {
         end: long(0),
         second_segment_at: word(row, 8),
         full_length: word(row, 12),
         line: word(row, 16),
-        label: (!label.is_nan()).then_some(label),
+        label,
         file: word(row, 24) as u16,
         text: long(28),
         index,

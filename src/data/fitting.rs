@@ -49,10 +49,14 @@ impl Look<'_> {
     /// Whether every line begins with a label, or with what stands for none.
     fn begins_with_labels(&self, text: &str) -> Result<bool> {
         let mut first = [None, None];
+        let written = Layout {
+            format: Some(Format::LabelText),
+            ..Layout::default()
+        };
         for line in lines(text, Format::LabelText, &[], self.path) {
             let Line { number, fields } = line?;
             if let Some(label) = fields.first() {
-                first[usize::from(self.is_label(label))].get_or_insert(number);
+                first[usize::from(self.is_label(&written, &[label]))].get_or_insert(number);
             }
         }
         match first {
@@ -66,8 +70,9 @@ impl Look<'_> {
         }
     }
 
-    fn is_label(&self, text: &str) -> bool {
-        label(&self.task.labels, text).is_some() || is_no_label(text)
+    fn is_label(&self, layout: &Layout, said: &[&str]) -> bool {
+        let labels = &self.task.labels;
+        label(labels, layout, said).is_ok() || is_no_label(labels, layout, said)
     }
 
     /// Whether a text is a table with a layout's columns; and its first row.
@@ -91,7 +96,7 @@ impl Look<'_> {
         if fits && layout.has_header() {
             // With numbers alone, only more columns than texts tell a table from plain text.
             let by_number = texts.iter().all(|column| number(column).is_some());
-            let labelled = layout.label.as_ref().is_some_and(has);
+            let labelled = layout.label_columns().iter().any(has);
             if by_number && !labelled && !self.said {
                 bail_input!(
                     "{}:{}: is a header of {}'s or a text; say --input-format {} or text",
@@ -102,16 +107,18 @@ impl Look<'_> {
                 );
             }
         } else if fits {
-            fits = match layout.label.as_ref().and_then(number) {
+            let places: Vec<usize> = layout.label_columns().iter().filter_map(number).collect();
+            fits = match places.is_empty() {
                 // Where a text has in it what separates columns, no label stands in its place.
-                Some(n) => {
+                false => {
                     let labelled = |row: &Line| {
-                        let label = row.fields.get(n - 1);
-                        label.is_some_and(|label| self.is_label(label))
+                        let said = places.iter().map(|n| row.fields.get(n - 1));
+                        let said: Option<Vec<&str>> = said.map(|f| Some(f?.as_ref())).collect();
+                        said.is_some_and(|said| self.is_label(layout, &said))
                     };
                     labelled(&first) && rows.all(|row| row.is_ok_and(|row| labelled(&row)))
                 }
-                None => texts.iter().filter_map(number).max() > Some(texts.len()),
+                true => texts.iter().filter_map(number).max() > Some(texts.len()),
             };
         }
         let first = first.fields.into_iter().map(Cow::into_owned).collect();
@@ -139,7 +146,12 @@ impl Look<'_> {
         let own = self.task.layouts();
         let columns = own.iter().flat_map(|(_, layout)| {
             let mut all = layout.input_columns();
-            all.extend(layout.label.clone().into_iter().chain(layout.index.clone()));
+            all.extend(
+                layout
+                    .label_columns()
+                    .into_iter()
+                    .chain(layout.index.clone()),
+            );
             all
         });
         let names: Vec<String> = columns

@@ -85,6 +85,7 @@ pub fn read_input(task: &Task, bytes: &[u8], source: &str, given: &InputAs) -> R
         layout: &chosen.layout,
         labels: LabelUse::Ignored,
         plain: chosen.plain,
+        group: None,
         path: reading.path,
     };
     reader.read(&chosen.text, None, &mut rows)?;

@@ -78,6 +78,8 @@ pub struct Line<'a> {
 pub struct Wanted<'a> {
     pub column: &'a Column,
     pub required: bool,
+    /// Whether it may list several values; a JSON line's are then given as JSON.
+    pub list: bool,
 }
 
 /// The rows of `text`, a header and blank lines among them. Lines end at `\n` or `\r\n` and nothing
@@ -139,6 +141,9 @@ fn json_fields<'a>(line: &str, columns: &[Wanted]) -> Result<Vec<Cow<'a, str>>, 
         };
         let found = row.iter().find(|(key, _)| key == name);
         match found.map(|(_, value)| value) {
+            Some(value @ (Value::Array(_) | Value::String(_))) if wanted.list => {
+                Ok(Cow::Owned(value.to_string()))
+            }
             Some(Value::String(s)) => Ok(Cow::Owned(s.clone())),
             Some(Value::Number(n)) => Ok(Cow::Owned(n.to_string())),
             Some(Value::Bool(b)) => Ok(Cow::Owned(b.to_string())),

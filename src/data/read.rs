@@ -8,7 +8,7 @@ use super::ids::IdFilter;
 use super::images::{locate, Places};
 use super::lines::{decode, read_file};
 use super::reader::{LabelUse, Reader};
-use super::rows::{Part, Rows};
+use super::rows::{Example, Part, Rows};
 use super::sources::sources;
 use crate::bail_input;
 use crate::task::{Split, Task};
@@ -21,6 +21,7 @@ pub fn read_split(task: &Task, data_dir: &Path, split: Split) -> Result<Rows> {
         let layout = task.layout_of(source.file);
         let from = rows.examples.len();
         let text = decode(&bytes, layout.encoding.as_deref(), &source.path)?;
+        let cut = task.cut().filter(|_| source.of == Split::Train);
         let reader = Reader {
             task,
             layout: &layout,
@@ -31,11 +32,19 @@ pub fn read_split(task: &Task, data_dir: &Path, split: Split) -> Result<Rows> {
                 true => LabelUse::Required,
             },
             plain: false,
+            group: cut.and_then(|cut| cut.by.as_ref()),
             path: &source.path,
         };
         reader.read(&text, IdFilter::read(&source)?.as_ref(), &mut rows)?;
-        if let Some(cut) = task.cut().filter(|_| source.of == Split::Train) {
-            let splits = cut.splits(rows.examples.len() - from);
+        if let Some(cut) = cut {
+            let own = &rows.examples[from..];
+            let group = |row: &Example| row.group.clone();
+            let splits = match own.iter().map(group).collect::<Option<Vec<String>>>() {
+                Some(groups) => {
+                    cut.splits_of(&groups.iter().map(String::as_str).collect::<Vec<_>>())
+                }
+                None => cut.splits(own.len()),
+            };
             let mut chosen = splits.iter().map(|&of| of == split);
             let mut row = 0;
             rows.examples.retain(|_| {

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::ids::IdFilter;
 use super::lines::{lines, Line, Wanted};
 use super::rows::{Example, Rows, Skipped};
 use crate::config::yaml::list;
 use crate::task::layout::{Column, Format, Layout, LongRows, ShortRows};
-use crate::task::{Labels, Task};
+use crate::task::{AnyOf, Label, Labels, Task};
 use crate::{bail_input, input_error};
 
 /// What becomes of a row's label.
@@ -29,6 +30,8 @@ pub(super) struct Reader<'a> {
     pub labels: LabelUse,
     /// Whether each line is the task's one text, or its two with a tab between, and nothing else.
     pub plain: bool,
+    /// The column whose values say which rows stay together, where one does.
+    pub group: Option<&'a Column>,
     pub path: &'a Path,
 }
 
@@ -45,26 +48,27 @@ impl Reader<'_> {
     /// Adds the rows of `text` to `rows`, and its path to their files.
     pub(super) fn read(&self, text: &str, ids: Option<&IdFilter>, rows: &mut Rows) -> Result<()> {
         let format = self.layout.format.unwrap_or_default();
-        let number = Column::Number(1);
         let texts = self.layout.input_columns();
-        let label = match (self.labels, format) {
-            (_, Format::LabelText) => Some(&number),
-            _ => self.layout.label.as_ref(),
-        };
+        let labels = self.layout.label_columns();
         let id_columns = ids.map_or(&[][..], |ids| ids.columns);
         let required = |column| Wanted {
             column,
             required: true,
+            list: false,
         };
         let mut wanted: Vec<Wanted> = texts
             .iter()
             .chain(&self.layout.index)
             .chain(id_columns)
+            .chain(self.group)
             .map(required)
             .collect();
-        wanted.extend(label.map(|column| Wanted {
+        let first_label = wanted.len();
+        let any_of = matches!(self.task.labels, Labels::AnyOf(_));
+        wanted.extend(labels.iter().map(|column| Wanted {
             column,
             required: self.labels == LabelUse::Required,
+            list: any_of && !self.layout.has_label_columns(),
         }));
         rows.files.push(self.path.to_path_buf());
         let file = (rows.files.len() - 1) as u16;
@@ -119,11 +123,17 @@ impl Reader<'_> {
                     continue;
                 }
             }
-            let label = label.map_or(Ok(None), |_| self.label(next(), number, rows))?;
+            let group = self.group.map(|_| next().to_string());
+            let said: Vec<&str> = labels.iter().map(|_| next()).collect();
+            let label = match places[first_label..].iter().all(Option::is_none) {
+                true => None,
+                false => self.label(&said, number, rows)?,
+            };
             rows.examples.push(Example {
                 text_a,
                 text_b,
                 label,
+                group,
                 index,
                 file,
                 line: number,
@@ -251,52 +261,87 @@ impl Reader<'_> {
         )
     }
 
-    fn label(&self, text: &str, line: u32, rows: &mut Rows) -> Result<Option<f32>> {
-        let place = || format!("{}:{line}", self.path.display());
-        let known = label(&self.task.labels, text);
-        if self.labels == LabelUse::Ignored {
-            if known.is_none() && !is_no_label(text) {
-                rows.odd_labels.push(line);
+    fn label(&self, said: &[&str], line: u32, rows: &mut Rows) -> Result<Option<Label>> {
+        let known = label(&self.task.labels, self.layout, said);
+        let nothing = is_no_label(&self.task.labels, self.layout, said);
+        match (self.labels, known) {
+            (LabelUse::Ignored, known) => {
+                if known.is_err() && !nothing {
+                    rows.odd_labels.push(line);
+                }
+                Ok(None)
             }
-            return Ok(None);
-        }
-        if known.is_some() || self.labels == LabelUse::Optional && is_no_label(text) {
-            return Ok(known);
-        }
-        match &self.task.labels {
-            Labels::Classes(names) => {
-                let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                let (place, task) = (place(), &self.task.name);
-                bail_input!(
-                    "{place}: unknown label `{text}`; {task}'s are {}",
-                    list(&names)
-                )
+            (_, Ok(label)) => Ok(Some(label)),
+            (LabelUse::Optional, Err(_)) if nothing => Ok(None),
+            (_, Err(fault)) => {
+                let known = match &self.task.labels {
+                    Labels::Classes(names) => Some(names),
+                    Labels::AnyOf(any) => Some(&any.names),
+                    Labels::Range { .. } => None,
+                };
+                let known = known.filter(|_| fault.starts_with("unknown"));
+                let known = known.map_or(String::new(), |names| {
+                    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                    format!("; {}'s are {}", self.task.name, list(&names))
+                });
+                bail_input!("{}:{line}: {fault}{known}", self.path.display())
             }
-            Labels::Range { min, max } => match text.trim().parse::<f64>() {
-                Ok(value) => bail_input!("{}: label {value} is not within {min} to {max}", place()),
-                Err(_) => bail_input!("{}: label `{text}` is not a number", place()),
-            },
         }
     }
 }
 
-/// A class's number or the value that a label's text stands for.
-pub(super) fn label(labels: &Labels, text: &str) -> Option<f32> {
+/// What the fields in the label's columns say.
+///
+/// # Errors
+/// What is wrong with them.
+pub(super) fn label(labels: &Labels, layout: &Layout, said: &[&str]) -> Result<Label, String> {
+    let text = said.first().copied().unwrap_or_default();
     match labels {
         Labels::Classes(names) => {
             let class = names.iter().position(|name| name == text);
-            class.map(|class| class as f32)
+            let class = class.ok_or_else(|| format!("unknown label `{text}`"))?;
+            Ok(Label::Number(class as f32))
         }
-        Labels::Range { min, max } => {
-            let value: f64 = text.trim().parse().ok()?;
-            (*min..=*max).contains(&value).then_some(value as f32)
-        }
+        Labels::Range { min, max } => match text.trim().parse::<f64>() {
+            Ok(value) if (*min..=*max).contains(&value) => Ok(Label::Number(value as f32)),
+            Ok(value) => Err(format!("label {value} is not within {min} to {max}")),
+            Err(_) => Err(format!("label `{text}` is not a number")),
+        },
+        Labels::AnyOf(any) if layout.has_label_columns() => any.marked(said.iter().copied()),
+        Labels::AnyOf(any) if layout.format == Some(Format::Jsonl) => json_list(any, text),
+        Labels::AnyOf(any) => any.listed(text),
     }
 }
 
-/// What test files have in the place of a label.
-pub(super) fn is_no_label(text: &str) -> bool {
-    matches!(text.trim(), "" | "-1" | "-1.0")
+/// The set that a JSON line's value says: a list of labels, or a text that lists them.
+fn json_list(any: &AnyOf, json: &str) -> Result<Label, String> {
+    let name = |value: &Value| match value {
+        Value::String(name) => Ok(name.clone()),
+        Value::Number(name) => Ok(name.to_string()),
+        value => Err(format!("unknown label `{value}`")),
+    };
+    match serde_json::from_str(json) {
+        Ok(Value::Array(names)) => {
+            let names: Vec<String> = names.iter().map(name).collect::<Result<_, _>>()?;
+            any.set(names.iter().map(String::as_str))
+        }
+        Ok(Value::String(list)) => any.listed(&list),
+        _ => Err(format!("unknown label `{json}`")),
+    }
+}
+
+/// Whether the label's columns hold what test files have in its place.
+pub(super) fn is_no_label(labels: &Labels, layout: &Layout, said: &[&str]) -> bool {
+    let empty = match labels {
+        // There, an empty list is one.
+        Labels::AnyOf(any) => {
+            let jsonl = layout.format == Some(Format::Jsonl);
+            layout.has_label_columns() || any.none.is_some() || jsonl
+        }
+        _ => true,
+    };
+    let mut said = said.iter().map(|text| text.trim());
+    said.all(|text| matches!(text, "-1" | "-1.0") || empty && text.is_empty())
 }
 
 /// The columns of a row, empty ones at its end left out.

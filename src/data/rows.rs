@@ -5,14 +5,17 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::task::Label;
+
 /// One row of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Example {
     /// The first text, or the path of an image.
     pub text_a: String,
     pub text_b: Option<String>,
-    /// A class's number, from 0 in the task's order, or the value.
-    pub label: Option<f32>,
+    pub label: Option<Label>,
+    /// What it has in the column whose values stay together when a split is cut out.
+    pub group: Option<String>,
     /// What the file calls the row, where it does.
     pub index: Option<String>,
     /// Which of [`Rows::files`] it is from, and its line there, from 1.

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::overlap::{path_key, text_key};
 use super::rows::{Example, Part, Rows, Skipped};
 use super::tokenizer::{Tokenizer, Words};
+use crate::task::Label;
 
 /// Told of long work: rows done, rows in all. Called from several threads.
 pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
@@ -24,7 +25,7 @@ pub(super) struct Row {
     pub second_segment_at: u32,
     /// Tokens before it was cut to the maximum length.
     pub full_length: u32,
-    pub label: Option<f32>,
+    pub label: Option<Label>,
     pub file: u16,
     pub line: u32,
     pub index: Option<String>,
@@ -152,13 +153,13 @@ impl TokenizedSplit {
         self.rows[row].second_segment_at as usize
     }
 
-    /// The class's number or the value; none where the file has no labels.
-    pub fn label(&self, row: usize) -> Option<f32> {
+    /// None where the file has no labels.
+    pub fn label(&self, row: usize) -> Option<Label> {
         self.rows[row].label
     }
 
     /// Gives a row another label.
-    pub fn relabel(&mut self, row: usize, label: f32) {
+    pub fn relabel(&mut self, row: usize, label: Label) {
         self.rows[row].label = Some(label);
     }
 

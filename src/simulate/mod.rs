@@ -14,5 +14,4 @@ pub mod studies;
 pub mod tables;
 pub mod target;
 pub mod train;
-pub mod weights;
 pub mod write;

@@ -10,7 +10,10 @@ use serde_yaml::Value;
 use super::file::{check_keys, Experiment, Grid, Settings, SuiteFile};
 use super::grid::relations;
 use crate::config::values::{Deduplicate, RowLimit};
-use crate::config::{self, yaml, Alignment, Config, Method, Sampling, ScoreScale, Strategy};
+use crate::config::weighting::Method as Weigh;
+use crate::config::{
+    self, task_of, yaml, Alignment, Config, Method, Sampling, ScoreScale, Strategy, Weighting,
+};
 use crate::task::Task;
 use crate::{bail_input, input_error};
 
@@ -157,7 +160,14 @@ impl<'a> Composer<'a> {
             .max_train_rows
             .take()
             .and_then(|limit| limit.only(own));
-        config.label_noise.retain(|task, _| own(task));
+        config.label_noise.retain(|name, _| own(task_of(name)));
+        config
+            .weighting
+            .weights
+            .retain(|name, _| own(task_of(name)));
+        if config.weighting.method == Weigh::Fixed && config.weighting.weights.is_empty() {
+            config.weighting = Weighting::default();
+        }
         config.turned.retain(|task, _| own(task));
         if !tasks.iter().any(|name| self.task(name).is_regression()) {
             config.training.scores = ScoreScale::default();

@@ -1,5 +1,7 @@
 //! Where a task's rows lie: files per split, and what their columns hold.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::split::Split;
@@ -35,6 +37,14 @@ impl ImageFolders {
             ImageFolders::Many(names) => names,
         }
     }
+}
+
+/// One column, or of labels of which any may hold a column each, in the labels' order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum LabelColumns {
+    One(Column),
+    Each(Vec<Column>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -86,7 +96,7 @@ pub struct Layout {
     pub image: Option<Column>,
     /// The folders where images lie, in the task's folder; that one unless said otherwise.
     pub images: Option<ImageFolders>,
-    pub label: Option<Column>,
+    pub label: Option<LabelColumns>,
     /// A column that names the row, as GLUE's `index`.
     pub index: Option<Column>,
     /// A label of the WHATWG encoding standard, as `windows-1252` (which is also what it calls
@@ -144,6 +154,21 @@ impl Layout {
             (None, Some(image)) => vec![image.clone()],
             (None, None) => Vec::new(),
         }
+    }
+
+    /// The label's columns; `LABEL TEXT` lines have theirs.
+    pub fn label_columns(&self) -> Vec<Column> {
+        match &self.label {
+            _ if self.format == Some(Format::LabelText) => vec![Column::Number(1)],
+            Some(LabelColumns::One(column)) => vec![column.clone()],
+            Some(LabelColumns::Each(columns)) => columns.clone(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Whether each label has a column of its own.
+    pub fn has_label_columns(&self) -> bool {
+        self.format != Some(Format::LabelText) && matches!(self.label, Some(LabelColumns::Each(_)))
     }
 
     /// Whether the first row names the columns.
@@ -238,7 +263,7 @@ pub struct Files {
 }
 
 /// Splits cut out of the training file where there are no official ones.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cut {
     /// The share of the rows that goes to dev.
@@ -248,6 +273,9 @@ pub struct Cut {
     pub test: f64,
     #[serde(default)]
     pub seed: u64,
+    /// The column whose values stay together, as `Patient ID`: no value's rows are in two splits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Column>,
 }
 
 fn is_zero(share: &f64) -> bool {
@@ -268,6 +296,40 @@ impl Cut {
             splits[row] = if at < dev { Split::Dev } else { Split::Test };
         }
         splits
+    }
+
+    /// The same of rows that stay together where their `groups` are the same: whole groups go to dev,
+    /// by the hashes of the order in which they first appear, until it has its rows, then to test.
+    pub fn splits_of(&self, groups: &[&str]) -> Vec<Split> {
+        let mut number = HashMap::new();
+        let mut sizes = Vec::new();
+        let of_row: Vec<usize> = groups
+            .iter()
+            .map(|group| {
+                let next = sizes.len();
+                let at = *number.entry(group).or_insert(next);
+                if at == next {
+                    sizes.push(0);
+                }
+                sizes[at] += 1;
+                at
+            })
+            .collect();
+        let start = splitmix64(self.seed);
+        let mut order: Vec<usize> = (0..sizes.len()).collect();
+        order.sort_by_key(|&group| (splitmix64(start.wrapping_add(group as u64)), group));
+        let [dev, test] = self.counts(groups.len());
+        let mut split = vec![Split::Train; sizes.len()];
+        let mut taken = 0;
+        for group in order {
+            split[group] = match taken {
+                n if n < dev => Split::Dev,
+                n if n < dev + test => Split::Test,
+                _ => break,
+            };
+            taken += sizes[group];
+        }
+        of_row.into_iter().map(|group| split[group]).collect()
     }
 
     /// How many of `rows` rows go to dev and to test.
@@ -314,7 +376,14 @@ mod tests {
     fn a_cut_takes_its_share_and_depends_on_the_seed() {
         let cut = |seed, test| {
             let dev = 0.1;
-            Cut { dev, test, seed }.splits(3775)
+            let by = None;
+            Cut {
+                dev,
+                test,
+                seed,
+                by,
+            }
+            .splits(3775)
         };
         let count = |splits: &[Split], of| splits.iter().filter(|&&split| split == of).count();
         assert_eq!(count(&cut(0, 0.0), Split::Dev), 378);
@@ -325,5 +394,26 @@ mod tests {
         assert_eq!(count(&tested, Split::Test), 755);
         let same = |(a, b): (&Split, &Split)| (*a == Split::Dev) == (*b == Split::Dev);
         assert!(tested.iter().zip(&cut(0, 0.0)).all(same));
+    }
+
+    #[test]
+    fn a_cut_by_patients_keeps_each_ones_rows_together() {
+        let cut = Cut {
+            dev: 0.2,
+            test: 0.1,
+            seed: 1,
+            by: Some(Column::Name("Patient ID".into())),
+        };
+        let patients: Vec<String> = (0..1000).map(|row| (row * row % 137).to_string()).collect();
+        let patients: Vec<&str> = patients.iter().map(String::as_str).collect();
+        let splits = cut.splits_of(&patients);
+        for split in Split::ALL {
+            let own: HashMap<&str, Split> = patients.iter().copied().zip(splits.clone()).collect();
+            let together = patients.iter().zip(&splits).all(|(p, s)| own[p] == *s);
+            assert!(together);
+            let rows = splits.iter().filter(|&&s| s == split).count();
+            let share = [700, 200, 100][Split::ALL.iter().position(|&s| s == split).unwrap()];
+            assert!((share - 60..share + 60).contains(&rows), "{split}: {rows}");
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::label::Labels;
+
 /// A measure of how well predictions fit the labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -10,8 +12,16 @@ pub enum Metric {
     Accuracy,
     /// F1 of class 1; 0 where precision and recall are undefined.
     F1,
-    /// The mean F1 over the classes that occur in labels or predictions.
+    /// The mean F1 over the classes that occur in labels or predictions; of `any_of` over all labels.
     MacroF1,
+    /// F1 of the rows of all labels of `any_of` together.
+    MicroF1,
+    /// The area under the ROC curve: how often a row with the label is ranked above one without. Of
+    /// `any_of` the mean over labels that some rows have and some have not; NaN where none is such.
+    Auroc,
+    /// The precision at each row that has the label, ranked; the mean over them, and over labels as
+    /// with `auroc`.
+    AveragePrecision,
     /// Matthews' correlation, for any number of classes (Gorodkin's R_K); 0 where undefined.
     Matthews,
     /// Pearson's correlation; NaN when one side is constant.
@@ -29,6 +39,9 @@ impl Metric {
             Metric::Accuracy => "accuracy",
             Metric::F1 => "f1",
             Metric::MacroF1 => "macro_f1",
+            Metric::MicroF1 => "micro_f1",
+            Metric::Auroc => "auroc",
+            Metric::AveragePrecision => "average_precision",
             Metric::Matthews => "matthews",
             Metric::Pearson => "pearson",
             Metric::Spearman => "spearman",
@@ -42,6 +55,9 @@ impl Metric {
             Metric::Accuracy => "Accuracy",
             Metric::F1 => "F1",
             Metric::MacroF1 => "Macro F1",
+            Metric::MicroF1 => "Micro F1",
+            Metric::Auroc => "AUROC",
+            Metric::AveragePrecision => "Average precision",
             Metric::Matthews => "Matthews",
             Metric::Pearson => "Pearson",
             Metric::Spearman => "Spearman",
@@ -53,15 +69,67 @@ impl Metric {
         self != Metric::MeanSquaredError
     }
 
-    /// Whether the metric compares classes rather than numbers.
-    pub fn needs_classes(self) -> bool {
-        matches!(
-            self,
-            Metric::Accuracy | Metric::F1 | Metric::MacroF1 | Metric::Matthews
-        )
+    /// Whether the metric judges answers to such labels.
+    pub fn judges(self, labels: &Labels) -> bool {
+        use Metric::*;
+        match labels {
+            Labels::Classes(names) => match self {
+                Accuracy | MacroF1 | Matthews => true,
+                F1 | Auroc | AveragePrecision => names.len() == 2,
+                MicroF1 | Pearson | Spearman | MeanSquaredError => false,
+            },
+            Labels::Range { .. } => matches!(self, Pearson | Spearman | MeanSquaredError),
+            Labels::AnyOf(_) => matches!(self, Auroc | AveragePrecision | MicroF1 | MacroF1),
+        }
     }
 
-    /// The score of predicted class indices; NaN without rows. A metric of numbers takes the
+    /// What the metric is for, as a rule of task files.
+    pub fn kind(self) -> &'static str {
+        use Metric::*;
+        match self {
+            Accuracy | Matthews => "for classes",
+            F1 => "for two classes",
+            MacroF1 => "for classes or `any_of`",
+            MicroF1 => "for `any_of`",
+            Auroc | AveragePrecision => "for two classes or `any_of`",
+            Pearson | Spearman | MeanSquaredError => "for a range",
+        }
+    }
+
+    /// Whether the metric is of ranks rather than of decisions.
+    pub fn ranks(self) -> bool {
+        matches!(self, Metric::Auroc | Metric::AveragePrecision)
+    }
+
+    /// The score of one label: `scores` (above 0 where it is predicted) of rows that have it or have
+    /// it not. NaN for ranks where all rows have it or none has. Both slices have one entry per row.
+    pub fn of_label(self, scores: &[f64], gold: &[bool]) -> f64 {
+        assert_eq!(scores.len(), gold.len(), "one score per label");
+        match self {
+            Metric::Auroc => auroc(scores, gold),
+            Metric::AveragePrecision => average_precision(scores, gold),
+            _ => f1(scores.iter().copied().zip(gold.iter().copied())),
+        }
+    }
+
+    /// The score of labels of which any may hold, each with its rows' scores as [`Metric::of_label`]
+    /// takes them.
+    pub fn of_labels(self, labels: &[(Vec<f64>, Vec<bool>)]) -> f64 {
+        if self == Metric::MicroF1 {
+            let rows = |(scores, gold): &(Vec<f64>, Vec<bool>)| {
+                let rows = scores.iter().copied().zip(gold.iter().copied());
+                rows.collect::<Vec<_>>()
+            };
+            return f1(labels.iter().flat_map(rows));
+        }
+        let each = labels
+            .iter()
+            .map(|(scores, gold)| self.of_label(scores, gold));
+        let defined: Vec<f64> = each.filter(|value| !value.is_nan()).collect();
+        defined.iter().sum::<f64>() / defined.len() as f64
+    }
+
+    /// The score of predicted class indices; NaN without rows. A metric of numbers or ranks takes the
     /// indices as numbers. Both slices have one entry per row.
     pub fn of_classes(self, predicted: &[usize], gold: &[usize]) -> f64 {
         assert_eq!(predicted.len(), gold.len(), "one prediction per label");
@@ -69,11 +137,16 @@ impl Metric {
             return f64::NAN;
         }
         match self {
-            Metric::Accuracy => Confusion::new(predicted, gold).accuracy(),
+            // Of decisions for one class each, micro F1 is the same.
+            Metric::Accuracy | Metric::MicroF1 => Confusion::new(predicted, gold).accuracy(),
             Metric::F1 => Confusion::new(predicted, gold).f1(1).unwrap_or(0.0),
             Metric::MacroF1 => Confusion::new(predicted, gold).macro_f1(),
             Metric::Matthews => Confusion::new(predicted, gold).matthews(),
-            Metric::Pearson | Metric::Spearman | Metric::MeanSquaredError => {
+            Metric::Pearson
+            | Metric::Spearman
+            | Metric::MeanSquaredError
+            | Metric::Auroc
+            | Metric::AveragePrecision => {
                 let numbers = |classes: &[usize]| classes.iter().map(|&c| c as f64).collect();
                 let (predicted, gold): (Vec<f64>, Vec<f64>) = (numbers(predicted), numbers(gold));
                 self.of_values(&predicted, &gold)
@@ -95,7 +168,15 @@ impl Metric {
                 let pairs = predicted.iter().zip(gold);
                 pairs.map(|(p, g)| (p - g).powi(2)).sum::<f64>() / gold.len() as f64
             }
-            Metric::Accuracy | Metric::F1 | Metric::MacroF1 | Metric::Matthews => {
+            Metric::Auroc | Metric::AveragePrecision => {
+                let gold: Vec<bool> = gold.iter().map(|&g| g > 0.5).collect();
+                self.of_label(predicted, &gold)
+            }
+            Metric::Accuracy
+            | Metric::F1
+            | Metric::MacroF1
+            | Metric::MicroF1
+            | Metric::Matthews => {
                 let classes = |values: &[f64]| values.iter().map(|v| v.round() as usize).collect();
                 let (predicted, gold): (Vec<usize>, Vec<usize>) =
                     (classes(predicted), classes(gold));
@@ -206,6 +287,53 @@ fn unit(values: &[f64]) -> Vec<f64> {
     let scaled: Vec<f64> = centred.iter().map(|v| v / largest).collect();
     let norm = dot(&scaled, &scaled).sqrt();
     scaled.iter().map(|v| v / norm).collect()
+}
+
+/// F1 of decisions: scores above 0; 0 where nothing is predicted nor labelled, as scikit-learn has it.
+fn f1(rows: impl IntoIterator<Item = (f64, bool)>) -> f64 {
+    let (mut both, mut either) = (0.0, 0.0);
+    for (score, holds) in rows {
+        let predicted = score > 0.0;
+        both += f64::from(predicted && holds);
+        either += f64::from(predicted) + f64::from(holds);
+    }
+    match either > 0.0 {
+        true => 2.0 * both / either,
+        false => 0.0,
+    }
+}
+
+/// Mann and Whitney's statistic: the share of pairs of a row with the label and one without in which
+/// the former has the higher score, ties counting half.
+fn auroc(scores: &[f64], gold: &[bool]) -> f64 {
+    let with = gold.iter().filter(|&&holds| holds).count() as f64;
+    let without = gold.len() as f64 - with;
+    let ranks = ranks(scores);
+    let own = ranks.iter().zip(gold).filter(|(_, &holds)| holds);
+    let sum: f64 = own.map(|(rank, _)| rank).sum();
+    match with * without > 0.0 {
+        true => (sum - with * (with + 1.0) / 2.0) / (with * without),
+        false => f64::NAN,
+    }
+}
+
+/// The sum over thresholds of the gain in recall times the precision, without interpolation; rows of
+/// one score are one threshold.
+fn average_precision(scores: &[f64], gold: &[bool]) -> f64 {
+    let with = gold.iter().filter(|&&holds| holds).count();
+    if with == 0 || with == gold.len() || scores.iter().any(|score| score.is_nan()) {
+        return f64::NAN;
+    }
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_unstable_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+    let (mut sum, mut above, mut found) = (0.0, 0, 0);
+    for tied in order.chunk_by(|&a, &b| scores[a] == scores[b]) {
+        let gained = tied.iter().filter(|&&row| gold[row]).count();
+        above += tied.len();
+        found += gained;
+        sum += gained as f64 * found as f64 / above as f64;
+    }
+    sum / with as f64
 }
 
 /// Ranks from 1, ties sharing their mean rank; all NaN when a value is.

@@ -2,6 +2,7 @@
 //!
 //! A task is one YAML file (see `configs/tasks`); adding one takes no Rust.
 
+pub mod label;
 pub mod layout;
 pub mod metric;
 pub mod name;
@@ -12,9 +13,7 @@ pub mod submission;
 use std::path::Path;
 
 use anyhow::Result;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, SeqAccess};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::config::yaml;
 use crate::error::read_text;
@@ -22,47 +21,8 @@ use crate::{bail_input, input_error};
 use layout::{Cut, File, Files, Layout};
 use metric::Metric;
 
+pub use label::{AnyOf, Label, Labels};
 pub use split::Split;
-
-/// What a task predicts.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Labels {
-    /// One of these, named as in the files, in the order of a submission.
-    Classes(Vec<String>),
-    /// A real number; predictions are clipped to the range.
-    Range { min: f64, max: f64 },
-}
-
-impl<'de> Deserialize<'de> for Labels {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Range {
-            min: f64,
-            max: f64,
-        }
-        struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Labels;
-            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-                f.write_str("a list of labels or `{min: …, max: …}`")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Labels, A::Error> {
-                let mut names = Vec::new();
-                // As text, whatever YAML takes it for: `True` and `1.0` stay as they are spelled.
-                while let Some(name) = seq.next_element::<String>()? {
-                    names.push(name);
-                }
-                Ok(Labels::Classes(names))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Labels, A::Error> {
-                let Range { min, max } = Range::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Labels::Range { min, max })
-            }
-        }
-        deserializer.deserialize_any(Visitor)
-    }
-}
 
 /// What training minimises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +30,19 @@ impl<'de> Deserialize<'de> for Labels {
 pub enum Loss {
     CrossEntropy,
     MeanSquaredError,
+    /// Of each label by itself, and their mean.
+    BinaryCrossEntropy,
+}
+
+impl Loss {
+    /// The loss for labels of a kind.
+    fn of(labels: &Labels) -> Loss {
+        match labels {
+            Labels::Classes(_) => Loss::CrossEntropy,
+            Labels::Range { .. } => Loss::MeanSquaredError,
+            Labels::AnyOf(_) => Loss::BinaryCrossEntropy,
+        }
+    }
 }
 
 /// A task, as its YAML file says.
@@ -135,6 +108,7 @@ built_in!(
     "MPQA",
     "SST",
     "TREC",
+    "ChestX-ray14",
     "DemoSentiment",
     "DemoParaphrase",
     "DemoSimilarity",
@@ -194,10 +168,7 @@ impl Task {
             .or_else(stem)
             .ok_or_else(|| input_error!("{source}: key `name` is missing"))?;
         name::check(&name, source)?;
-        let loss = file.loss.unwrap_or(match file.labels {
-            Labels::Classes(_) => Loss::CrossEntropy,
-            Labels::Range { .. } => Loss::MeanSquaredError,
-        });
+        let loss = file.loss.unwrap_or(Loss::of(&file.labels));
         let task = Task {
             folder: file.folder.unwrap_or_else(|| name.clone()),
             name,
@@ -220,11 +191,24 @@ impl Task {
         &self.source
     }
 
-    /// The head's width: the number of classes, or 1 for a real number.
+    /// The head's width: the number of classes or labels, or 1 for a real number.
     pub fn outputs(&self) -> i64 {
         match &self.labels {
             Labels::Classes(names) => names.len() as i64,
             Labels::Range { .. } => 1,
+            Labels::AnyOf(any) => any.names.len() as i64,
+        }
+    }
+
+    /// What its loss is the mean of, each with a weight of its own: the labels of which any may
+    /// hold, else the task itself.
+    pub fn objectives(&self) -> Vec<String> {
+        match &self.labels {
+            Labels::AnyOf(any) => {
+                let named = |label| format!("{}/{label}", self.name);
+                any.names.iter().map(named).collect()
+            }
+            _ => vec![self.name.clone()],
         }
     }
 
@@ -234,7 +218,7 @@ impl Task {
 
     /// Whether its YAML says where `split` comes from.
     pub fn has_split(&self, split: Split) -> bool {
-        self.files_of(split).is_some() || self.cut.is_some_and(|cut| cut.makes(split))
+        self.files_of(split).is_some() || self.cut.as_ref().is_some_and(|cut| cut.makes(split))
     }
 
     /// Whether its rows are images.
@@ -281,7 +265,7 @@ impl Task {
     }
 
     /// How dev is cut out of the training file, where it is.
-    pub fn cut(&self) -> Option<Cut> {
-        self.cut
+    pub fn cut(&self) -> Option<&Cut> {
+        self.cut.as_ref()
     }
 }

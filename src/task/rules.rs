@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use super::layout::{Column, File, Format};
+use super::layout::{Column, File, Format, Layout};
 use super::metric::Metric;
 use super::{Labels, Loss, Split, Task};
 use crate::input_error;
@@ -19,7 +19,7 @@ impl Task {
         let fail = |key: &str, what: String| Err(input_error!("{source}: key `{key}`: {what}"));
         self.validate_labels(&fail)?;
         self.validate_metrics(&fail)?;
-        if let Some(cut) = self.cut {
+        if let Some(cut) = &self.cut {
             if !(cut.dev > 0.0 && cut.dev < 1.0) {
                 return fail("split.dev", "must lie between 0 and 1".into());
             }
@@ -56,29 +56,12 @@ impl Task {
     }
 
     fn validate_labels(&self, fail: Fail) -> Result<()> {
-        match &self.labels {
-            Labels::Classes(names) if names.len() < 2 => {
-                let what = "needs at least two labels, or `{min: …, max: …}`";
-                return fail("labels", what.into());
-            }
-            Labels::Classes(names) => {
-                let mut seen = BTreeSet::new();
-                if let Some(name) = names.iter().find(|name| !seen.insert(*name)) {
-                    return fail("labels", format!("has `{name}` twice"));
-                }
-                let odd = |name: &&String| name.is_empty() || name.contains(['\t', '\n', '\r']);
-                if let Some(name) = names.iter().find(odd) {
-                    let what = "cannot be a label: files have one word or a few in a line";
-                    return fail("labels", format!("{name:?} {what}"));
-                }
-            }
-            Labels::Range { min, max } if !(min < max && max - min < f64::INFINITY) => {
-                return fail("labels", format!("{min} to {max} is not a range"));
-            }
-            Labels::Range { .. } => {}
+        if let Some(fault) = self.labels.fault() {
+            return fail("labels", fault);
         }
-        if self.is_regression() != (self.loss == Loss::MeanSquaredError) {
-            let what = "cross_entropy is for classes, mean_squared_error for a range";
+        if self.loss != Loss::of(&self.labels) {
+            let what = "cross_entropy is for classes, mean_squared_error for a range, \
+                        binary_cross_entropy for `any_of`";
             return fail("loss", what.into());
         }
         Ok(())
@@ -90,16 +73,18 @@ impl Task {
         }
         for (at, &metric) in self.metrics.iter().enumerate() {
             let name = metric.name();
-            if metric.needs_classes() == self.is_regression() {
-                let kind = match metric.needs_classes() {
-                    true => "classes",
-                    false => "a range",
+            if !metric.judges(&self.labels) {
+                let (kind, instead) = match (&self.labels, metric) {
+                    (Labels::Classes(_), Metric::F1) => {
+                        ("the second of two labels'", "; take `macro_f1` for more")
+                    }
+                    (Labels::AnyOf(_), Metric::F1) => (
+                        "the second of two labels'",
+                        "; take `micro_f1` or `macro_f1`",
+                    ),
+                    _ => (metric.kind(), ""),
                 };
-                return fail("metrics", format!("`{name}` is for {kind}"));
-            }
-            if metric == Metric::F1 && self.outputs() > 2 {
-                let what = "is the second of two labels'; take `macro_f1` for more";
-                return fail("metrics", format!("`{name}` {what}"));
+                return fail("metrics", format!("`{name}` is {kind}{instead}"));
             }
             if self.metrics[..at].contains(&metric) {
                 return fail("metrics", format!("has `{name}` twice"));
@@ -143,10 +128,12 @@ impl Task {
             if texts.len() == 2 && texts[0] == texts[1] {
                 return fail(&key("text"), format!("has {} twice", texts[0]));
             }
-            if let Some(label) = layout.label.as_ref().filter(|label| texts.contains(label)) {
+            let labels = layout.label_columns();
+            if let Some(label) = labels.iter().find(|label| texts.contains(label)) {
                 return fail(&key("label"), format!("{label} is the input's"));
             }
         }
+        self.validate_label_columns(&layout, &|what| fail(&key("label"), what))?;
         if texts.len() != self.inputs() {
             let what = "as many text columns as the task's other files";
             return fail(&key("text"), format!("needs {what}: {}", self.inputs()));
@@ -166,11 +153,9 @@ impl Task {
             _ => Ok(()),
         };
         texts.iter().try_for_each(|c| valid(&key("text"), c))?;
-        let label = layout
-            .label
-            .as_ref()
-            .filter(|_| format != Format::LabelText);
-        label.map_or(Ok(()), |c| valid(&key("label"), c))?;
+        let labels = layout.label_columns();
+        let mut labels = labels.iter().filter(|_| format != Format::LabelText);
+        labels.try_for_each(|c| valid(&key("label"), c))?;
         layout
             .index
             .as_ref()
@@ -195,9 +180,47 @@ impl Task {
                 );
             }
         }
+        let by = self.cut.as_ref().and_then(|cut| cut.by.as_ref());
+        if let Some(by) = by.filter(|_| split == Split::Train) {
+            if format == Format::LabelText {
+                return fail("split.by", "LABEL TEXT lines have no such column".into());
+            }
+            valid("split.by", by)?;
+        }
         match &file.otherwise {
             Some(other) => self.validate_file(split, other, fail),
             None => Ok(()),
+        }
+    }
+}
+
+impl Task {
+    fn validate_label_columns(
+        &self,
+        layout: &Layout,
+        fail: &dyn Fn(String) -> Result<()>,
+    ) -> Result<()> {
+        let columns = layout.label_columns();
+        let twice = |at: &usize| columns[..*at].contains(&columns[*at]);
+        match &self.labels {
+            Labels::AnyOf(any) if layout.has_label_columns() => {
+                if columns.len() != any.names.len() {
+                    let (has, labels) = (columns.len(), any.names.len());
+                    return fail(format!("has {has} columns for {labels} labels"));
+                }
+                match (0..columns.len()).find(twice) {
+                    Some(at) => fail(format!("has {} twice", columns[at])),
+                    None => Ok(()),
+                }
+            }
+            Labels::AnyOf(_) if layout.format == Some(Format::LabelText) => {
+                fail("LABEL TEXT lines have one label each; `any_of` needs a column".into())
+            }
+            Labels::AnyOf(_) => Ok(()),
+            _ if layout.has_label_columns() => {
+                fail("several columns are for labels `{any_of: […]}`".into())
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -11,7 +11,10 @@ use super::step::precision::Arithmetic;
 use crate::data::{Batch, TokenizedSplit};
 use crate::model::{fit, Mode, MultiTaskModel};
 use crate::task::metric::{self, Metric};
-use crate::task::{Labels, Task};
+use crate::task::{Label, Labels, Task};
+
+/// The key of single labels' metrics, beside the metrics' names.
+const LABELS: &str = "labels";
 
 /// Batches that are put together ahead of the one that is computed.
 const AHEAD: usize = 2;
@@ -20,6 +23,8 @@ const AHEAD: usize = 2;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scores {
     pub metrics: Vec<(String, f64)>,
+    /// Of each label by itself, where any may hold: its metrics. NaN where a metric is undefined.
+    pub labels: Vec<(String, Vec<(String, f64)>)>,
     /// The mean of the metrics, GLUE's score of the task, as a fraction; errors count negatively.
     pub score: f64,
 }
@@ -29,6 +34,16 @@ impl Serialize for Scores {
         let mut map = Map::new();
         for (name, value) in &self.metrics {
             map.insert(name.clone(), Value::from(*value));
+        }
+        if !self.labels.is_empty() {
+            let metrics = |(name, metrics): &(String, Vec<(String, f64)>)| {
+                let metrics = metrics
+                    .iter()
+                    .map(|(metric, value)| (metric.clone(), Value::from(*value)));
+                (name.clone(), Value::Object(metrics.collect()))
+            };
+            let labels = self.labels.iter().map(metrics);
+            map.insert(LABELS.into(), Value::Object(labels.collect()));
         }
         map.insert("score".into(), Value::from(self.score));
         map.serialize(serializer)
@@ -40,13 +55,22 @@ impl<'de> Deserialize<'de> for Scores {
         let map = Map::deserialize(deserializer)?;
         // What is not a number (a correlation with a constant) was written as null.
         let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
+        let numbers = |map: &Map<String, Value>| -> Vec<(String, f64)> {
+            let metrics = map.iter().filter(|(name, _)| *name != "score");
+            let metrics = metrics.filter(|(_, value)| !value.is_object());
+            metrics
+                .map(|(name, value)| (name.clone(), number(value)))
+                .collect()
+        };
+        let labels = map.get(LABELS).and_then(Value::as_object);
+        let labels = labels.into_iter().flatten().filter_map(|(name, metrics)| {
+            let metrics = numbers(metrics.as_object()?);
+            Some((name.clone(), metrics))
+        });
         Ok(Scores {
             score: map.get("score").map_or(f64::NAN, number),
-            metrics: map
-                .iter()
-                .filter(|(name, _)| *name != "score")
-                .map(|(name, value)| (name.clone(), number(value)))
-                .collect(),
+            labels: labels.collect(),
+            metrics: numbers(&map),
         })
     }
 }
@@ -78,9 +102,14 @@ impl Outputs {
         (1..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best })
     }
 
-    /// The classes' probabilities: softmax of a row's logits.
-    pub fn probabilities(&self, row: usize) -> Vec<f64> {
+    /// The probabilities of the classes, softmax of a row's logits, or of labels of which any may
+    /// hold, the sigmoid of each.
+    pub fn probabilities(&self, row: usize, labels: &Labels) -> Vec<f64> {
         let logits = self.row(row);
+        if matches!(labels, Labels::AnyOf(_)) {
+            let sigmoid = |&x: &f32| 1.0 / (1.0 + f64::from(-x).exp());
+            return logits.iter().map(sigmoid).collect();
+        }
         let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let powers: Vec<f64> = logits
             .iter()
@@ -90,11 +119,18 @@ impl Outputs {
         powers.into_iter().map(|p| p / sum).collect()
     }
 
-    /// A row's prediction as files have it: the class's name, or the number with three decimals.
+    /// Whether the label at `index` is predicted: likelier than not.
+    pub fn holds(&self, row: usize, index: usize) -> bool {
+        self.row(row)[index] > 0.0
+    }
+
+    /// A row's prediction as files have it: the class's name, the number with three decimals, or the
+    /// labels that hold.
     pub fn text(&self, row: usize, labels: &Labels) -> String {
         match labels {
             Labels::Classes(names) => names[self.class(row)].clone(),
             Labels::Range { min, max } => format!("{:.3}", self.number(row, *min, *max)),
+            Labels::AnyOf(any) => any.list(|index| self.holds(row, index)),
         }
     }
 
@@ -177,24 +213,26 @@ pub fn scores(task: &Task, outputs: &Outputs, split: &TokenizedSplit) -> Result<
     let mut metrics = Vec::new();
     let mut values = Vec::new();
     for part in split.parts() {
+        let answers = Answers::new(task, outputs, split, part.rows.clone())?;
         for &metric in &task.metrics {
             let name = match &part.name {
                 Some(part) => format!("{part}_{}", metric.name()),
                 None => metric.name().to_owned(),
             };
-            let value = value(task, metric, outputs, split, part.rows.clone())?;
+            let value = answers.value(metric);
             values.push((metric, value));
             metrics.push((name, value));
         }
     }
     Ok(Scores {
         score: metric::score(&values),
+        labels: Answers::new(task, outputs, split, 0..split.len())?.labels(task),
         metrics,
     })
 }
 
-/// The dev score of the best constant answer: of the classes, or of numbers the mean label (with
-/// which a correlation counts as 0).
+/// The dev score of the best constant answer: of the classes, of numbers the mean label (with which
+/// a correlation counts as 0), of labels of which any may hold none, all, or those of most rows.
 pub fn constant_answer(task: &Task, split: &TokenizedSplit) -> Result<f64> {
     let constant = |answer: &[f32]| -> Result<f64> {
         let outputs = Outputs {
@@ -203,6 +241,7 @@ pub fn constant_answer(task: &Task, split: &TokenizedSplit) -> Result<f64> {
         };
         Ok(scores(task, &outputs, split)?.score)
     };
+    let labels = || (0..split.len()).filter_map(|row| split.label(row));
     match &task.labels {
         Labels::Classes(classes) => {
             let mut best = f64::NEG_INFINITY;
@@ -214,41 +253,105 @@ pub fn constant_answer(task: &Task, split: &TokenizedSplit) -> Result<f64> {
             Ok(best)
         }
         Labels::Range { .. } => {
-            let labels = (0..split.len()).filter_map(|row| split.label(row));
-            constant(&[labels.sum::<f32>() / split.len().max(1) as f32])
+            let sum: f32 = labels().filter_map(Label::number).sum();
+            constant(&[sum / split.len().max(1) as f32])
+        }
+        Labels::AnyOf(any) => {
+            let common = |index: usize| {
+                let rows = labels().filter(|label| label.holds(index)).count();
+                2 * rows > split.len()
+            };
+            let mut best = f64::NEG_INFINITY;
+            let answers: [&dyn Fn(usize) -> bool; 3] = [&|_| false, &|_| true, &common];
+            for holds in answers {
+                let logit = |index| if holds(index) { 1.0 } else { -1.0 };
+                let logits: Vec<f32> = (0..any.names.len()).map(logit).collect();
+                best = best.max(constant(&logits)?);
+            }
+            Ok(best)
         }
     }
 }
 
-fn value(
-    task: &Task,
-    metric: Metric,
-    outputs: &Outputs,
-    split: &TokenizedSplit,
-    rows: std::ops::Range<usize>,
-) -> Result<f64> {
-    let label = |row: usize| {
-        split.label(row).ok_or_else(|| {
-            crate::input_error!("task {}: the split has rows without labels", task.name)
+/// Rows' answers beside what is right, as metrics take them.
+enum Answers {
+    /// Predicted and right classes; and of two classes how much likelier the second is.
+    Classes(Vec<usize>, Vec<usize>, Vec<f64>),
+    Numbers(Vec<f64>, Vec<f64>),
+    /// Of each label its scores, above 0 where it is predicted, and where it holds.
+    Labels(Vec<(Vec<f64>, Vec<bool>)>),
+}
+
+impl Answers {
+    fn new(
+        task: &Task,
+        outputs: &Outputs,
+        split: &TokenizedSplit,
+        rows: std::ops::Range<usize>,
+    ) -> Result<Answers> {
+        let label = |row: usize| {
+            split.label(row).ok_or_else(|| {
+                crate::input_error!("task {}: the split has rows without labels", task.name)
+            })
+        };
+        let gold: Vec<Label> = rows.clone().map(label).collect::<Result<_>>()?;
+        let numbers = || gold.iter().map(|label| label.number().unwrap_or(f32::NAN));
+        Ok(match &task.labels {
+            Labels::Classes(_) => Answers::Classes(
+                rows.clone().map(|row| outputs.class(row)).collect(),
+                numbers().map(|class| class as usize).collect(),
+                rows.map(|row| match outputs.row(row) {
+                    [first, second] => f64::from(second - first),
+                    _ => f64::NAN,
+                })
+                .collect(),
+            ),
+            &Labels::Range { min, max } => Answers::Numbers(
+                rows.map(|row| outputs.number(row, min, max)).collect(),
+                numbers().map(f64::from).collect(),
+            ),
+            Labels::AnyOf(any) => {
+                let of_label = |index: usize| {
+                    let scores = rows.clone().map(|row| f64::from(outputs.row(row)[index]));
+                    let holds = gold.iter().map(|label| label.holds(index));
+                    (scores.collect(), holds.collect())
+                };
+                Answers::Labels((0..any.names.len()).map(of_label).collect())
+            }
         })
-    };
-    match task.labels {
-        Labels::Classes(_) => {
-            let predicted: Vec<usize> = rows.clone().map(|row| outputs.class(row)).collect();
-            let gold = rows
-                .map(|row| Ok(label(row)? as usize))
-                .collect::<Result<Vec<_>>>()?;
-            Ok(metric.of_classes(&predicted, &gold))
+    }
+
+    fn value(&self, metric: Metric) -> f64 {
+        match self {
+            Answers::Classes(_, gold, scores) if metric.ranks() => {
+                let second: Vec<bool> = gold.iter().map(|&class| class == 1).collect();
+                metric.of_label(scores, &second)
+            }
+            Answers::Classes(predicted, gold, _) => metric.of_classes(predicted, gold),
+            Answers::Numbers(predicted, gold) => metric.of_values(predicted, gold),
+            Answers::Labels(labels) => metric.of_labels(labels),
         }
-        Labels::Range { min, max } => {
-            let predicted: Vec<f64> = rows
-                .clone()
-                .map(|row| outputs.number(row, min, max))
-                .collect();
-            let gold = rows
-                .map(|row| Ok(f64::from(label(row)?)))
-                .collect::<Result<Vec<_>>>()?;
-            Ok(metric.of_values(&predicted, &gold))
+    }
+
+    /// Each label's own metrics: those of the task that are of one label too.
+    fn labels(&self, task: &Task) -> Vec<(String, Vec<(String, f64)>)> {
+        let (Answers::Labels(labels), Labels::AnyOf(any)) = (self, &task.labels) else {
+            return Vec::new();
+        };
+        let mut own: Vec<Metric> = Vec::new();
+        for metric in &task.metrics {
+            let metric = if metric.ranks() { *metric } else { Metric::F1 };
+            if !own.contains(&metric) {
+                own.push(metric);
+            }
         }
+        let of_label = |(name, (scores, gold)): (&String, &(Vec<f64>, Vec<bool>))| {
+            let value = |metric: &Metric| {
+                let value = metric.of_label(scores, gold);
+                (metric.name().to_owned(), value)
+            };
+            (name.clone(), own.iter().map(value).collect())
+        };
+        any.names.iter().zip(labels).map(of_label).collect()
     }
 }

@@ -17,6 +17,7 @@ use crate::model::source::Source;
 use crate::model::weights::LoadReport;
 use crate::model::{fit, MultiTaskModel, Sharing};
 use crate::task::Task;
+use crate::weighting::{self, Objectives, Weighting};
 
 /// Everything that a run starts from.
 pub struct Prepared {
@@ -47,9 +48,12 @@ pub fn prepare(config: &Config, tasks: Vec<Task>) -> Result<Prepared> {
             fit::check_rows(encoder.limits(), split, &data.task.name)?;
         }
     }
-    let mut model = model(config, encoder, data.iter().map(|d| &d.task))?;
+    let tasks: Vec<&Task> = data.iter().map(|d| &d.task).collect();
+    let (mut model, objectives, weighting) = model(config, encoder, &tasks)?;
     model.encoder.set_products(arithmetic.products())?;
     let learner = Learner {
+        objectives,
+        weighting,
         optimizer: Optimizer::new(&model, config, arithmetic)?,
         config: arithmetic.settle(config.clone()),
         data: Arc::new(data),
@@ -76,12 +80,13 @@ pub fn setup(config: &Config, arithmetic: Arithmetic) -> Setup {
     }
 }
 
-/// The encoder with a fresh head, and alignment where the method has one, for each task.
-pub fn model<'a>(
+/// The encoder with a fresh head, and alignment where the method has one, for each task; and what
+/// weighs their losses.
+pub fn model(
     config: &Config,
     encoder: Box<dyn Encoder>,
-    tasks: impl Iterator<Item = &'a Task>,
-) -> Result<MultiTaskModel> {
+    tasks: &[&Task],
+) -> Result<(MultiTaskModel, Objectives, Box<dyn Weighting>)> {
     let sharing = Sharing {
         turned: config.turned.clone(),
         matrices: (config.method == Method::Aligned).then(|| config.alignment.matrices()),
@@ -90,6 +95,10 @@ pub fn model<'a>(
     let dropout = config.training.head_dropout;
     let dropout = dropout.unwrap_or(encoder.dropout());
     let scores = config.training.scores;
-    let shapes: Vec<_> = tasks.map(|task| tasks::shape(task, scores)).collect();
-    MultiTaskModel::new(encoder, &shapes, &sharing, dropout, config.training.seed)
+    let shapes = tasks.iter().map(|task| tasks::shape(task, scores));
+    let shapes: Vec<_> = shapes.collect();
+    let model = MultiTaskModel::new(encoder, &shapes, &sharing, dropout, config.training.seed)?;
+    let objectives = Objectives::new(tasks.iter().copied());
+    let weighting = weighting::build(&config.weighting, &objectives, tasks, &model.heads)?;
+    Ok((model, objectives, weighting))
 }

@@ -82,7 +82,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     };
     let mut batches = Batches::new(config, &learner.data)?;
     let length = batches.length;
-    let progress = match saved {
+    let mut progress = match saved {
         Some((_, saved)) => checkpoint::read(&saved, &learner.model, Some(&mut learner.optimizer))?,
         None => Progress {
             start: match source {
@@ -93,6 +93,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
             ..Progress::default()
         },
     };
+    begin_weights(&mut learner, &mut progress)?;
     batches.observe(&progress.last);
     batches
         .resume(progress.plan, progress.shares.clone())
@@ -168,6 +169,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
             sha256: weights,
         },
         start: state.start.clone(),
+        weights: state.weights.clone(),
         libtorch: libtorch::version(),
         device: device_name(arithmetic.device()),
         precision: arithmetic.name().into(),
@@ -180,6 +182,17 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     atomic::write_json(&folder.results(), &results)?;
     checkpoint::clear(folder, config.checkpoints.after)?;
     Ok(results)
+}
+
+/// Works out what tasks and labels weigh, or takes it from the checkpoint.
+fn begin_weights(learner: &mut Learner, progress: &mut Progress) -> Result<()> {
+    let names = learner.objectives.names.iter();
+    let known: Option<Vec<f64>> = names
+        .map(|name| progress.weights.get(name).copied())
+        .collect();
+    learner.begin_weights(known.as_deref())?;
+    progress.weights = learner.weights()?;
+    Ok(())
 }
 
 /// Gives a fresh model the weights of the run that it starts from.

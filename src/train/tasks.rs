@@ -17,7 +17,7 @@ use crate::data::sources::sources;
 use crate::data::{intake, Intake, TokenizedSplit};
 use crate::error::one_line;
 use crate::model::{named_seed, TaskShape};
-use crate::task::{name, Labels, Split, Task};
+use crate::task::{name, Label, Labels, Split, Task};
 use crate::telemetry::progress::Progress;
 
 /// A task with its tokenised training and dev split.
@@ -177,28 +177,39 @@ pub fn load_data(
     let others = texts_of_others(&data, config)?;
     choose_rows(&mut data, config, &training, &scored, &others)?;
     for data in &mut data {
-        let share = config.label_noise.get(&data.task.name).copied();
-        add_noise(data, share.unwrap_or(0.0), config.training.seed);
+        let own = data.task.name.clone();
+        for (name, share) in config.label_noise_of(&own) {
+            add_noise(data, name, share, config.training.seed);
+        }
     }
     Ok(data)
 }
 
 /// Gives a share of the training rows a label by chance, every label being as likely: of two labels,
-/// half of those rows keep theirs.
-fn add_noise(data: &mut TaskData, share: f64, seed: u64) {
-    let name = &data.task.name;
+/// half of those rows keep theirs. Of labels of which any may hold, each is drawn, or the one that
+/// `name`, `TASK/LABEL`, names alone.
+fn add_noise(data: &mut TaskData, name: &str, share: f64, seed: u64) {
     let count = (share * data.rows.len() as f64).round() as usize;
     let seed = named_seed(seed, &format!("label noise {name}")) as u64;
     let mut chance = ChaCha8Rng::seed_from_u64(seed);
+    let drawn = match data.task.objectives().iter().position(|of| of == name) {
+        Some(index) => 1 << index,
+        None => u128::MAX >> (128 - data.task.outputs().min(128)),
+    };
     for row in sampling::subset(data.rows.len(), Some(count), seed) {
-        let label = match &data.task.labels {
-            Labels::Classes(names) => chance.gen_range(0..names.len()) as f32,
-            Labels::Range { min, max } => chance.gen_range(*min..=*max) as f32,
-        };
         let row = data.rows[row as usize] as usize;
-        let other = data.train.label(row) != Some(label);
+        let was = data.train.label(row);
+        let label = match (&data.task.labels, was) {
+            (Labels::Classes(names), _) => Label::Number(chance.gen_range(0..names.len()) as f32),
+            (Labels::Range { min, max }, _) => Label::Number(chance.gen_range(*min..=*max) as f32),
+            (Labels::AnyOf(_), Some(Label::Set(set))) => {
+                Label::Set(set & !drawn | chance.gen::<u128>() & drawn)
+            }
+            (Labels::AnyOf(_), _) => continue,
+        };
         data.train.relabel(row, label);
-        data.noise = (data.noise.0 + 1, data.noise.1 + usize::from(other));
+        data.noise.0 += 1;
+        data.noise.1 += usize::from(was != Some(label));
     }
 }
 

@@ -157,6 +157,7 @@ impl<'a> Trainer<'a> {
         }
         self.batches.observe(&dev);
         self.progress.last = dev;
+        self.progress.weights = self.learner.weights()?;
         let counts = self.plan.counts(self.progress.step);
         let better = counts && self.keep_best(mean)?;
         let seconds = self.progress.seconds + clock.elapsed().as_secs_f64();

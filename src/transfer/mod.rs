@@ -74,15 +74,29 @@ fn check_names(config: &Config) -> Result<()> {
     let keys = [
         ("training.max_train_rows", limits),
         ("label_noise", config.label_noise.keys().collect()),
+        (
+            "weighting.weights",
+            config.weighting.weights.keys().collect(),
+        ),
         ("turned", config.turned.keys().collect()),
     ];
     let tasks = tasks::load_tasks(config)?;
     let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+    let labels: Vec<String> = tasks.iter().flat_map(|task| task.objectives()).collect();
+    let labels: Vec<&str> = labels
+        .iter()
+        .map(String::as_str)
+        .chain(names.clone())
+        .collect();
     for (key, named) in keys {
+        let names = match key {
+            "label_noise" | "weighting.weights" => &labels,
+            _ => &names,
+        };
         if let Some(other) = named.iter().find(|task| !names.contains(&task.as_str())) {
             bail_input!(
                 "key `{key}`: no task of the run is called `{other}`; {}",
-                yaml::suggest(other, &names)
+                yaml::suggest(other, names)
             );
         }
     }
@@ -137,6 +151,7 @@ fn combine(runs: Vec<Results>) -> Results {
         seconds,
         tokens_per_second: tokens / seconds,
         start,
+        weights: runs.iter().flat_map(|r| r.weights.clone()).collect(),
         made_of,
         ..runs[0].clone()
     }

@@ -7,7 +7,7 @@ use crate::data::overlap::Texts;
 use crate::data::sources::{sources, Source};
 use crate::data::{Intake, Skipped, Split, TokenizedSplit};
 use crate::error::one_line;
-use crate::task::Task;
+use crate::task::{Label, Labels, Task};
 
 /// What a file of a task holds, or a split that is cut out of one.
 pub struct FileReport {
@@ -16,8 +16,9 @@ pub struct FileReport {
     /// Set for rows that make a split of their own, as dev cut out of train.
     pub cut: bool,
     pub official: Option<usize>,
+    /// Rows of each class, or with each label.
     pub labels: BTreeMap<usize, usize>,
-    pub values: Vec<f32>,
+    pub values: Vec<Label>,
     pub lengths: Vec<usize>,
     pub truncated: usize,
     pub skipped: Vec<Skipped>,
@@ -100,12 +101,18 @@ impl FileReport {
             .collect();
         let mut lengths: Vec<usize> = rows.iter().map(|&row| tokens.full_length(row)).collect();
         lengths.sort_unstable();
-        let values: Vec<f32> = rows.iter().filter_map(|&row| tokens.label(row)).collect();
+        let values: Vec<Label> = rows.iter().filter_map(|&row| tokens.label(row)).collect();
         let mut labels = BTreeMap::new();
-        if !task.is_regression() {
-            values
-                .iter()
-                .for_each(|&class| *labels.entry(class as usize).or_default() += 1);
+        for label in &values {
+            match (&task.labels, label) {
+                (Labels::Classes(_), Label::Number(class)) => {
+                    *labels.entry(*class as usize).or_default() += 1;
+                }
+                (Labels::AnyOf(any), label) => (0..any.names.len())
+                    .filter(|&index| label.holds(index))
+                    .for_each(|index| *labels.entry(index).or_default() += 1),
+                _ => {}
+            }
         }
         let skipped = tokens
             .skipped

@@ -6,7 +6,7 @@ use super::found::{FileReport, TaskReport};
 use crate::cli::out::say;
 use crate::data::overlap;
 use crate::data::Split;
-use crate::task::Labels;
+use crate::task::{AnyOf, Labels};
 
 /// The widest that a table gets.
 const WIDTH: u16 = 100;
@@ -85,7 +85,7 @@ impl FileReport {
     fn label_summary(&self, labels: &Labels) -> String {
         match labels {
             _ if self.values.is_empty() => "none".to_string(),
-            Labels::Classes(names) => {
+            Labels::Classes(names) | Labels::AnyOf(AnyOf { names, .. }) => {
                 let count = |(class, name): (usize, &String)| {
                     format!("{name}:{}", self.labels.get(&class).unwrap_or(&0))
                 };
@@ -97,14 +97,15 @@ impl FileReport {
                     .join(" ")
             }
             Labels::Range { .. } => {
-                format!("mean {:.2}", mean(self.values.iter().map(|&v| v.into())))
+                let numbers = self.values.iter().filter_map(|v| v.number());
+                format!("mean {:.2}", mean(numbers.map(f64::from)))
             }
         }
     }
 
     /// Shares of the labels, or their mean.
     fn balance(&self, labels: &Labels) -> String {
-        let Labels::Classes(names) = labels else {
+        let (Labels::Classes(names) | Labels::AnyOf(AnyOf { names, .. })) = labels else {
             return self.label_summary(labels);
         };
         let share = |(class, name): (usize, &String)| {

@@ -14,7 +14,7 @@ use crate::simulate::closed::weighted_optimum;
 use crate::simulate::config::SimulateConfig;
 use crate::simulate::data::{self, Source};
 use crate::simulate::results::{Panel, Study};
-use crate::simulate::weights::svd_weights;
+use crate::weighting::svd::svd_weights;
 
 const TURNS: usize = 30;
 

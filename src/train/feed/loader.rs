@@ -6,13 +6,14 @@ use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 
 use anyhow::{anyhow, bail, Result};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use super::batches::Batches;
 use crate::data::batch::Shape;
 use crate::data::planned::PlannedBatch;
 use crate::data::Batch;
 use crate::model::named_seed;
+use crate::task::{Label, Labels};
 use crate::train::tasks::TaskData;
 
 /// Passes that are put together ahead, at least, where they are known.
@@ -22,7 +23,8 @@ const AHEAD: usize = 3;
 pub struct Loaded {
     pub planned: PlannedBatch,
     pub batch: Batch,
-    /// Class indices `[batch]` in int64, or numbers `[batch]` in float32.
+    /// Class indices `[batch]` in int64, numbers `[batch]` in float32, or of labels of which any may
+    /// hold 1 where it does `[batch, labels]` in float32.
     pub labels: Tensor,
 }
 
@@ -121,15 +123,28 @@ fn load(data: &[TaskData], planned: PlannedBatch, shape: Shape, device: Device) 
     })
 }
 
-/// Class indices or numbers, on the CPU.
+/// As [`Loaded::labels`], on the CPU.
 fn labels(data: &TaskData, rows: &[u32]) -> Result<Tensor> {
-    let values: Vec<f32> = rows
-        .iter()
-        .map(|&row| data.train.label(row as usize).unwrap_or(f32::NAN))
-        .collect();
-    let labels = Tensor::f_from_slice(&values)?;
-    Ok(match data.task.is_regression() {
-        true => labels,
-        false => labels.f_to_kind(Kind::Int64)?,
+    let of_row = |&row: &u32| data.train.label(row as usize);
+    let outputs = data.task.outputs() as usize;
+    let numbers = || rows.iter().map(|row| of_row(row).and_then(Label::number));
+    Ok(match &data.task.labels {
+        Labels::Classes(_) => {
+            let classes: Vec<i64> = numbers().map(|n| n.map_or(-1, |n| n as i64)).collect();
+            Tensor::f_from_slice(&classes)?
+        }
+        Labels::Range { .. } => {
+            let values: Vec<f32> = numbers().map(|n| n.unwrap_or(f32::NAN)).collect();
+            Tensor::f_from_slice(&values)?
+        }
+        Labels::AnyOf(_) => {
+            let mut holds = Vec::with_capacity(rows.len() * outputs);
+            for row in rows {
+                let label = of_row(row);
+                let mark = |index| label.map_or(f32::NAN, |l| f32::from(u8::from(l.holds(index))));
+                holds.extend((0..outputs).map(mark));
+            }
+            Tensor::f_from_slice(&holds)?.f_view([rows.len() as i64, outputs as i64])?
+        }
     })
 }

@@ -63,6 +63,9 @@ pub struct Progress {
     /// The run that this one started from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Started>,
+    /// What tasks and labels weigh, where that is not all the same.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, f64>,
 }
 
 #[derive(Serialize, Deserialize)]

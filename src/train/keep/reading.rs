@@ -105,6 +105,7 @@ impl TaskContent {
         let labels = match &task.labels {
             Labels::Classes(names) => json!(names),
             Labels::Range { min, max } => json!({"min": min, "max": max}),
+            Labels::AnyOf(any) => json!(any),
         };
         let mut files = BTreeMap::new();
         for &split in splits.iter().filter(|&&split| task.has_split(split)) {

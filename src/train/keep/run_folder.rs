@@ -177,7 +177,7 @@ pub struct CutFile {
 impl CutSplit {
     /// The split that gave `train` and `dev`, and `test` where it was cut out too.
     pub fn new(
-        cut: Cut,
+        cut: &Cut,
         train: &TokenizedSplit,
         dev: &TokenizedSplit,
         test: Option<&TokenizedSplit>,
@@ -288,6 +288,10 @@ pub struct Results {
     /// None for a run that started from the pretrained encoder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Started>,
+    /// What the losses of tasks, and of labels of which any may hold (`TASK/LABEL`), weigh at the end;
+    /// empty where all weigh the same.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, f64>,
     pub libtorch: String,
     pub device: String,
     pub precision: String,

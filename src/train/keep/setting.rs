@@ -20,7 +20,7 @@ use super::way::Way;
 use crate::config::values::Interval;
 use crate::config::{
     yaml, Alignment, AlignmentForm, BatchKind, Checkpoints, Config, Evaluation, Method, Sampling,
-    Schedule, StartFrom, Strategy, Training,
+    Schedule, StartFrom, Strategy, Training, Weighting,
 };
 use crate::error::read_text;
 use crate::task::Task;
@@ -126,10 +126,11 @@ impl RunFacts {
             tasks,
             start,
             deduplicate,
-            label_noise,
+            label_noise: _,
             turned,
             alignment,
             sampling,
+            weighting,
             training,
             evaluation,
             // What follows is known better by what it came to, or changes no score.
@@ -155,6 +156,9 @@ impl RunFacts {
         common.insert("evaluation.patience".into(), text(patience));
         // Which rows it takes away is told by how many are left.
         common.insert("deduplicate".into(), deduplicate.is_on().to_string());
+        if *weighting != Weighting::default() {
+            common.insert("weighting".into(), text(weighting));
+        }
         let window = text(&sampling.length_window);
         common.insert("sampling.length_window".into(), window);
 
@@ -166,10 +170,21 @@ impl RunFacts {
             };
             keys.insert(format!("data.{task}"), content(record, task));
             keys.insert(format!("training_rows.{task}"), self.rows(task));
-            for (name, said) in [("label_noise", label_noise), ("turned", turned)] {
-                let said = said.get(task).filter(|said| **said > 0.0);
-                keys.insert(format!("{name}.{task}"), text(&said));
-            }
+            let noise = self
+                .config
+                .label_noise_of(task)
+                .filter(|(_, share)| *share > 0.0);
+            let noise: BTreeMap<&str, f64> = noise.collect();
+            // One share, as older versions wrote it, unless single labels have theirs.
+            match noise.keys().all(|name| name == task) {
+                true => keys.insert(
+                    format!("label_noise.{task}"),
+                    text(&noise.get(task.as_str())),
+                ),
+                false => keys.insert(format!("label_noise.{task}"), text(&noise)),
+            };
+            let turned = turned.get(task).filter(|degrees| **degrees > 0.0);
+            keys.insert(format!("turned.{task}"), text(&turned));
         }
         // It is nothing to a run without a task of scores.
         let scores = text(&training.scores);

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::data::overlap::Overlap;
 use crate::model::weights::LoadReport;
+use crate::task::Labels;
 use crate::train::feed::batches::Length;
 use crate::train::keep::run_folder::Started;
 use crate::train::step::precision::{device_name, Arithmetic};
@@ -86,9 +87,34 @@ pub fn introduction(
             ));
         }
     }
+    lines.extend(data.iter().filter_map(unranked));
     lines.extend(controls(config, data));
     lines.extend(overlaps(data));
     lines
+}
+
+/// Labels that metrics of ranks leave out, since every dev row has them or none has.
+fn unranked(data: &TaskData) -> Option<String> {
+    let Labels::AnyOf(any) = &data.task.labels else {
+        return None;
+    };
+    let ranks = data.task.metrics.iter().find(|metric| metric.ranks())?;
+    let rows = |index: usize| {
+        let labels = (0..data.dev.len()).filter_map(|row| data.dev.label(row));
+        labels.filter(|label| label.holds(index)).count()
+    };
+    let out = any.names.iter().enumerate();
+    let out = out.filter(|(index, _)| [0, data.dev.len()].contains(&rows(*index)));
+    let out: Vec<&str> = out.map(|(_, name)| name.as_str()).collect();
+    match out.is_empty() {
+        true => None,
+        false => Some(format!(
+            "{}: {} is the mean over the labels without {}, which all dev rows have or none has",
+            data.task.name,
+            ranks.name(),
+            out.join(", ")
+        )),
+    }
 }
 
 /// What was made otherwise than it is, on purpose.

@@ -130,7 +130,17 @@ impl Recorder {
                 self.events
                     .scalar(&format!("dev/{task}/{metric}"), *value, step)?;
             }
+            for (label, metrics) in &scores.labels {
+                for (metric, value) in metrics {
+                    self.events
+                        .scalar(&format!("dev/{task}/{label}/{metric}"), *value, step)?;
+                }
+            }
             text.push(format!("{task} {:.1}", 100.0 * scores.score));
+        }
+        for (objective, weight) in &state.weights {
+            self.events
+                .scalar(&format!("train/{objective}/weight"), *weight, step)?;
         }
         self.events.scalar("dev/glue_score", mean, step)?;
         self.events.flush()?;

@@ -1,25 +1,34 @@
 //! One step: forward, backward, optimiser.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
-use tch::Tensor;
+use nalgebra::DMatrix;
+use tch::{Kind, Tensor};
 
+use super::losses;
 use super::optimizer::Optimizer;
 use super::precision::Arithmetic;
 use super::recompute::Recompute;
 use super::schedule::Moving;
+use crate::config::weighting::Method;
 use crate::config::Config;
 use crate::model::{named_seed, Mode, MultiTaskModel};
+use crate::telemetry::progress::Progress;
 use crate::train::feed::loader::{Loaded, Loader};
 use crate::train::say::stages::{Stage, Stages};
 use crate::train::tasks::TaskData;
+use crate::weighting::products::{self, Rows};
+use crate::weighting::{self, Objectives, Seen, Weighting};
 
 /// A model that learns from its tasks' rows.
 pub struct Learner {
     pub config: Config,
     pub data: Arc<Vec<TaskData>>,
     pub model: MultiTaskModel,
+    pub objectives: Objectives,
+    pub weighting: Box<dyn Weighting>,
     pub optimizer: Optimizer,
     pub arithmetic: Arithmetic,
     /// The id that pads a batch.
@@ -58,16 +67,16 @@ impl Learner {
         };
         stages.end(Stage::Encoder);
         let logits = arithmetic.run(|| model.logits(task, &pooled, mode))?;
-        let loss = if self.data[task].task.is_regression() {
-            let predicted = logits.f_squeeze_dim(-1)?;
-            predicted.f_mse_loss(labels, tch::Reduction::Mean)?
-        } else {
-            let none: Option<Tensor> = None;
-            logits.f_cross_entropy_loss(labels, none, tch::Reduction::Mean, -100, 0.0)?
+        let losses = losses::of(&self.data[task].task, &logits, labels)?;
+        let seen = Seen {
+            which: self.objectives.of(task),
+            losses: &losses.f_mul_scalar(model.loss_factor(task))?,
+            gramian: None,
         };
         let share = 1.0 / self.config.training.accumulate as f64;
-        let factor = share * planned.weight * model.loss_factor(task);
-        let mut objective = loss.f_mul_scalar(factor)?;
+        let objective = weighting::objective(self.weighting.as_ref(), &seen)?;
+        let mut objective = objective.f_mul_scalar(share * planned.weight)?;
+        let loss = losses.f_detach()?.f_mean(Kind::Float)?;
         let decay = self.config.alignment.decay_to_identity;
         if let Some(alignment) = model.alignment(task) {
             if decay > 0.0 && moving.alignments {
@@ -83,6 +92,28 @@ impl Learner {
         }
         stages.end(Stage::Backward);
         Ok(loss)
+    }
+
+    /// Works out the weights of the objectives before the first step, or takes those that a checkpoint
+    /// `knows`.
+    pub fn begin_weights(&mut self, knows: Option<&[f64]>) -> Result<()> {
+        let (model, data, config, pad) = (&self.model, &self.data, &self.config, self.pad);
+        self.weighting
+            .begin(knows, &|| theta(model, data, config, pad))
+    }
+
+    /// θ of the objectives `[width, objectives]`, by the rows that are trained on; see [`products`].
+    pub fn theta(&self) -> Result<DMatrix<f64>> {
+        theta(&self.model, &self.data, &self.config, self.pad)
+    }
+
+    /// What tasks and labels weigh as things stand; empty where all are as they are.
+    pub fn weights(&self) -> Result<BTreeMap<String, f64>> {
+        if self.config.weighting.method == Method::Equal {
+            return Ok(BTreeMap::new());
+        }
+        let names = self.objectives.names.iter().cloned();
+        Ok(names.zip(self.weighting.weights()?).collect())
     }
 
     /// What puts this learner's batches together.
@@ -102,4 +133,28 @@ impl Learner {
         self.stages.end(Stage::Optimizer);
         Ok(norm)
     }
+}
+
+fn theta(
+    model: &MultiTaskModel,
+    data: &[TaskData],
+    config: &Config,
+    pad: i64,
+) -> Result<DMatrix<f64>> {
+    let tasks: Vec<Rows> = data
+        .iter()
+        .enumerate()
+        .map(|(index, data)| Rows {
+            task: &data.task,
+            index,
+            split: &data.train,
+            rows: &data.rows,
+        })
+        .collect();
+    let rows: usize = tasks.iter().map(|task| task.rows.len()).sum();
+    let bar = Progress::counter(rows as u64, "weighing labels");
+    let size = config.evaluation.batch_size;
+    let theta = products::theta(model, &tasks, size, pad, &|rows| bar.add(rows as u64));
+    bar.finish();
+    theta
 }

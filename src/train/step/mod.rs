@@ -6,6 +6,7 @@
 
 pub mod learner;
 pub mod loss_scale;
+pub mod losses;
 pub mod optimizer;
 pub mod precision;
 pub mod recompute;

@@ -1,7 +1,60 @@
 //! Task weights by the SVD of what labels have in common with inputs (Algorithm 2 of Wu, Zhang and
 //! Ré, ICLR 2020).
 
+use anyhow::{bail, Result};
 use nalgebra::DMatrix;
+use tch::Device;
+
+use super::fixed::Fixed;
+use super::{Seen, Weighted, Weighting};
+
+/// The rank where a config names none: what is common to most objectives.
+pub const DEFAULT_RANK: usize = 1;
+
+/// Weights that are worked out before the first step, and stay.
+pub(super) struct Svd {
+    rank: usize,
+    device: Device,
+    weights: Vec<f64>,
+    fixed: Option<Fixed>,
+}
+
+impl Svd {
+    pub fn new(rank: Option<usize>, count: usize, device: Device) -> Svd {
+        Svd {
+            rank: rank.unwrap_or(DEFAULT_RANK),
+            device,
+            weights: vec![1.0; count],
+            fixed: None,
+        }
+    }
+}
+
+impl Weighting for Svd {
+    fn weigh(&self, seen: &Seen) -> Result<Weighted> {
+        match &self.fixed {
+            Some(fixed) => fixed.weigh(seen),
+            None => bail!("the weights have not been worked out"),
+        }
+    }
+
+    fn weights(&self) -> Result<Vec<f64>> {
+        Ok(self.weights.clone())
+    }
+
+    fn begin(
+        &mut self,
+        knows: Option<&[f64]>,
+        theta: &dyn Fn() -> Result<DMatrix<f64>>,
+    ) -> Result<()> {
+        self.weights = match knows {
+            Some(known) => known.to_vec(),
+            None => svd_weights(&theta()?, self.rank),
+        };
+        self.fixed = Some(Fixed::of(&self.weights, self.device)?);
+        Ok(())
+    }
+}
 
 /// α_i = ‖θ_iᵀ U_r‖ of θ = [θ_1 … θ_k] `[d, k]`, θ_i = Xᵀy_i, scaled to sum to k; U_r are the first
 /// `r` left singular vectors of θ, of which there are at most min(d, k).
