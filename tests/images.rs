@@ -389,7 +389,7 @@ fn what_has_no_meaning_with_images_is_refused_in_one_line() {
             "task DemoSentiment has texts, but the encoder takes images",
         ),
         (
-            "encoder={kind: mlp, embeddings: all-MiniLM-L6-v2}",
+            "encoder=all-MiniLM-L6-v2",
             "task ChestX-ray14 has images, but the encoder takes texts",
         ),
     ] {

@@ -119,6 +119,14 @@ impl EncoderChoice {
         }
     }
 
+    /// What its rows are counted in.
+    pub fn unit(&self) -> &'static str {
+        match self {
+            EncoderChoice::Images(_) => "images",
+            _ => "tokens",
+        }
+    }
+
     /// Where it comes from: the name, folder or file of an encoder, of word vectors or of weights.
     pub fn source(&self) -> &str {
         match self {
