@@ -21,7 +21,7 @@ pub enum ImageKind {
 #[serde(deny_unknown_fields)]
 pub struct ImageModule {
     pub kind: ImageKind,
-    /// A file of torchvision's weights, or `none` for a random start.
+    /// A safetensors file of torchvision's weights, or `none` for a random start.
     pub weights: String,
     /// Pixels of the square that the network sees.
     #[serde(default = "imagenets")]
@@ -79,7 +79,7 @@ impl ImageModule {
             (
                 !self.weights.is_empty(),
                 "weights",
-                "is a file of weights, or `none` for a random start",
+                "is a safetensors file, or `none` for a random start",
             ),
         ];
         for (holds, key, demand) in rules {

@@ -55,7 +55,7 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     }
     let tensors = match path.extension().and_then(|e| e.to_str()) {
         Some("safetensors") => Tensor::read_safetensors(path),
-        Some("bin" | "pt" | "pth" | "tar") => Tensor::loadz_multi_with_device(path, Device::Cpu),
+        Some("bin" | "pt") => Tensor::loadz_multi_with_device(path, Device::Cpu),
         _ => Tensor::load_multi_with_device(path, Device::Cpu),
     };
     let tensors = tensors.map_err(|error| unreadable(path, &error))?;
@@ -103,7 +103,7 @@ fn check_zip(path: &Path) -> Result<()> {
 
 fn unreadable(path: &Path, error: &dyn std::error::Error) -> anyhow::Error {
     let hint = match path.extension().and_then(|e| e.to_str()) {
-        Some("bin" | "pt" | "pth" | "tar") => {
+        Some("bin" | "pt") => {
             "; a file saved before PyTorch 1.6 must be saved again, or take model.safetensors"
         }
         _ => "",

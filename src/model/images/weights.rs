@@ -15,10 +15,17 @@ use crate::model::weights::{self, LoadReport};
 /// left out.
 ///
 /// # Errors
-/// Input errors for a file that cannot be read, lacks a tensor, or has one of another size or with
+/// Input errors for a file that is no safetensors, lacks a tensor, or has one of another size or with
 /// values that are not finite.
 pub fn load(store: &VarStore, path: &Path) -> Result<LoadReport> {
     let at = path.display();
+    // PyTorch's own are programs; libtorch reads few of them.
+    if path.extension().is_none_or(|e| e != "safetensors") {
+        bail_input!(
+            "{at}: is no safetensors file; make one of it: python scripts/to_safetensors.py {at} \
+             densenet121.safetensors"
+        );
+    }
     let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
     for (name, tensor) in weights::read(path)? {
         let name = canonical_name(&name);
