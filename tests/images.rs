@@ -262,9 +262,19 @@ fn ward(images: usize) -> tempfile::TempDir {
             (false, false) => "No Finding",
         };
         // Two images a patient.
-        let (patient, file) = (number / 2 + 1, format!("{:08}_{:03}.png", number / 2 + 1, number % 2));
-        table += &format!("{file},{findings},{},{patient},058Y,M,PA,72,80,0.14,0.14,\n", number % 2);
-        let list = if patient % 5 == 0 { &mut unseen } else { &mut known };
+        let (patient, file) = (
+            number / 2 + 1,
+            format!("{:08}_{:03}.png", number / 2 + 1, number % 2),
+        );
+        table += &format!(
+            "{file},{findings},{},{patient},058Y,M,PA,72,80,0.14,0.14,\n",
+            number % 2
+        );
+        let list = if patient % 5 == 0 {
+            &mut unseen
+        } else {
+            &mut known
+        };
         *list += &format!("{file}\n");
         let (width, height) = (72 + number as u32 % 9, 80);
         let grain = chance(number + 1, (width * height) as usize);
@@ -315,7 +325,10 @@ fn chest_x_rays_are_learned_scored_and_predicted_and_a_cut_run_goes_on_as_if_it_
     assert_eq!(evaluated["tasks"]["ChestX-ray14"]["auroc"], dev["auroc"]);
 
     // As if it had been stopped after the first of its two checkpoints.
-    let copied = std::process::Command::new("cp").args(["-r", "whole", "cut"]).current_dir(folder).status();
+    let copied = std::process::Command::new("cp")
+        .args(["-r", "whole", "cut"])
+        .current_dir(folder)
+        .status();
     assert!(copied.unwrap().success());
     let cut = folder.join("cut");
     std::fs::remove_file(cut.join("results.json")).unwrap();
@@ -329,10 +342,16 @@ fn chest_x_rays_are_learned_scored_and_predicted_and_a_cut_run_goes_on_as_if_it_
     // By the official table, and by paths alone.
     let table = "data/ChestX-ray14/Data_Entry_2017.csv";
     let predict = |input: &str| {
-        let output = run(folder, &["predict", "whole", "--task", "ChestX-ray14", input]);
+        let output = run(
+            folder,
+            &["predict", "whole", "--task", "ChestX-ray14", input],
+        );
         assert!(output.status.success(), "{}", text(&output.stderr));
         let lines = text(&output.stdout);
-        let lines = lines.lines().skip(1).map(|line| line.split('\t').nth(1).unwrap().to_owned());
+        let lines = lines
+            .lines()
+            .skip(1)
+            .map(|line| line.split('\t').nth(1).unwrap().to_owned());
         lines.collect::<Vec<_>>()
     };
     let named = predict(table);
@@ -342,7 +361,11 @@ fn chest_x_rays_are_learned_scored_and_predicted_and_a_cut_run_goes_on_as_if_it_
         let (patient, follow) = (number / 2 + 1, number % 2);
         format!("data/ChestX-ray14/{place}/{patient:08}_{follow:03}.png\n")
     };
-    std::fs::write(folder.join("paths.txt"), (0..100).map(place).collect::<String>()).unwrap();
+    std::fs::write(
+        folder.join("paths.txt"),
+        (0..100).map(place).collect::<String>(),
+    )
+    .unwrap();
     assert_eq!(predict("paths.txt"), named);
 }
 
@@ -355,15 +378,24 @@ fn images_that_are_missing_or_broken_are_told_with_their_rows() {
     let whole = std::fs::read(&one).unwrap();
     std::fs::write(&one, &whole[..whole.len() / 2]).unwrap();
     let line = fails(folder, &["train", "c.yaml", "--out", "broken"], 2);
-    assert!(line.contains("images/00000001_001.png: not readable as a PNG or JPEG image"), "{line}");
+    assert!(
+        line.contains("images/00000001_001.png: not readable as a PNG or JPEG image"),
+        "{line}"
+    );
     assert!(line.contains("Data_Entry_2017.csv:3"), "{line}");
     std::fs::remove_file(&one).unwrap();
     let line = refused(folder, &[]);
-    assert!(line.contains("Data_Entry_2017.csv:3: no image `00000001_001.png`"), "{line}");
+    assert!(
+        line.contains("Data_Entry_2017.csv:3: no image `00000001_001.png`"),
+        "{line}"
+    );
     std::fs::write(&one, &whole).unwrap();
     std::fs::write(home.join("images_002/images/00000001_001.png"), &whole).unwrap();
     let line = refused(folder, &[]);
-    assert!(line.contains("`00000001_001.png` is in ") && line.contains(" and in "), "{line}");
+    assert!(
+        line.contains("`00000001_001.png` is in ") && line.contains(" and in "),
+        "{line}"
+    );
 }
 
 #[test]
@@ -372,15 +404,36 @@ fn what_has_no_meaning_with_images_is_refused_in_one_line() {
     let folder = folder.path();
     common::write_demo(&folder.join("data"));
     for (set, expected) in [
-        ("method=aligned", "key `method` `aligned` is for embeddings of words"),
-        ("training.max_length=64", "key `training.max_length` counts tokens"),
-        ("training.batch_tokens=4096", "key `training.batch_tokens` counts tokens"),
-        ("training.gradient_checkpointing=true", "key `training.gradient_checkpointing`"),
+        (
+            "method=aligned",
+            "key `method` `aligned` is for embeddings of words",
+        ),
+        (
+            "training.max_length=64",
+            "key `training.max_length` counts tokens",
+        ),
+        (
+            "training.batch_tokens=4096",
+            "key `training.batch_tokens` counts tokens",
+        ),
+        (
+            "training.gradient_checkpointing=true",
+            "key `training.gradient_checkpointing`",
+        ),
         ("training.reinit_layers=1", "key `training.reinit_layers`"),
-        ("training.precision=bf16", "key `training.precision`: on a CPU"),
-        ("turned={ChestX-ray14: 45}", "key `turned` is for embeddings of words"),
+        (
+            "training.precision=bf16",
+            "key `training.precision`: on a CPU",
+        ),
+        (
+            "turned={ChestX-ray14: 45}",
+            "key `turned` is for embeddings of words",
+        ),
         ("engine=reference", "key `engine`"),
-        ("encoder.image_size=32", "key `encoder.image_size` must lie from 64"),
+        (
+            "encoder.image_size=32",
+            "key `encoder.image_size` must lie from 64",
+        ),
         ("encoder.crop=0", "key `encoder.crop`"),
         ("encoder.widht=3", "unknown key `widht`"),
         ("encoder.weights=missing.pth", "missing.pth: no such file"),
@@ -434,9 +487,15 @@ fn weights_come_under_the_names_that_torchvision_and_chexnet_have_given_them() {
     for ((name, now), (_, expected)) in save::variables(from.variables()).iter().zip(&own) {
         assert_eq!(now, expected, "{name}");
     }
-    let mut less: Vec<_> = own.iter().map(|(n, t)| (n.clone(), t.shallow_clone())).collect();
+    let mut less: Vec<_> = own
+        .iter()
+        .map(|(n, t)| (n.clone(), t.shallow_clone()))
+        .collect();
     less.retain(|(name, _)| name != "features.norm5.running_var");
     let path = write("less.safetensors", less);
     let error = from.fill(&path).unwrap_err().to_string();
-    assert!(error.contains("no tensor `features.norm5.running_var`"), "{error}");
+    assert!(
+        error.contains("no tensor `features.norm5.running_var`"),
+        "{error}"
+    );
 }
