@@ -91,13 +91,7 @@ fn pixels_of(batch: &Batch) -> Tensor {
 }
 
 fn pass(encoder: &ImageEncoder, pixels: &Tensor, mode: Mode) -> Tensor {
-    let none = Tensor::from_slice::<i64>(&[]);
-    let batch = Batch {
-        ids: none.shallow_clone(),
-        segments: none,
-        layout: Layout::Pixels(pixels.shallow_clone()),
-        tokens: 1,
-    };
+    let batch = Batch::of_pixels(pixels.shallow_clone()).unwrap();
     let embedded = encoder.embed(&batch, None, mode).unwrap();
     encoder.pooled(&embedded, &batch, mode).unwrap()
 }

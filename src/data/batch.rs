@@ -79,13 +79,24 @@ impl Batch {
         device: Device,
     ) -> Result<Self> {
         if let Shape::Pixels(frame) = shape {
-            return images::collate(split, rows, frame, device);
+            return Batch::of_pixels(images::pixels(split, rows, frame, device)?);
         }
         let row = |&row: &u32| {
             let row = row as usize;
             (split.ids(row), split.second_segment_at(row))
         };
         Batch::new(&rows.iter().map(row).collect::<Vec<_>>(), shape, device)
+    }
+
+    /// Images put together: `[batch, 3, height, width]` in float32.
+    pub fn of_pixels(pixels: Tensor) -> Result<Self> {
+        let none = Tensor::f_from_slice::<i64>(&[])?;
+        Ok(Batch {
+            tokens: pixels.size()[0] as usize,
+            ids: none.shallow_clone(),
+            segments: none,
+            layout: Layout::Pixels(pixels),
+        })
     }
 
     /// The same in page-locked memory, from which `device` copies without the host's waiting.
@@ -100,14 +111,7 @@ impl Batch {
 
     fn map(&self, change: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Batch> {
         let layout = match &self.layout {
-            Layout::Pixels(pixels) => {
-                return Ok(Batch {
-                    ids: self.ids.shallow_clone(),
-                    segments: self.segments.shallow_clone(),
-                    layout: Layout::Pixels(change(pixels)?),
-                    tokens: self.tokens,
-                })
-            }
+            Layout::Pixels(pixels) => return Batch::of_pixels(change(pixels)?),
             Layout::Padded { mask } => Layout::Padded {
                 mask: mask.as_ref().map(&change).transpose()?,
             },

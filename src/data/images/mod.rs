@@ -13,7 +13,6 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use tch::{Device, Tensor};
 
-use super::batch::{Batch, Layout};
 use super::TokenizedSplit;
 pub use files::{locate, Places};
 
@@ -66,38 +65,31 @@ impl Frame {
     }
 }
 
-/// Puts the images of `rows` together: pixels `[batch, 3, size, size]` in float32, normalised as
-/// ImageNet's are, in channels-last memory.
+/// The images of `rows` together, `[batch, 3, size, size]` in float32, normalised as ImageNet's are, in
+/// channels-last memory.
 ///
 /// # Errors
 /// An input error with the image's path and its row's place where one cannot be read.
-pub fn collate(
+pub fn pixels(
     split: &TokenizedSplit,
     rows: &[u32],
     frame: Frame,
     device: Device,
-) -> Result<Batch> {
+) -> Result<Tensor> {
     let size = frame.size as usize;
     let one = size * size * CHANNELS;
-    let mut pixels = vec![0f32; rows.len() * one];
-    pixels
+    let mut values = vec![0f32; rows.len() * one];
+    values
         .par_chunks_mut(one)
         .zip(rows)
-        .try_for_each(|(pixels, &row)| {
+        .try_for_each(|(values, &row)| {
             let image = decode::open(split, row as usize)?;
             let (region, mirrored) = frame.cut(row, image.size());
-            image.write(region, mirrored, frame.size as u32, pixels)
+            image.write(region, mirrored, frame.size as u32, values)
         })?;
     let side = frame.size;
-    let pixels = Tensor::f_from_slice(&pixels)?
+    Ok(Tensor::f_from_slice(&values)?
         .f_view([rows.len() as i64, side, side, CHANNELS as i64])?
         .f_permute([0, 3, 1, 2])?
-        .f_to_device(device)?;
-    let none = Tensor::f_from_slice::<i64>(&[])?;
-    Ok(Batch {
-        ids: none.shallow_clone(),
-        segments: none,
-        layout: Layout::Pixels(pixels),
-        tokens: rows.len(),
-    })
+        .f_to_device(device)?)
 }
