@@ -237,6 +237,61 @@ fn pictures_are_seen_as_torchvisions_evaluation_sees_them() {
     }
 }
 
+#[test]
+fn training_cuts_and_mirrors_by_seed_row_and_pass_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ramp.png");
+    // Red says how far right a pixel lies, green how far down.
+    let ramp = RgbImage::from_fn(256, 256, |x, y| image::Rgb([x as u8, y as u8, 0]));
+    ramp.save(&path).unwrap();
+    let one = split(&path);
+    let seen = |shape: Shape| pixels_of(&Batch::collate(&one, &[0], shape, Device::Cpu).unwrap());
+    let shape = Shape::Pixels(Frame::new(64, 0.3, true));
+    assert_eq!(seen(shape.drawn(7)), seen(shape.drawn(7)));
+    assert_ne!(seen(shape.drawn(7)), seen(shape.drawn(8)));
+    let whole = Shape::Pixels(Frame::new(64, 1.0, false));
+    assert_eq!(seen(whole.drawn(7)), seen(shape));
+    // The same image in two rows of a batch is cut twice.
+    let rows = (0..2).map(|line| Example {
+        text_a: path.to_string_lossy().into_owned(),
+        text_b: None,
+        label: None,
+        group: None,
+        index: None,
+        file: 0,
+        line,
+    });
+    let two = TokenizedSplit::of_images(Rows {
+        examples: rows.collect(),
+        ..Rows::default()
+    });
+    let both = Batch::collate(&two, &[0, 1], shape.drawn(7), Device::Cpu).unwrap();
+    assert_ne!(pixels_of(&both).get(0), pixels_of(&both).get(1));
+
+    let (draws, mut mirrored, mut shares) = (300, 0, Vec::new());
+    for seed in 0..draws {
+        let pixels = seen(shape.drawn(seed)).squeeze();
+        let level = |colour: i64, y: i64, x: i64| {
+            let (mean, deviation) = [(0.485, 0.229), (0.456, 0.224)][colour as usize];
+            pixels.double_value(&[colour, y, x]) * deviation + mean
+        };
+        // From one pixel's middle to another's, 61 of 64 pixels apart.
+        let width = (level(0, 32, 62) - level(0, 32, 1)) * 255.0 / 61.0 / 4.0;
+        let height = (level(1, 62, 32) - level(1, 1, 32)) * 255.0 / 61.0 / 4.0;
+        assert!(height > 0.0);
+        mirrored += usize::from(width < 0.0);
+        let ratio = width.abs() / height;
+        assert!((0.72..1.39).contains(&ratio), "{ratio}");
+        shares.push(width.abs() * height);
+    }
+    assert!((110..=190).contains(&mirrored), "{mirrored} of {draws}");
+    let [least, most] = [f64::min, f64::max].map(|f| shares.iter().copied().reduce(f).unwrap());
+    assert!(
+        (0.28..0.4).contains(&least) && (0.85..1.03).contains(&most),
+        "{least} to {most}"
+    );
+}
+
 /// A folder with `images` pictures in ChestX-ray14's layout, in two folders, and the config `c.yaml`.
 /// What is seen follows from the findings: Effusion is stripes across, Mass the brighter half.
 fn ward(images: usize) -> tempfile::TempDir {
@@ -332,6 +387,13 @@ fn chest_x_rays_are_learned_scored_and_predicted_and_a_cut_run_goes_on_as_if_it_
     let resumed = run(folder, &["train", "c.yaml", "--out", "cut", "--resume"]);
     assert!(resumed.status.success(), "{}", text(&resumed.stderr));
     assert_eq!(evaluations(folder, "cut"), evaluations(folder, "whole"));
+    let weights = |out: &str| {
+        let path = folder
+            .join(out)
+            .join("checkpoints/step-16/encoder.safetensors");
+        std::fs::read(path).unwrap()
+    };
+    assert!(weights("cut") == weights("whole"), "other weights");
 
     // By the official table, and by paths alone.
     let table = "data/ChestX-ray14/Data_Entry_2017.csv";
