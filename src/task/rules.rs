@@ -129,8 +129,13 @@ impl Task {
                 return fail(&key("text"), format!("has {} twice", texts[0]));
             }
             let labels = layout.label_columns();
+            let whose = if layout.image.is_some() {
+                "image's"
+            } else {
+                "text's"
+            };
             if let Some(label) = labels.iter().find(|label| texts.contains(label)) {
-                return fail(&key("label"), format!("{label} is the input's"));
+                return fail(&key("label"), format!("{label} is the {whose}"));
             }
         }
         self.validate_label_columns(&layout, &|what| fail(&key("label"), what))?;
