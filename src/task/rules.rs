@@ -98,6 +98,7 @@ impl Task {
         let key = |name: &str| format!("files.{split}.layout.{name}");
         let format = layout.format.unwrap_or_default();
         let texts = layout.text_columns();
+        let labels = layout.label_columns();
         if format != Format::LabelText {
             if layout.text.is_none() {
                 return fail(&key("text"), "say which column holds the text".into());
@@ -109,12 +110,11 @@ impl Task {
             if texts.len() == 2 && texts[0] == texts[1] {
                 return fail(&key("text"), format!("has {} twice", texts[0]));
             }
-            let labels = layout.label_columns();
             if let Some(label) = labels.iter().find(|label| texts.contains(label)) {
                 return fail(&key("label"), format!("{label} is the text's"));
             }
         }
-        self.validate_label_columns(&layout, &|what| fail(&key("label"), what))?;
+        self.validate_label_columns(&layout, &labels, &|what| fail(&key("label"), what))?;
         if texts.len() != self.inputs() {
             let what = "as many text columns as the task's other files";
             return fail(&key("text"), format!("needs {what}: {}", self.inputs()));
@@ -134,7 +134,6 @@ impl Task {
             _ => Ok(()),
         };
         texts.iter().try_for_each(|c| valid(&key("text"), c))?;
-        let labels = layout.label_columns();
         let mut labels = labels.iter().filter(|_| format != Format::LabelText);
         labels.try_for_each(|c| valid(&key("label"), c))?;
         layout
@@ -173,15 +172,13 @@ impl Task {
             None => Ok(()),
         }
     }
-}
 
-impl Task {
     fn validate_label_columns(
         &self,
         layout: &Layout,
+        columns: &[Column],
         fail: &dyn Fn(String) -> Result<()>,
     ) -> Result<()> {
-        let columns = layout.label_columns();
         let twice = |at: &usize| columns[..*at].contains(&columns[*at]);
         match &self.labels {
             Labels::AnyOf(any) if layout.has_label_columns() => {

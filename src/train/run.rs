@@ -195,14 +195,14 @@ fn joint_length(
     tokenizer: &Tokenizer,
 ) -> Result<Option<Length>> {
     let mut joint = config.clone();
-    joint.tasks = std::mem::take(&mut joint.training.steps_with);
-    if joint.tasks.is_empty() {
+    let others = std::mem::take(&mut joint.training.steps_with);
+    if others.is_empty() {
         return Ok(None);
     }
     joint.method = Method::Multitask;
     joint.evaluation.test = false;
     let mut tasks: Vec<Task> = data.iter().map(|data| data.task.clone()).collect();
-    for task in tasks::load_tasks(&joint)? {
+    for task in tasks::load_named(&others, "training.steps_with")? {
         if !tasks.iter().any(|own| own.name == task.name) {
             tasks.push(task);
         }
