@@ -172,10 +172,9 @@ impl Answers<'_> {
         let indexed = self.rows.examples.iter().any(|e| e.index.is_some());
         let mut text = String::from(if indexed { "index" } else { "line" });
         text.push_str("\tprediction");
-        let classes: &[String] = match self.labels {
-            Labels::Classes(names) if self.probabilities => names,
-            Labels::AnyOf(any) if self.probabilities => &any.names,
-            _ => &[],
+        let classes = match self.probabilities {
+            true => self.labels.names(),
+            false => &[],
         };
         for name in classes {
             let _ = write!(text, "\tp({name})");
@@ -249,12 +248,8 @@ impl Answers<'_> {
             }
         };
         object.insert("prediction".into(), prediction);
-        let names = match self.labels {
-            Labels::Classes(names) => names,
-            Labels::AnyOf(any) => &any.names,
-            Labels::Range { .. } => return,
-        };
-        if self.probabilities {
+        let names = self.labels.names();
+        if self.probabilities && !names.is_empty() {
             let all = self.outputs.probabilities(row, self.labels);
             let pairs = names.iter().cloned().zip(all.into_iter().map(Value::from));
             object.insert("probabilities".into(), Value::Object(pairs.collect()));

@@ -21,25 +21,19 @@ pub enum Labels {
 }
 
 /// Labels of which a row has none, one or several.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AnyOf {
     /// Named as in the files, in the order of the outputs.
     #[serde(rename = "any_of")]
     pub names: Vec<String>,
     /// What stands between labels that are listed in one column.
-    #[serde(default = "bar")]
     pub separator: String,
     /// What such a list is where no label holds, as ChestX-ray14's `No Finding`; else it is empty.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub none: Option<String>,
     /// Labels in the files that are none of the task's.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<String>,
-}
-
-fn bar() -> String {
-    "|".to_owned()
 }
 
 /// What a row's label says.
@@ -174,7 +168,7 @@ impl<'de> Deserialize<'de> for Labels {
                         ignore,
                     } => Ok(Labels::AnyOf(AnyOf {
                         names,
-                        separator: separator.unwrap_or_else(bar),
+                        separator: separator.unwrap_or_else(|| "|".to_owned()),
                         none,
                         ignore: ignore.unwrap_or_default(),
                     })),
@@ -190,6 +184,14 @@ impl<'de> Deserialize<'de> for Labels {
 }
 
 impl Labels {
+    /// The names of classes, or of labels of which any may hold; none of a range.
+    pub fn names(&self) -> &[String] {
+        match self {
+            Labels::Classes(names) | Labels::AnyOf(AnyOf { names, .. }) => names,
+            Labels::Range { .. } => &[],
+        }
+    }
+
     /// What is wrong with these labels, where something is.
     pub(super) fn fault(&self) -> Option<String> {
         match self {

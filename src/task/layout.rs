@@ -287,15 +287,7 @@ impl Cut {
     /// hashes of (seed, row) to dev, the next `round(test · rows)` to test; the same on every
     /// machine, and independent of the rows' content.
     pub fn splits(&self, rows: usize) -> Vec<Split> {
-        let start = splitmix64(self.seed);
-        let mut order: Vec<usize> = (0..rows).collect();
-        order.sort_by_key(|&row| (splitmix64(start.wrapping_add(row as u64)), row));
-        let mut splits = vec![Split::Train; rows];
-        let [dev, test] = self.counts(rows);
-        for (at, &row) in order.iter().take(dev + test).enumerate() {
-            splits[row] = if at < dev { Split::Dev } else { Split::Test };
-        }
-        splits
+        self.deal(&vec![1; rows])
     }
 
     /// The same of rows that stay together where their `groups` are the same: whole groups go to dev,
@@ -315,21 +307,27 @@ impl Cut {
                 at
             })
             .collect();
+        let splits = self.deal(&sizes);
+        of_row.into_iter().map(|group| splits[group]).collect()
+    }
+
+    /// Where each of the groups of these sizes goes.
+    fn deal(&self, sizes: &[usize]) -> Vec<Split> {
         let start = splitmix64(self.seed);
         let mut order: Vec<usize> = (0..sizes.len()).collect();
         order.sort_by_key(|&group| (splitmix64(start.wrapping_add(group as u64)), group));
-        let [dev, test] = self.counts(groups.len());
-        let mut split = vec![Split::Train; sizes.len()];
+        let [dev, test] = self.counts(sizes.iter().sum());
+        let mut splits = vec![Split::Train; sizes.len()];
         let mut taken = 0;
         for group in order {
-            split[group] = match taken {
+            splits[group] = match taken {
                 n if n < dev => Split::Dev,
                 n if n < dev + test => Split::Test,
                 _ => break,
             };
             taken += sizes[group];
         }
-        of_row.into_iter().map(|group| split[group]).collect()
+        splits
     }
 
     /// How many of `rows` rows go to dev and to test.

@@ -98,6 +98,7 @@ impl Task {
         let key = |name: &str| format!("files.{split}.layout.{name}");
         let format = layout.format.unwrap_or_default();
         let texts = layout.input_columns();
+        let labels = layout.label_columns();
         if layout.image.is_some() != self.has_images() {
             return fail(
                 &key("image"),
@@ -128,7 +129,6 @@ impl Task {
             if texts.len() == 2 && texts[0] == texts[1] {
                 return fail(&key("text"), format!("has {} twice", texts[0]));
             }
-            let labels = layout.label_columns();
             let whose = if layout.image.is_some() {
                 "image's"
             } else {
@@ -138,7 +138,7 @@ impl Task {
                 return fail(&key("label"), format!("{label} is the {whose}"));
             }
         }
-        self.validate_label_columns(&layout, &|what| fail(&key("label"), what))?;
+        self.validate_label_columns(&layout, &labels, &|what| fail(&key("label"), what))?;
         if texts.len() != self.inputs() {
             let what = "as many text columns as the task's other files";
             return fail(&key("text"), format!("needs {what}: {}", self.inputs()));
@@ -158,7 +158,6 @@ impl Task {
             _ => Ok(()),
         };
         texts.iter().try_for_each(|c| valid(&key("text"), c))?;
-        let labels = layout.label_columns();
         let mut labels = labels.iter().filter(|_| format != Format::LabelText);
         labels.try_for_each(|c| valid(&key("label"), c))?;
         layout
@@ -197,15 +196,13 @@ impl Task {
             None => Ok(()),
         }
     }
-}
 
-impl Task {
     fn validate_label_columns(
         &self,
         layout: &Layout,
+        columns: &[Column],
         fail: &dyn Fn(String) -> Result<()>,
     ) -> Result<()> {
-        let columns = layout.label_columns();
         let twice = |at: &usize| columns[..*at].contains(&columns[*at]);
         match &self.labels {
             Labels::AnyOf(any) if layout.has_label_columns() => {

@@ -11,7 +11,7 @@ use super::step::precision::Arithmetic;
 use crate::data::{Batch, TokenizedSplit};
 use crate::model::{fit, Mode, MultiTaskModel};
 use crate::task::metric::{self, Metric};
-use crate::task::{Label, Labels, Task};
+use crate::task::{AnyOf, Label, Labels, Task};
 
 /// The key of single labels' metrics, beside the metrics' names.
 const LABELS: &str = "labels";
@@ -226,7 +226,12 @@ pub fn scores(task: &Task, outputs: &Outputs, split: &TokenizedSplit) -> Result<
     }
     Ok(Scores {
         score: metric::score(&values),
-        labels: Answers::new(task, outputs, split, 0..split.len())?.labels(task),
+        labels: match &task.labels {
+            Labels::AnyOf(any) => {
+                Answers::new(task, outputs, split, 0..split.len())?.labels(any, &task.metrics)
+            }
+            _ => Vec::new(),
+        },
         metrics,
     })
 }
@@ -334,12 +339,12 @@ impl Answers {
     }
 
     /// Each label's own metrics: those of the task that are of one label too.
-    fn labels(&self, task: &Task) -> Vec<(String, Vec<(String, f64)>)> {
-        let (Answers::Labels(labels), Labels::AnyOf(any)) = (self, &task.labels) else {
+    fn labels(&self, any: &AnyOf, metrics: &[Metric]) -> Vec<(String, Vec<(String, f64)>)> {
+        let Answers::Labels(labels) = self else {
             return Vec::new();
         };
         let mut own: Vec<Metric> = Vec::new();
-        for metric in &task.metrics {
+        for metric in metrics {
             let metric = if metric.ranks() { *metric } else { Metric::F1 };
             if !own.contains(&metric) {
                 own.push(metric);

@@ -191,14 +191,14 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
 /// How long the joint run is whose steps a config asks for, where it does.
 fn joint_length(config: &Config, data: &[TaskData], intake: &Intake) -> Result<Option<Length>> {
     let mut joint = config.clone();
-    joint.tasks = std::mem::take(&mut joint.training.steps_with);
-    if joint.tasks.is_empty() {
+    let others = std::mem::take(&mut joint.training.steps_with);
+    if others.is_empty() {
         return Ok(None);
     }
     joint.method = Method::Multitask;
     joint.evaluation.test = false;
     let mut tasks: Vec<Task> = data.iter().map(|data| data.task.clone()).collect();
-    for task in tasks::load_tasks(&joint)? {
+    for task in tasks::load_named(config, &others, "training.steps_with")? {
         if !tasks.iter().any(|own| own.name == task.name) {
             tasks.push(task);
         }

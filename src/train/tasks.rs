@@ -50,12 +50,17 @@ impl TaskData {
 
 /// Reads the task files that a config names; two tasks of one name are an error.
 pub fn load_tasks(config: &Config) -> Result<Vec<Task>> {
-    let mut tasks: Vec<Task> = Vec::with_capacity(config.tasks.len());
-    for given in &config.tasks {
+    load_named(config, &config.tasks, "tasks")
+}
+
+/// The same of the task files that `key` names.
+pub fn load_named(config: &Config, names: &[String], key: &str) -> Result<Vec<Task>> {
+    let mut tasks: Vec<Task> = Vec::with_capacity(names.len());
+    for given in names {
         let task = Task::load(given)?;
         if let Some(other) = tasks.iter().find(|t| name::same(&t.name, &task.name)) {
             bail_input!(
-                "key `tasks`: two tasks are called `{}` and `{}`, which must differ by more than \
+                "key `{key}`: two tasks are called `{}` and `{}`, which must differ by more than \
                  case: they are names of files",
                 other.name,
                 task.name
@@ -63,7 +68,7 @@ pub fn load_tasks(config: &Config) -> Result<Vec<Task>> {
         }
         if !task.has_split(Split::Train) || !task.has_split(Split::Dev) {
             bail_input!(
-                "key `tasks`: `{}` has no training or no dev rows; it can be predicted, not trained",
+                "key `{key}`: `{}` has no training or no dev rows; it can be predicted, not trained",
                 task.name
             );
         }
