@@ -15,7 +15,7 @@ use crate::error::io_error;
 use crate::task::layout::Column;
 use crate::task::Labels;
 use crate::telemetry::atomic;
-use crate::train::evaluate::Outputs;
+use crate::train::outputs::Outputs;
 
 /// Predict labels for rows of a file or of standard input
 ///

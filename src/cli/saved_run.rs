@@ -14,9 +14,9 @@ use crate::model::source::Source;
 use crate::model::{fit, MultiTaskModel};
 use crate::task::{name, Task};
 use crate::telemetry::progress::Progress;
-use crate::train::evaluate::{self, Outputs};
 use crate::train::keep::checkpoint;
 use crate::train::keep::run_folder::RunFolder;
+use crate::train::outputs::{self, Outputs};
 use crate::train::step::precision::Arithmetic;
 use crate::train::{prepare, tasks};
 use crate::transfer;
@@ -125,7 +125,7 @@ impl SavedTask {
     pub fn outputs(&self, split: &TokenizedSplit) -> Result<Outputs> {
         let label = format!("predicting {}", self.task.name);
         let bar = Progress::counter(split.len() as u64, &label);
-        let outputs = evaluate::outputs(
+        let outputs = outputs::compute(
             &self.model,
             (self.index, &self.task.name),
             split,

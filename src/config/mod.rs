@@ -12,6 +12,7 @@ pub mod start;
 pub mod training;
 pub mod values;
 pub mod weighting;
+pub mod words;
 pub mod yaml;
 
 use std::collections::BTreeMap;

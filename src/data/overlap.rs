@@ -2,8 +2,8 @@
 //! of its own: what a run has seen before it is scored on it.
 //!
 //! SST and MR, which Wu, Zhang and Ré (ICLR 2020) train together, share most of their sentences.
-//! Texts are compared by a key (images by their paths), a hash of what is left of them in [`normalized`]; the token cache
-//! holds it, so that the start of a run reads no text.
+//! Texts are compared by a key, a hash of what is left of them in [`normalized`], images by one of their
+//! paths; the token cache holds it, so that the start of a run reads no text.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;

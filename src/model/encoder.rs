@@ -79,8 +79,8 @@ pub trait Encoder {
     fn reinitialize(&self, layers: usize, seed: u64) -> Result<()>;
 
     /// The embedding layer's output, `[batch, seq, width]`, or `[tokens, width]` where rows are
-    /// packed; of images the pixels. There, `words` may be the rows of the word table that the batch's vocabulary names:
-    /// gradients then go to them instead of to the whole table.
+    /// packed; of images the pixels. With packed rows, `words` may be the rows of the word table that
+    /// the batch's vocabulary names: gradients then go to them instead of to the whole table.
     fn embed(&self, batch: &Batch, words: Option<&Tensor>, mode: Mode) -> Result<Tensor>;
 
     /// The vector of each row, `[batch, output width]`, from (aligned) embeddings.

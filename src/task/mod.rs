@@ -2,6 +2,7 @@
 //!
 //! A task is one YAML file (see `configs/tasks`); adding one takes no Rust.
 
+pub mod cut;
 pub mod label;
 pub mod layout;
 pub mod metric;
@@ -18,7 +19,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::yaml;
 use crate::error::read_text;
 use crate::{bail_input, input_error};
-use layout::{Cut, File, Files, Layout};
+use cut::Cut;
+use layout::{File, Files, Layout};
 use metric::Metric;
 
 pub use label::{AnyOf, Label, Labels};

@@ -99,24 +99,8 @@ impl Task {
         let format = layout.format.unwrap_or_default();
         let texts = layout.input_columns();
         let labels = layout.label_columns();
-        if layout.image.is_some() != self.has_images() {
-            return fail(
-                &key("image"),
-                "a task's files have images, all or none".into(),
-            );
-        }
-        if layout.image.is_some() && (layout.text.is_some() || format == Format::LabelText) {
-            let what = "a row is an image or texts; images are in TSV, CSV or JSON lines";
-            return fail(&key("image"), what.into());
-        }
-        if layout.images.is_some() && layout.image.is_none() {
-            let what = "say with `image` which column holds the names of the images in them";
-            return fail(&key("images"), what.into());
-        }
-        let empty = layout.images.as_ref().is_some_and(|i| i.names().is_empty());
-        if empty {
-            return fail(&key("images"), "is an empty list".into());
-        }
+        let input = layout.image.as_ref().map_or("text", |_| "image");
+        self.validate_images(&layout, &|name, what| fail(&key(name), what))?;
         if format != Format::LabelText {
             if texts.is_empty() {
                 let what = "say which column holds the text, or with `image` an image's name";
@@ -129,13 +113,8 @@ impl Task {
             if texts.len() == 2 && texts[0] == texts[1] {
                 return fail(&key("text"), format!("has {} twice", texts[0]));
             }
-            let whose = if layout.image.is_some() {
-                "image's"
-            } else {
-                "text's"
-            };
             if let Some(label) = labels.iter().find(|label| texts.contains(label)) {
-                return fail(&key("label"), format!("{label} is the {whose}"));
+                return fail(&key("label"), format!("{label} is the {input}'s"));
             }
         }
         self.validate_label_columns(&layout, &labels, &|what| fail(&key("label"), what))?;
@@ -157,7 +136,7 @@ impl Task {
             }
             _ => Ok(()),
         };
-        texts.iter().try_for_each(|c| valid(&key("text"), c))?;
+        texts.iter().try_for_each(|c| valid(&key(input), c))?;
         let mut labels = labels.iter().filter(|_| format != Format::LabelText);
         labels.try_for_each(|c| valid(&key("label"), c))?;
         layout
@@ -194,6 +173,28 @@ impl Task {
         match &file.otherwise {
             Some(other) => self.validate_file(split, other, fail),
             None => Ok(()),
+        }
+    }
+
+    fn validate_images(&self, layout: &Layout, fail: Fail) -> Result<()> {
+        if layout.image.is_some() != self.has_images() {
+            return fail("image", "a task's files have images, all or none".into());
+        }
+        let by_line = layout.format == Some(Format::LabelText);
+        if layout.image.is_some() && (layout.text.is_some() || by_line) {
+            let what = "a row is an image or texts; images are in TSV, CSV or JSON lines";
+            return fail("image", what.into());
+        }
+        let Some(images) = &layout.images else {
+            return Ok(());
+        };
+        if layout.image.is_none() {
+            let what = "say with `image` which column holds the names of the images in them";
+            return fail("images", what.into());
+        }
+        match images.names() {
+            [] => fail("images", "is an empty list".into()),
+            _ => Ok(()),
         }
     }
 

@@ -26,7 +26,7 @@ use self::shape::WordShape;
 use super::encoder::{Encoder, Limits, Setup, WORDS};
 use super::{named_seed, Mode, Parameter};
 use crate::bail_input;
-use crate::config::encoder::ModuleKind;
+use crate::config::words::ModuleKind;
 use crate::config::Engine;
 use crate::data::batch::{Batch, Layout, Packed, Shape};
 

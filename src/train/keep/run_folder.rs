@@ -15,7 +15,7 @@ use super::made_of::MadeOf;
 use crate::data::TokenizedSplit;
 use crate::error::io_error;
 use crate::model::save::sha256;
-use crate::task::layout::Cut;
+use crate::task::cut::Cut;
 use crate::train::evaluate::Scores;
 use crate::{bail_input, input_error};
 
