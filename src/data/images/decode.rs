@@ -1,11 +1,12 @@
 //! An image's file to its pixels.
 
+use std::io::Cursor;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use fast_image_resize::images::Image;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use image::{DynamicImage, ImageReader};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 
 use super::super::TokenizedSplit;
 use super::crop::Region;
@@ -20,7 +21,8 @@ const DEVIATION: [f32; CHANNELS] = [0.229, 0.224, 0.225];
 /// An image with one grey or three colours of 8 or 16 bits.
 pub struct Decoded(Image<'static>);
 
-/// Decodes the image of a row. What is transparent is seen as if it were not, as by torchvision.
+/// Decodes the image of a row, turned as its camera says. What is transparent is seen as if it were
+/// not, as by torchvision.
 ///
 /// # Errors
 /// An input error with the image's path and its row's place.
@@ -53,13 +55,28 @@ pub fn open(split: &TokenizedSplit, row: usize) -> Result<Decoded> {
 }
 
 fn read(path: &Path) -> std::result::Result<DynamicImage, String> {
-    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
-    let reader = reader.map_err(|e| io_error(path, e).to_string())?;
-    let decoded = reader.decode().map_err(|e| e.to_string())?;
-    match decoded.width() > 0 && decoded.height() > 0 {
-        true => Ok(decoded),
-        false => Err("it has no pixels".into()),
+    let bytes = std::fs::read(path).map_err(|e| io_error(path, e).to_string())?;
+    let reader = ImageReader::new(Cursor::new(&bytes)).with_guessed_format();
+    let reader = reader.map_err(|e| e.to_string())?;
+    if reader.format() == Some(ImageFormat::Jpeg) && is_cut_short(&bytes) {
+        return Err("it is cut short".into());
     }
+    let decode = || {
+        let mut decoder = reader.into_decoder()?;
+        let orientation = decoder.orientation()?;
+        let mut image = DynamicImage::from_decoder(decoder)?;
+        image.apply_orientation(orientation);
+        Ok(image)
+    };
+    decode().map_err(|e: image::ImageError| e.to_string())
+}
+
+/// Whether a JPEG file lacks the marker of its end: its decoder makes the rest up, in grey.
+fn is_cut_short(bytes: &[u8]) -> bool {
+    // Within a picture's data no byte 0xff is followed by these; a thumbnail before it has its own.
+    let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
+    let (start, end) = (last(0xda), last(0xd9));
+    end < start
 }
 
 fn in_memory(values: &[u16]) -> Vec<u8> {
