@@ -82,7 +82,7 @@ pub struct Training {
     /// Keep only the layers' inputs for the backward pass and compute the rest again: about a third
     /// slower, a fraction of the memory.
     pub gradient_checkpointing: bool,
-    /// Threads on the CPU; by default one per core.
+    /// Threads on the CPU that compute, and as many that tokenise or decode; by default one per core.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
     /// `auto` (CUDA when there), `cpu`, `cuda` or `cuda:1`.

@@ -18,13 +18,16 @@ pub struct Arithmetic {
 }
 
 impl Arithmetic {
-    /// Decides what `auto` means on this machine, and sets libtorch's threads and TF32 switch: a
+    /// Decides what `auto` means on this machine, and sets threads and libtorch's TF32 switch: a
     /// run's numbers come again only with the same number of threads.
     pub fn new(config: &Config) -> Result<Arithmetic> {
         let settings = &config.training;
         let device = device(&settings.device)?;
         if let Some(threads) = settings.threads {
             tch::set_num_threads(threads as i32);
+            // What tokenises and decodes too; an error says that these threads are running already.
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let _ = pool.build_global();
         }
         let half = matches!(settings.precision, Precision::Bf16 | Precision::Fp16);
         let images_on_cpu = config.encoder.images().is_some() && !device.is_cuda();
