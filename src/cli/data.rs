@@ -79,7 +79,10 @@ pub fn run(command: DataCommand) -> Result<()> {
     };
     let found: Vec<TaskReport> = tasks
         .iter()
-        .map(|task| TaskReport::read(task, &args.dir, intake(task), args.max_length as usize))
+        .map(|task| {
+            let length = args.max_length as usize;
+            TaskReport::read(task, &args.dir, intake(task), length, check)
+        })
         .collect();
     match check {
         true => found.iter().for_each(TaskReport::print),

@@ -1,6 +1,6 @@
 //! Images as rows: found on disk, decoded, cropped, and put together as pixels.
 //!
-//! Nothing but the paths of a split's images is in memory; a batch's images are decoded on all cores
+//! Nothing but the paths of a split's images is in memory; a batch's images are decoded in parallel
 //! when it is put together, which training has done ahead of its steps.
 
 mod crop;
@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use tch::{Device, Tensor};
 
 use super::TokenizedSplit;
+use crate::bail_input;
 pub use files::{locate, Places};
 
 /// Colours of a pixel.
@@ -62,6 +63,21 @@ impl Frame {
             false => crop::centre(width, height, self.size as u32),
         };
         (region, mirrored)
+    }
+}
+
+/// Decodes every image of a split once.
+///
+/// # Errors
+/// An input error that tells the first that cannot be read, and how many cannot.
+pub fn check(split: &TokenizedSplit) -> Result<()> {
+    let faults = (0..split.len()).into_par_iter();
+    let faults: Vec<_> = faults
+        .filter_map(|row| decode::open(split, row).err())
+        .collect();
+    match faults.first() {
+        Some(first) => bail_input!("{first}; the first of {} such images", faults.len()),
+        None => Ok(()),
     }
 }
 
