@@ -15,7 +15,7 @@ use covalign::model::encoder::{Encoder, Setup};
 use covalign::model::images::shape::ImageShape;
 use covalign::model::images::ImageEncoder;
 use covalign::model::{save, Mode};
-use image::{DynamicImage, GrayImage, ImageBuffer, RgbImage};
+use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, RgbImage};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
@@ -238,6 +238,47 @@ fn pictures_are_seen_as_torchvisions_evaluation_sees_them() {
 }
 
 #[test]
+fn a_picture_stands_as_its_camera_says_and_nothing_is_transparent() {
+    let folder = tempfile::tempdir().unwrap();
+    let seen = |bytes: &[u8]| {
+        let path = folder.path().join("picture");
+        std::fs::write(&path, bytes).unwrap();
+        let shape = Shape::Pixels(Frame::new(64, 1.0, false));
+        Batch::collate(&split(&path), &[0], shape, Device::Cpu).map(|batch| pixels_of(&batch))
+    };
+    let png = |picture: &DynamicImage| {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, ImageFormat::Png).unwrap();
+        bytes.into_inner()
+    };
+    let jpeg = std::fs::read(common::root().join("tests/fixtures/waves.jpeg")).unwrap();
+    let picture = image::load_from_memory(&jpeg).unwrap();
+    assert_eq!(seen(&jpeg).unwrap(), seen(&png(&picture)).unwrap());
+
+    // EXIF's tag 0x112 with value 6: turn by 90 degrees. A thumbnail's end is in it too.
+    let mut exif =
+        b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0".to_vec();
+    exif.extend([0xff, 0xd9]);
+    let mut turned = vec![0xff, 0xd8, 0xff, 0xe1, 0, exif.len() as u8 + 2];
+    turned.extend(exif);
+    turned.extend(&jpeg[2..]);
+    let upright = seen(&png(&picture.rotate90())).unwrap();
+    assert_eq!(seen(&turned).unwrap(), upright);
+
+    for cut in [&jpeg[..jpeg.len() / 2], &turned[..turned.len() - 2]] {
+        let error = seen(cut).unwrap_err().to_string();
+        assert!(error.contains("it is cut short"), "{error}");
+    }
+
+    let mut clear = picture.to_rgba8();
+    for (x, _, pixel) in clear.enumerate_pixels_mut() {
+        pixel[3] = x as u8;
+    }
+    let clear = seen(&png(&clear.into())).unwrap();
+    assert_eq!(clear, seen(&jpeg).unwrap());
+}
+
+#[test]
 fn training_cuts_and_mirrors_by_seed_row_and_pass_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ramp.png");
@@ -395,6 +436,15 @@ fn chest_x_rays_are_learned_scored_and_predicted_and_a_cut_run_goes_on_as_if_it_
     };
     assert!(weights("cut") == weights("whole"), "other weights");
 
+    // An image under an old name is another run's.
+    let image = folder.join("data/ChestX-ray14/images_001/images/00000001_001.png");
+    let own = std::fs::read(&image).unwrap();
+    std::fs::copy(image.with_file_name("00000002_001.png"), &image).unwrap();
+    let line = fails(folder, &["train", "c.yaml", "--out", "cut", "--resume"], 2);
+    let told = "task ChestX-ray14: the images of train rows (sha256) was ";
+    assert!(line.contains(told), "{line}");
+    std::fs::write(&image, own).unwrap();
+
     // By the official table, and by paths alone.
     let table = "data/ChestX-ray14/Data_Entry_2017.csv";
     let predict = |input: &str| {
@@ -439,6 +489,12 @@ fn images_that_are_missing_or_broken_are_told_with_their_rows() {
         "{line}"
     );
     assert!(line.contains("Data_Entry_2017.csv:3"), "{line}");
+    // Before a run, that can be asked for.
+    let checked = run(folder, &["data", "check", "data"]);
+    assert_eq!(checked.status.code(), Some(2));
+    let told = text(&checked.stderr);
+    let place = "Data_Entry_2017.csv:3); the first of 1 such images";
+    assert!(told.contains(place), "{told}");
     std::fs::remove_file(&one).unwrap();
     let line = refused(folder, &[]);
     assert!(
@@ -475,6 +531,10 @@ fn what_has_no_meaning_with_images_is_refused_in_one_line() {
         (
             "training.gradient_checkpointing=true",
             "key `training.gradient_checkpointing`",
+        ),
+        (
+            "sampling.length_window=4",
+            "key `sampling.length_window` is for rows of texts",
         ),
         ("training.reinit_layers=1", "key `training.reinit_layers`"),
         (

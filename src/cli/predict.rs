@@ -88,6 +88,12 @@ pub fn run(args: PredictArgs) -> Result<()> {
         Ok(number) => Column::Number(number),
         Err(_) => Column::Name(text.clone()),
     };
+    if args.data.is_some() && !saved.task.has_images() {
+        bail_input!(
+            "--data: is where images are looked for; {} has texts",
+            saved.task.name
+        );
+    }
     let given = InputAs {
         format: args.input_format,
         text: args.text.iter().map(column).collect(),

@@ -30,6 +30,7 @@ impl Config {
     /// What has no meaning where the encoder takes images.
     fn validate_with_images(&self, source: &str) -> Result<()> {
         let (t, default) = (&self.training, Training::default());
+        let window = self.sampling.length_window;
         let rules = [
             (
                 self.method != Method::Aligned,
@@ -45,6 +46,12 @@ impl Config {
                 t.max_length == default.max_length,
                 "training.max_length",
                 "counts tokens; an image's size is `encoder.image_size`",
+            ),
+            (
+                // What `auto` comes to is in a run's folder.
+                matches!(window, LengthWindow::Auto | LengthWindow::Batches(1)),
+                "sampling.length_window",
+                "is for rows of texts: all images of a run have one size",
             ),
             (
                 t.batch_tokens.is_none(),
