@@ -473,6 +473,10 @@ fn chest_x_rays_are_learned_scored_and_predicted_and_a_cut_run_goes_on_as_if_it_
     )
     .unwrap();
     assert_eq!(predict("paths.txt"), named);
+    let picture = place(0);
+    let given = ["predict", "whole", "--task", "ChestX-ray14", picture.trim()];
+    let line = fails(folder, &given, 2);
+    assert!(line.contains("is an image; give a file with"), "{line}");
 }
 
 #[test]

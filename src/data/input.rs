@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::fitting::Look;
-use super::images::{locate, Places};
+use super::images::{is_image, locate, Places};
 use super::lines::decode;
 use super::reader::{LabelUse, Reader};
 use super::rows::{Part, Rows};
@@ -72,6 +72,13 @@ pub struct Input {
 /// # Errors
 /// Input errors for what cannot be read, and for what could be read in two ways.
 pub fn read_input(task: &Task, bytes: &[u8], source: &str, given: &InputAs) -> Result<Input> {
+    if task.has_images() && is_image(bytes) {
+        bail_input!(
+            "{source}: is an image; give a file with an image's path on each line, or \
+             `echo {source} | covalign predict RUN --task {} -`",
+            task.name
+        );
+    }
     let reading = Reading {
         task,
         bytes,

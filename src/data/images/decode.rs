@@ -54,6 +54,12 @@ pub fn open(split: &TokenizedSplit, row: usize) -> Result<Decoded> {
     Ok(Decoded(image.with_context(|| path.display().to_string())?))
 }
 
+/// Whether these bytes are those of a PNG or JPEG file.
+pub fn is_image(bytes: &[u8]) -> bool {
+    let format = image::guess_format(bytes);
+    matches!(format, Ok(ImageFormat::Png | ImageFormat::Jpeg))
+}
+
 fn read(path: &Path) -> std::result::Result<DynamicImage, String> {
     let bytes = std::fs::read(path).map_err(|e| io_error(path, e).to_string())?;
     let reader = ImageReader::new(Cursor::new(&bytes)).with_guessed_format();

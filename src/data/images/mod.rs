@@ -15,6 +15,7 @@ use tch::{Device, Tensor};
 
 use super::TokenizedSplit;
 use crate::bail_input;
+pub use decode::is_image;
 pub use files::{locate, Places};
 
 /// Colours of a pixel.

@@ -161,8 +161,9 @@ impl FileContent {
             format: Some(format),
             header: Some(layout.header.unwrap_or(format != Format::LabelText)),
             short_rows: Some(layout.short_rows.unwrap_or_default()),
-            // A row's name moves nothing.
+            // A row's name moves nothing, nor does where its image lies.
             index: None,
+            images: None,
             ..layout
         };
         let columns = |ids: &Option<Ids>| ids.as_ref().map(|ids| ids.columns.clone());
