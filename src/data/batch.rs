@@ -4,6 +4,7 @@ use anyhow::Result;
 use tch::{Device, Kind, Tensor};
 
 use super::TokenizedSplit;
+use crate::libtorch;
 
 /// How rows of different length lie together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,9 +70,9 @@ impl Batch {
         Batch::new(&rows.iter().map(row).collect::<Vec<_>>(), shape, device)
     }
 
-    /// The same in page-locked memory, from which `device` copies without the host's waiting.
-    pub fn pinned(&self, device: Device) -> Result<Batch> {
-        self.map(|tensor| Ok(tensor.f_pin_memory(device)?))
+    /// The same in page-locked memory, from which CUDA copies without the host's waiting.
+    pub fn pinned(&self) -> Result<Batch> {
+        self.map(libtorch::pinned)
     }
 
     /// The same on `device`; nobody waits for the copy.
