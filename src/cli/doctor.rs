@@ -120,7 +120,7 @@ fn cuda_devices(status: &CudaStatus) -> Vec<Finding> {
             format!("libtorch's CUDA libraries do not load: {why}"),
             State::Note("`make setup CUDA=0` and then `make setup CUDA=1` fetch them anew".into()),
         )],
-        CudaStatus::Loaded if tch::Cuda::device_count() < 1 => vec![finding(
+        CudaStatus::Loaded if libtorch::cuda_devices() == 0 => vec![finding(
             "CUDA",
             "libtorch's CUDA libraries are here and find no device: training runs on the CPU"
                 .into(),
@@ -131,7 +131,7 @@ fn cuda_devices(status: &CudaStatus) -> Vec<Finding> {
 }
 
 fn devices_found() -> Vec<Finding> {
-    let count = tch::Cuda::device_count();
+    let count = libtorch::cuda_devices();
     let cudnn = if tch::Cuda::cudnn_is_available() {
         "with"
     } else {

@@ -14,6 +14,7 @@ use crate::cli::out::say;
 use crate::config::{yaml, Config};
 use crate::data::sources::sources;
 use crate::error::{read_text, Interrupted};
+use crate::libtorch;
 use crate::model::source;
 use crate::suite::build;
 use crate::suite::child::devices;
@@ -106,7 +107,7 @@ pub fn run(args: SuiteArgs) -> Result<()> {
         Some(out) => out.clone(),
         None => Path::new("runs").join(args.suite.file_stem().unwrap_or_default()),
     };
-    let cuda = tch::Cuda::device_count();
+    let cuda = libtorch::cuda_devices();
     if args.dry_run {
         let plan = plan_with(threads)?;
         let works = estimate::works(&plan, cuda > 0)?;

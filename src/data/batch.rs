@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::images::{self, Frame};
 use super::TokenizedSplit;
+use crate::libtorch;
 
 /// How rows lie together.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -99,9 +100,9 @@ impl Batch {
         })
     }
 
-    /// The same in page-locked memory, from which `device` copies without the host's waiting.
-    pub fn pinned(&self, device: Device) -> Result<Batch> {
-        self.map(|tensor| Ok(tensor.f_pin_memory(device)?))
+    /// The same in page-locked memory, from which CUDA copies without the host's waiting.
+    pub fn pinned(&self) -> Result<Batch> {
+        self.map(libtorch::pinned)
     }
 
     /// The same on `device`; nobody waits for the copy.

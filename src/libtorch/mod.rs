@@ -24,6 +24,8 @@ extern "C" {
     fn covalign_library_path() -> *const c_char;
     fn covalign_cpu_capability() -> *mut c_char;
     fn covalign_load_library(path: *const c_char) -> *mut c_char;
+    fn covalign_cuda_choices();
+    fn covalign_pinned(x: *const C_tensor, out: *mut *mut C_tensor) -> *mut c_char;
     fn covalign_cuda_memory(free_bytes: *mut usize, total_bytes: *mut usize) -> *mut c_char;
     fn covalign_compute_capability(device: i32, major: *mut i32, minor: *mut i32) -> *mut c_char;
     fn covalign_autocast(device_type: i32, enabled: bool, scalar_type: i32) -> *mut c_char;
@@ -123,10 +125,29 @@ pub fn load_cuda() -> &'static CudaStatus {
             return CudaStatus::Failed("its path holds a NUL byte".into());
         };
         match check(unsafe { covalign_load_library(name.as_ptr()) }) {
-            Ok(()) => CudaStatus::Loaded,
+            Ok(()) => {
+                unsafe { covalign_cuda_choices() };
+                CudaStatus::Loaded
+            }
             Err(error) => CudaStatus::Failed(format!("{error:#}")),
         }
     })
+}
+
+/// CUDA devices of this machine. Loads `libtorch_cuda` first: a process that asks before remembers
+/// for good that there is none.
+pub fn cuda_devices() -> usize {
+    match load_cuda() {
+        CudaStatus::Loaded => tch::Cuda::device_count().max(0) as usize,
+        _ => 0,
+    }
+}
+
+/// A copy in page-locked memory, from which CUDA copies without waiting.
+pub fn pinned(x: &Tensor) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    check(unsafe { covalign_pinned(x.as_ptr(), &mut out) })?;
+    given(out)
 }
 
 /// Free and total bytes of the current CUDA device.

@@ -38,6 +38,15 @@ char* covalign_load_library(const char* path) {
   return strdup(dlerror());
 }
 
+// What libtorch decides about CUDA and covalign decides otherwise. On compute capability 9.0 and 10.0
+// attention would go to cuDNN, which builds a plan for each new shape and rounds dropout to sixteenths.
+void covalign_cuda_choices() { at::globalContext().setSDPUseCuDNN(false); }
+
+// A copy in page-locked memory, from which a device copies without the host's waiting.
+char* covalign_pinned(const Tensor* x, Tensor** out) {
+  return guarded([&] { *out = new Tensor(x->pin_memory()); });
+}
+
 // Free and total bytes of the current CUDA device, through the CUDA runtime that libtorch_cuda
 // brought with it.
 char* covalign_cuda_memory(size_t* free_bytes, size_t* total_bytes) {

@@ -93,7 +93,7 @@ fn filled(folder: &SuiteFolder, run: &Run) -> Result<String> {
 
 /// The CUDA devices that runs take turns on: those of `visible` (`CUDA_VISIBLE_DEVICES`) where it is
 /// set, else all `count`. Empty where there is at most one.
-pub fn devices(visible: Option<&str>, count: i64) -> Vec<String> {
+pub fn devices(visible: Option<&str>, count: usize) -> Vec<String> {
     let all: Vec<String> = match visible {
         Some(list) => list.split(',').map(|d| d.trim().to_owned()).collect(),
         None => (0..count).map(|device| device.to_string()).collect(),

@@ -12,6 +12,7 @@ use super::batches::Batches;
 use crate::data::batch::Shape;
 use crate::data::planned::PlannedBatch;
 use crate::data::Batch;
+use crate::libtorch;
 use crate::model::named_seed;
 use crate::task::{Label, Labels};
 use crate::train::tasks::TaskData;
@@ -117,8 +118,8 @@ fn load(data: &[TaskData], planned: PlannedBatch, shape: Shape, device: Device) 
         },
         _ => Loaded {
             planned,
-            batch: batch.pinned(device)?,
-            labels: labels.f_pin_memory(device)?,
+            batch: batch.pinned()?,
+            labels: libtorch::pinned(&labels)?,
         },
     })
 }

@@ -150,8 +150,8 @@ fn device(name: &str) -> Result<Device> {
             _ => bail_input!("key `training.device`: `{name}` is none of auto, cpu, cuda, cuda:1"),
         },
     };
+    let count = libtorch::cuda_devices();
     let status = libtorch::load_cuda();
-    let count = tch::Cuda::device_count().max(0) as usize;
     if index < count {
         Ok(Device::Cuda(index))
     } else if name == "auto" {
