@@ -102,7 +102,8 @@ fn alignment(c: &mut Criterion) {
         ("orthogonal", Form::Orthogonal),
     ] {
         let store = VarStore::new(Device::Cpu);
-        let alignment = Alignment::new(&store.root(), form, Start::Random, width).unwrap();
+        let alignment =
+            Alignment::new(&store.root(), form, Start::Random, width, Device::Cpu).unwrap();
         group.bench_function(name, |b| {
             b.iter(|| alignment.apply(&x).unwrap().sum(Kind::Float).backward())
         });
