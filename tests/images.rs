@@ -587,7 +587,10 @@ fn a_suite_of_images_is_guessed_from_images_and_not_from_tokens() {
     assert!(planned.status.success(), "{}", text(&planned.stderr));
     // 77,872 images forward and back, 8,652 forward, 17.0 GFLOP each at 6e10 a second.
     let told = text(&planned.stdout);
-    assert!(told.contains("77872") && told.contains("6 h 21 min"), "{told}");
+    assert!(
+        told.contains("77872") && told.contains("6 h 21 min"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use anyhow::{bail, Result};
 use tch::nn::VarStore;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use self::densenet::DenseNet;
 use self::shape::{ImageShape, CHANNELS, FEATURES};
@@ -33,9 +33,11 @@ pub struct ImageEncoder {
 impl ImageEncoder {
     /// A network whose parameters start at random as torchvision's do; `setup.seed` fixes them.
     pub fn new(shape: ImageShape, setup: Setup) -> Result<ImageEncoder> {
-        let variables = VarStore::new(setup.device);
+        // Drawn by the CPU's generator: the same start on every device.
+        let mut variables = VarStore::new(Device::Cpu);
         tch::manual_seed(named_seed(setup.seed, "encoder"));
         let net = DenseNet::new(&(&variables.root() / "features"))?;
+        variables.set_device(setup.device);
         Ok(ImageEncoder {
             dropout: setup.dropout.unwrap_or(shape.module.dropout),
             shape,
