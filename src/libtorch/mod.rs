@@ -5,6 +5,7 @@
 
 pub mod convolution;
 pub mod fused;
+pub mod graph;
 pub mod optimizer;
 pub mod profile;
 pub mod recurrent;
@@ -31,6 +32,7 @@ extern "C" {
         optimizer: *const c_char,
         nvrtc: *const c_char,
     ) -> *mut c_char;
+    fn covalign_copy_non_blocking(to: *const C_tensor, from: *const C_tensor) -> *mut c_char;
     fn covalign_pinned(x: *const C_tensor, out: *mut *mut C_tensor) -> *mut c_char;
     fn covalign_cuda_memory(free_bytes: *mut usize, total_bytes: *mut usize) -> *mut c_char;
     fn covalign_compute_capability(device: i32, major: *mut i32, minor: *mut i32) -> *mut c_char;
@@ -169,6 +171,11 @@ pub fn cuda_devices() -> usize {
         CudaStatus::Loaded => tch::Cuda::device_count().max(0) as usize,
         _ => 0,
     }
+}
+
+/// Copies `from` into `to`, of the same shape and kind; from page-locked memory nobody waits.
+pub fn copy_non_blocking(to: &Tensor, from: &Tensor) -> Result<()> {
+    check(unsafe { covalign_copy_non_blocking(to.as_ptr(), from.as_ptr()) })
 }
 
 /// A copy in page-locked memory, from which CUDA copies without waiting.

@@ -5,7 +5,7 @@ use tch::{Device, Kind};
 
 use crate::bail_input;
 use crate::config::{Config, Engine, Precision};
-use crate::libtorch;
+use crate::libtorch::{self, graph};
 use crate::model::source;
 
 /// Precision on a device, decided.
@@ -39,6 +39,7 @@ impl Arithmetic {
             tf32: settings.precision == Precision::Tf32,
         };
         if device.is_cuda() {
+            graph::own_stream(device)?;
             libtorch::allow_tf32(arithmetic.tf32)?;
         }
         Ok(arithmetic)
