@@ -134,13 +134,28 @@ pub fn load_cuda() -> &'static CudaStatus {
     })
 }
 
-/// CUDA devices of this machine. Loads `libtorch_cuda` first: a process that asks before remembers
-/// for good that there is none.
-pub fn cuda_devices() -> usize {
-    match load_cuda() {
+/// Major and minor compute capability of a CUDA device.
+pub type Capability = (i32, i32);
+
+/// Where the kernels of libtorch's CUDA part begin: Turing. Older devices have none of them.
+pub const OLDEST: Capability = (7, 5);
+
+/// The CUDA devices of this machine in their order; of one that does not say what it is, (0, 0).
+/// Loads `libtorch_cuda` first: a process that asks before remembers for good that there is none.
+pub fn cuda_devices() -> Vec<Capability> {
+    let count = match load_cuda() {
         CudaStatus::Loaded => tch::Cuda::device_count().max(0) as usize,
         _ => 0,
-    }
+    };
+    let capability = |device| compute_capability(device).unwrap_or_default();
+    (0..count).map(capability).collect()
+}
+
+/// The numbers of the CUDA devices that libtorch has kernels for.
+pub fn usable_cuda_devices() -> Vec<usize> {
+    let devices = cuda_devices().into_iter().enumerate();
+    let usable = devices.filter(|(_, capability)| *capability >= OLDEST);
+    usable.map(|(device, _)| device).collect()
 }
 
 /// A copy in page-locked memory, from which CUDA copies without waiting.
@@ -157,8 +172,8 @@ pub fn cuda_memory() -> Result<(usize, usize)> {
     Ok((free, total))
 }
 
-/// Major and minor compute capability of a CUDA device.
-pub fn compute_capability(device: usize) -> Result<(i32, i32)> {
+/// What a CUDA device is.
+pub fn compute_capability(device: usize) -> Result<Capability> {
     let (mut major, mut minor) = (0, 0);
     check(unsafe { covalign_compute_capability(device as i32, &mut major, &mut minor) })?;
     Ok((major, minor))
