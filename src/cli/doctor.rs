@@ -115,6 +115,10 @@ fn cuda_devices(status: &CudaStatus) -> Vec<Finding> {
             "CUDA",
             "no NVIDIA driver: training runs on the CPU".into(),
         )],
+        CudaStatus::Hidden => vec![fine(
+            "CUDA",
+            "CUDA_VISIBLE_DEVICES names no device: training runs on the CPU".into(),
+        )],
         CudaStatus::Failed(why) => vec![finding(
             "CUDA",
             format!("libtorch's CUDA libraries do not load: {why}"),

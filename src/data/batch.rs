@@ -103,14 +103,18 @@ impl Batch {
 
     /// Puts rows together on `device`.
     pub fn new(rows: &[Row], shape: Shape, device: Device) -> Result<Self> {
-        match shape {
-            Shape::Padded { pad } => padded(rows, pad, device),
-            Shape::Packed => packed(rows, device),
+        let batch = match shape {
+            Shape::Padded { pad } => padded(rows, pad),
+            Shape::Packed => packed(rows),
+        }?;
+        match device {
+            Device::Cpu => Ok(batch),
+            _ => batch.map(|tensor| libtorch::sent(tensor, device)),
         }
     }
 }
 
-fn padded(rows: &[Row], pad: i64, device: Device) -> Result<Batch> {
+fn padded(rows: &[Row], pad: i64) -> Result<Batch> {
     let seq = rows.iter().map(|(ids, _)| ids.len()).max().unwrap_or(0);
     let tokens = rows.iter().map(|(ids, _)| ids.len()).sum();
     let mut all = vec![pad; rows.len() * seq];
@@ -123,28 +127,23 @@ fn padded(rows: &[Row], pad: i64, device: Device) -> Result<Batch> {
         segments[start + second..start + ids.len()].fill(1);
     }
     let shape = [rows.len() as i64, seq as i64];
-    let place = |values: &[i64]| -> Result<Tensor> {
-        Ok(Tensor::f_from_slice(values)?
-            .f_view(shape)?
-            .f_to_device(device)?)
-    };
     let mask = if tokens == rows.len() * seq {
         None
     } else {
         let lengths: Vec<i64> = rows.iter().map(|(ids, _)| ids.len() as i64).collect();
         let lengths = Tensor::f_from_slice(&lengths)?.f_unsqueeze(1)?;
         let positions = Tensor::f_arange(seq as i64, (Kind::Int64, Device::Cpu))?;
-        Some(positions.f_lt_tensor(&lengths)?.f_to_device(device)?)
+        Some(positions.f_lt_tensor(&lengths)?)
     };
     Ok(Batch {
-        ids: place(&all)?,
-        segments: place(&segments)?,
+        ids: Tensor::f_from_slice(&all)?.f_view(shape)?,
+        segments: Tensor::f_from_slice(&segments)?.f_view(shape)?,
         layout: Layout::Padded { mask },
         tokens,
     })
 }
 
-fn packed(rows: &[Row], device: Device) -> Result<Batch> {
+fn packed(rows: &[Row]) -> Result<Batch> {
     let tokens: usize = rows.iter().map(|(ids, _)| ids.len()).sum();
     let mut all = Vec::with_capacity(tokens);
     let (mut segments, mut positions) = (Vec::with_capacity(tokens), Vec::with_capacity(tokens));
@@ -162,18 +161,15 @@ fn packed(rows: &[Row], device: Device) -> Result<Batch> {
         .iter()
         .map(|id| vocabulary.partition_point(|other| other < id) as i64)
         .collect();
-    let place = |values: &[i64]| -> Result<Tensor> {
-        Ok(Tensor::f_from_slice(values)?.f_to_device(device)?)
-    };
     Ok(Batch {
-        ids: place(&all)?,
-        segments: place(&segments)?,
+        ids: Tensor::f_from_slice(&all)?,
+        segments: Tensor::f_from_slice(&segments)?,
         layout: Layout::Packed(Packed {
-            starts: place(&starts)?,
+            starts: Tensor::f_from_slice(&starts)?,
             longest: rows.iter().map(|(ids, _)| ids.len()).max().unwrap_or(0) as i64,
-            positions: place(&positions)?,
-            vocabulary: place(&vocabulary)?,
-            words: place(&words)?,
+            positions: Tensor::f_from_slice(&positions)?,
+            vocabulary: Tensor::f_from_slice(&vocabulary)?,
+            words: Tensor::f_from_slice(&words)?,
         }),
         tokens,
     })

@@ -95,6 +95,8 @@ pub enum CudaStatus {
     Loaded,
     /// `libtorch_cuda` lies neither beside `libtorch_cpu` nor in `cuda/` beside its folder.
     NotInstalled,
+    /// `CUDA_VISIBLE_DEVICES` is there and names no device.
+    Hidden,
     Failed(String),
 }
 
@@ -103,6 +105,7 @@ impl fmt::Display for CudaStatus {
         match self {
             CudaStatus::Loaded => f.write_str("loaded"),
             CudaStatus::NotInstalled => f.write_str("not installed"),
+            CudaStatus::Hidden => f.write_str("hidden by CUDA_VISIBLE_DEVICES"),
             CudaStatus::Failed(why) => write!(f, "failed to load: {why}"),
         }
     }
@@ -114,6 +117,11 @@ impl fmt::Display for CudaStatus {
 pub fn load_cuda() -> &'static CudaStatus {
     static STATUS: OnceLock<CudaStatus> = OnceLock::new();
     STATUS.get_or_init(|| {
+        // No need to load 2 GB of kernels that find nothing.
+        let visible = std::env::var("CUDA_VISIBLE_DEVICES");
+        if visible.is_ok_and(|devices| ["", "-1"].contains(&devices.trim())) {
+            return CudaStatus::Hidden;
+        }
         let folder = path().and_then(|p| p.parent().map(Path::to_path_buf));
         // `make setup` puts it into `cuda/`, where torch-sys does not link to it.
         let places = ["../cuda/libtorch_cuda.so", "libtorch_cuda.so"];
@@ -163,6 +171,15 @@ pub fn pinned(x: &Tensor) -> Result<Tensor> {
     let mut out = std::ptr::null_mut();
     check(unsafe { covalign_pinned(x.as_ptr(), &mut out) })?;
     given(out)
+}
+
+/// A tensor of the CPU on `device`: on CUDA by way of page-locked memory, and nobody waits for the
+/// copy.
+pub fn sent(x: &Tensor, device: Device) -> Result<Tensor> {
+    if !device.is_cuda() {
+        return Ok(x.f_to_device(device)?);
+    }
+    Ok(pinned(x)?.f_to_device_(device, x.kind(), true, false)?)
 }
 
 /// Free and total bytes of the current CUDA device.
