@@ -46,6 +46,9 @@ fn main() {
         .files(
             [
                 "convolution",
+                "cuda/optimizer",
+                "cuda/rows",
+                "cuda/runtime",
                 "dispatch",
                 "fused",
                 "optimizer",

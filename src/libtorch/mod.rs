@@ -25,6 +25,12 @@ extern "C" {
     fn covalign_cpu_capability() -> *mut c_char;
     fn covalign_load_library(path: *const c_char) -> *mut c_char;
     fn covalign_cuda_choices();
+    fn covalign_cuda_sources(
+        numbers: *const c_char,
+        rows: *const c_char,
+        optimizer: *const c_char,
+        nvrtc: *const c_char,
+    ) -> *mut c_char;
     fn covalign_pinned(x: *const C_tensor, out: *mut *mut C_tensor) -> *mut c_char;
     fn covalign_cuda_memory(free_bytes: *mut usize, total_bytes: *mut usize) -> *mut c_char;
     fn covalign_compute_capability(device: i32, major: *mut i32, minor: *mut i32) -> *mut c_char;
@@ -133,12 +139,34 @@ pub fn load_cuda() -> &'static CudaStatus {
             return CudaStatus::Failed("its path holds a NUL byte".into());
         };
         match check(unsafe { covalign_load_library(name.as_ptr()) }) {
-            Ok(()) => {
-                unsafe { covalign_cuda_choices() };
-                CudaStatus::Loaded
-            }
+            Ok(()) => match give_kernels() {
+                Ok(()) => CudaStatus::Loaded,
+                Err(error) => CudaStatus::Failed(format!("{error:#}")),
+            },
             Err(error) => CudaStatus::Failed(format!("{error:#}")),
         }
+    })
+}
+
+/// Gives the shim the sources of our kernels and the way to CUDA's compiler.
+fn give_kernels() -> Result<()> {
+    // Beside `libtorch_cpu`; by it the loader finds the compiler.
+    let nvrtc = path()
+        .unwrap_or_default()
+        .with_file_name("libcaffe2_nvrtc.so");
+    let nvrtc = CString::new(nvrtc.to_string_lossy().as_bytes())?;
+    check(unsafe {
+        covalign_cuda_choices();
+        covalign_cuda_sources(
+            concat!(include_str!("cuda/numbers.cu"), "\0")
+                .as_ptr()
+                .cast(),
+            concat!(include_str!("cuda/rows.cu"), "\0").as_ptr().cast(),
+            concat!(include_str!("cuda/optimizer.cu"), "\0")
+                .as_ptr()
+                .cast(),
+            nvrtc.as_ptr(),
+        )
     })
 }
 
@@ -226,15 +254,20 @@ pub fn widened_product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     given(out)
 }
 
-/// Runs `body` with matrix products in `kind` on `device`, as PyTorch's `torch.autocast`.
-pub fn autocast<T>(device: Device, kind: Kind, body: impl FnOnce() -> Result<T>) -> Result<T> {
-    // c10::DeviceType: CPU 0, CUDA 1; c10::ScalarType: Half 5, BFloat16 15.
-    let device_type = i32::from(device.is_cuda());
-    let scalar_type = match kind {
+/// c10::ScalarType of what products are taken in.
+fn scalar_type(kind: Kind) -> i32 {
+    match kind {
         Kind::Half => 5,
         Kind::BFloat16 => 15,
-        other => bail!("autocast takes bf16 or fp16, not {other:?}"),
-    };
+        _ => 6,
+    }
+}
+
+/// Runs `body` with matrix products in `kind` on `device`, as PyTorch's `torch.autocast`.
+pub fn autocast<T>(device: Device, kind: Kind, body: impl FnOnce() -> Result<T>) -> Result<T> {
+    // c10::DeviceType: CPU 0, CUDA 1.
+    let device_type = i32::from(device.is_cuda());
+    let scalar_type = scalar_type(kind);
     check(unsafe { covalign_autocast(device_type, true, scalar_type) })?;
     let result = body();
     check(unsafe { covalign_autocast(device_type, false, scalar_type) })?;

@@ -7,7 +7,7 @@
 
 use anyhow::Result;
 use tch::nn::{Init, Path};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::config::alignment::{Form, Start};
 
@@ -22,8 +22,15 @@ pub struct Alignment {
 }
 
 impl Alignment {
-    /// Variables for a task under `path`, for embeddings `width` wide.
-    pub fn new(path: &Path, form: Form, start: Start, width: i64) -> Result<Alignment> {
+    /// Variables for a task under `path`, for embeddings `width` wide on `device`, to which the caller
+    /// moves the variables.
+    pub fn new(
+        path: &Path,
+        form: Form,
+        start: Start,
+        width: i64,
+        device: Device,
+    ) -> Result<Alignment> {
         let noise = match start {
             Start::Identity => 0.0,
             Start::Random => INIT_STD,
@@ -49,11 +56,10 @@ impl Alignment {
             }
             Form::Orthogonal => vec![path.f_var("skew", &square, normal(noise))?],
         };
-        let options = (Kind::Float, path.device());
         Ok(Alignment {
             form,
             parameters,
-            identity: Tensor::f_eye(width, options)?,
+            identity: Tensor::f_eye(width, (Kind::Float, device))?,
         })
     }
 

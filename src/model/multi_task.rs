@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use anyhow::Result;
 use tch::nn::VarStore;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::alignment::{Alignment, Change};
 use super::encoder::Encoder;
@@ -63,12 +63,19 @@ impl MultiTaskModel {
         seed: u64,
     ) -> Result<MultiTaskModel> {
         let device = encoder.variables().device();
-        let (heads, alignments) = (VarStore::new(device), VarStore::new(device));
+        // Drawn by the CPU's generator: the same start on every device.
+        let (mut heads, mut alignments) = (VarStore::new(Device::Cpu), VarStore::new(Device::Cpu));
         let (width, output) = (encoder.embedding_width(), encoder.output_width());
         let learned = |name: &str, form| -> Result<Rc<Alignment>> {
             tch::manual_seed(named_seed(seed, &format!("alignment {name}")));
             let path = alignments.root() / name;
-            Ok(Rc::new(Alignment::new(&path, form, sharing.start, width)?))
+            Ok(Rc::new(Alignment::new(
+                &path,
+                form,
+                sharing.start,
+                width,
+                device,
+            )?))
         };
         let shared = match sharing.matrices {
             Some(Matrices::Shared(form)) => Some(learned("shared", form)?),
@@ -106,6 +113,8 @@ impl MultiTaskModel {
                 })
             })
             .collect::<Result<_>>()?;
+        heads.set_device(device);
+        alignments.set_device(device);
         Ok(MultiTaskModel {
             encoder,
             heads,

@@ -90,7 +90,7 @@ impl Bert {
 
     /// Whether an engine takes packed rows on a device.
     pub fn packs(engine: Engine, device: Device) -> bool {
-        engine == Engine::Fast && device == Device::Cpu
+        engine == Engine::Fast && (device == Device::Cpu || device.is_cuda())
     }
 
     /// A pretrained encoder from a folder with `config.json` and weights. `dropout` replaces both
@@ -194,7 +194,7 @@ impl Encoder for Bert {
     }
 
     fn reads_rows(&self) -> bool {
-        matches!(self.forward, Forward::Packed(_))
+        matches!(self.forward, Forward::Packed(_)) && self.variables.device() == Device::Cpu
     }
 
     fn parameters(&self) -> Vec<Parameter> {
@@ -307,7 +307,13 @@ fn initialize(variables: &VarStore, deviation: f32, chosen: impl Fn(&str) -> boo
             let _ = match name.as_str() {
                 n if n.ends_with("LayerNorm.weight") => variable.f_fill_(1.0)?,
                 n if n.ends_with("bias") => variable.f_fill_(0.0)?,
-                _ => variable.f_normal_(0.0, f64::from(deviation))?,
+                // Drawn by the CPU's generator: the same start on every device.
+                _ => {
+                    let mut drawn = Tensor::f_empty(variable.size(), (Kind::Float, Device::Cpu))?;
+                    let _ = drawn.f_normal_(0.0, f64::from(deviation))?;
+                    variable.f_copy_(&drawn)?;
+                    variable.shallow_clone()
+                }
             };
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! BERT's forward pass on a CPU, made for training: rows lie packed without padding, query, key
+//! BERT's forward pass made for training: rows lie packed without padding, query, key
 //! and value come from one product, what lies between two products is one pass
 //! ([`crate::libtorch::fused`]), and the last layer computes only what the pooler reads.
 //!
@@ -11,7 +11,7 @@ use tch::nn::VarStore;
 use tch::{Kind, Tensor};
 
 use super::activation::activation;
-use super::parameters::Parameters;
+use super::parameters::{Layer, Parameters};
 use crate::data::batch::{Batch, Layout, Packed};
 use crate::libtorch::fused::{self, Dropout};
 use crate::model::Mode;
@@ -51,7 +51,7 @@ impl PackedForward {
             [places, &rows.positions, &batch.segments],
             &self.parameters.embedding_norm.1,
             dropout,
-            self.parameters.products() == Kind::BFloat16,
+            self.parameters.products(),
         )
     }
 
@@ -73,15 +73,8 @@ impl PackedForward {
         let (layer, rows) = (&self.parameters.layers[index], packed(batch)?);
         let index = index as u64;
         let hidden = |site: u64| self.dropout(mode, 3 * index + site, self.hidden_dropout);
-        let qkv = layer.qkv.product(x)?;
-        let context = fused::packed_attention(
-            &qkv,
-            &layer.qkv.bias,
-            (&rows.starts, rows.longest),
-            self.heads,
-            first,
-            self.dropout(mode, 3 * index + 1, self.attention_dropout),
-        )?;
+        let dropout = self.dropout(mode, 3 * index + 1, self.attention_dropout);
+        let context = self.attention(layer, x, rows, first, dropout)?;
         let residual = match first {
             true => {
                 let at = rows.starts.f_narrow(0, 0, rows.starts.size()[0] - 1)?;
@@ -98,6 +91,28 @@ impl PackedForward {
         let narrow = layer.output.product(&wide)?;
         let norm = &layer.output_norm.1;
         fused::add_norm(narrow, &layer.output.bias, &x, norm, hidden(3))
+    }
+
+    /// What the tokens of each row see of it, or with `first` what its first token sees.
+    fn attention(
+        &self,
+        layer: &Layer,
+        x: &Tensor,
+        rows: &Packed,
+        first: bool,
+        dropout: Dropout,
+    ) -> Result<Tensor> {
+        let cut = (&rows.starts, rows.longest);
+        if x.device().is_cuda() {
+            if dropout.p > 0.0 {
+                // A layer's own draws: the same again when it is computed again.
+                tch::manual_seed(dropout.key as i64);
+            }
+            let qkv = layer.qkv.apply(x)?;
+            return fused::packed_attention_cuda(&qkv, cut, self.heads, first, dropout.p);
+        }
+        let qkv = layer.qkv.product(x)?;
+        fused::packed_attention(&qkv, &layer.qkv.bias, cut, self.heads, first, dropout)
     }
 
     fn activate(&self, x: Tensor, bias: &Tensor) -> Result<Tensor> {

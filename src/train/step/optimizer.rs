@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{anyhow, Result};
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use super::loss_scale::LossScale;
 use super::precision::Arithmetic;
@@ -11,7 +11,7 @@ use super::schedule::Moving;
 use super::word_rows::WordRows;
 use crate::config::{Config, Training};
 use crate::data::Batch;
-use crate::libtorch::optimizer::{self as steps, AdamW, Moments};
+use crate::libtorch::optimizer::{self as steps, AdamW, CudaSteps, Moments};
 use crate::model::encoder::WORDS;
 use crate::model::{MultiTaskModel, Parameter};
 
@@ -35,6 +35,7 @@ pub struct Optimizer {
     /// Where gradients are those of a loss that was scaled up.
     loss_scale: Option<LossScale>,
     training: Training,
+    cuda: Option<CudaSteps>,
 }
 
 const ENCODER: &str = "encoder";
@@ -88,6 +89,7 @@ impl Optimizer {
                 false => None,
             },
             training: training.clone(),
+            cuda: arithmetic.device().is_cuda().then(CudaSteps::new),
         })
     }
 
@@ -147,46 +149,35 @@ impl Optimizer {
             })
             .collect();
         let leaves = || moving.iter().flat_map(|(_, s)| s).map(|s| &s.leaf);
-        let mut gradients: Vec<Tensor> = leaves().map(Tensor::grad).collect();
-        gradients.extend(rows.iter().map(|(_, gradient)| gradient.shallow_clone()));
-        if gradients.is_empty() {
+        if rows.is_none() && leaves().next().is_none() {
             return Ok(None);
         }
-        let mut norm = steps::gradient_norm(&gradients)?;
         let loss_scale = self.loss_scale.as_ref().map(LossScale::scale);
-        if let Some(scale) = loss_scale {
-            norm = norm.f_div(scale)?;
-        }
-        let not_finite = norm.f_isfinite()?.f_logical_not()?.f_to_kind(Kind::Float)?;
-        if norm.device() == Device::Cpu {
-            let length = f64::try_from(&norm)?;
-            let up = loss_scale.map_or(Ok(1.0), f64::try_from)?;
-            let scale = clipping(training.clip_norm, length) / up;
-            if length.is_finite() {
-                for (constants, states) in &moving {
-                    step_on_cpu(states, *constants, scale)?;
-                }
-                if let (Some(words), Some((rows, gradient))) = (&mut self.words, &rows) {
-                    let constants = constants(training, self.words_rate, factor)
-                        .with_decay(training.weight_decay);
-                    words.step(constants, scale, rows, gradient)?;
-                }
+        let (norm, not_finite) = match &mut self.cuda {
+            Some(cuda) => {
+                let taken = cuda.step(&moving, training.clip_norm, loss_scale)?;
+                (taken.norm, taken.not_finite)
             }
-        } else {
-            let mut divisor = match training.clip_norm > 0.0 {
-                true => {
-                    let ratio = norm.f_add_scalar(1e-6)?.f_div_scalar(training.clip_norm)?;
-                    ratio.f_clamp_min(1.0)?
+            None => {
+                let mut gradients: Vec<Tensor> = leaves().map(Tensor::grad).collect();
+                gradients.extend(rows.iter().map(|(_, gradient)| gradient.shallow_clone()));
+                let up = loss_scale.map_or(Ok(1.0), f64::try_from)?;
+                let length = f64::try_from(steps::gradient_norm_cpu(&gradients)?)? / up;
+                let scale = clipping(training.clip_norm, length) / up;
+                if length.is_finite() {
+                    for (constants, states) in &moving {
+                        step_on_cpu(states, *constants, scale)?;
+                    }
+                    if let (Some(words), Some((rows, gradient))) = (&mut self.words, &rows) {
+                        let constants = constants(training, self.words_rate, factor)
+                            .with_decay(training.weight_decay);
+                        words.step(constants, scale, rows, gradient)?;
+                    }
                 }
-                false => norm.f_ones_like()?,
-            };
-            if let Some(scale) = loss_scale {
-                divisor = divisor.f_mul(scale)?;
+                let not_finite = f32::from(u8::from(!length.is_finite()));
+                (Tensor::from(length as f32), Tensor::from(not_finite))
             }
-            for (constants, states) in moving.iter().filter(|(_, s)| !s.is_empty()) {
-                steps::adamw_cuda(states, *constants, &divisor, &not_finite)?;
-            }
-        }
+        };
         steps::clear_gradients(leaves());
         if let Some(loss_scale) = &mut self.loss_scale {
             loss_scale.update(&not_finite)?;

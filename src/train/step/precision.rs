@@ -56,10 +56,10 @@ impl Arithmetic {
         self.products
     }
 
-    /// The engine that `wanted` comes to: packed rows are not computed in fp16.
+    /// The engine that `wanted` comes to: a CPU does not compute packed rows in fp16.
     pub fn engine(self, wanted: Engine) -> Engine {
         match wanted {
-            Engine::Fast if self.products == Kind::Half => Engine::Padded,
+            Engine::Fast if self.products == Kind::Half && !self.device.is_cuda() => Engine::Padded,
             other => other,
         }
     }
