@@ -59,7 +59,8 @@ fn main() {
             .map(|f| format!("src/libtorch/{f}.cpp")),
         )
         .compile("covalign_shim");
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("libtorch/lib");
+    let folder = std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where the package is");
+    let installed = Path::new(&folder).join("libtorch/lib");
     if installed.canonicalize().ok() == Path::new(&lib).canonicalize().ok() {
         // What `make setup` installs goes with the folder, wherever that is moved or copied. As
         // DT_RPATH these come before LD_LIBRARY_PATH, which may name another program's libtorch.

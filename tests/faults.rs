@@ -278,6 +278,7 @@ fn traced(folder: &Path, args: &[&str]) -> Option<Vec<Call>> {
             "-o",
         ])
         .args([record.as_os_str(), env!("CARGO_BIN_EXE_covalign").as_ref()])
+        .env("CUDA_VISIBLE_DEVICES", "")
         .args(args)
         .current_dir(folder)
         .output();
