@@ -46,6 +46,7 @@ fn main() {
         .files(
             [
                 "convolution",
+                "cuda/graph",
                 "cuda/optimizer",
                 "cuda/rows",
                 "cuda/runtime",

@@ -21,6 +21,7 @@ impl Config {
                 device: defaults.training.device,
                 threads: None,
                 gradient_checkpointing: false,
+                cuda_graphs: true,
                 ..self.training.clone()
             },
             checkpoints: Checkpoints::default(),

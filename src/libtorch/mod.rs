@@ -5,6 +5,7 @@
 
 pub mod convolution;
 pub mod fused;
+pub mod graph;
 pub mod optimizer;
 pub mod profile;
 pub mod recurrent;
@@ -31,6 +32,7 @@ extern "C" {
         optimizer: *const c_char,
         nvrtc: *const c_char,
     ) -> *mut c_char;
+    fn covalign_copy_non_blocking(to: *const C_tensor, from: *const C_tensor) -> *mut c_char;
     fn covalign_pinned(x: *const C_tensor, out: *mut *mut C_tensor) -> *mut c_char;
     fn covalign_cuda_memory(free_bytes: *mut usize, total_bytes: *mut usize) -> *mut c_char;
     fn covalign_compute_capability(device: i32, major: *mut i32, minor: *mut i32) -> *mut c_char;
@@ -91,8 +93,16 @@ pub fn path() -> Option<PathBuf> {
     if path.is_null() {
         return None;
     }
-    let path = unsafe { CStr::from_ptr(path) }.to_string_lossy();
-    Some(PathBuf::from(path.into_owned()))
+    let path = PathBuf::from(
+        unsafe { CStr::from_ptr(path) }
+            .to_string_lossy()
+            .into_owned(),
+    );
+    // The loader may have found it through `..`.
+    match (path.parent().map(Path::canonicalize), path.file_name()) {
+        (Some(Ok(folder)), Some(name)) => Some(folder.join(name)),
+        _ => Some(path),
+    }
 }
 
 /// What became of libtorch's CUDA part.
@@ -139,6 +149,8 @@ pub fn load_cuda() -> &'static CudaStatus {
             return CudaStatus::Failed("its path holds a NUL byte".into());
         };
         match check(unsafe { covalign_load_library(name.as_ptr()) }) {
+            // Without a driver there is no compiler to be found, and nothing to compile for.
+            Ok(()) if tch::Cuda::device_count() <= 0 => CudaStatus::Loaded,
             Ok(()) => match give_kernels() {
                 Ok(()) => CudaStatus::Loaded,
                 Err(error) => CudaStatus::Failed(format!("{error:#}")),
@@ -192,6 +204,11 @@ pub fn usable_cuda_devices() -> Vec<usize> {
     let devices = cuda_devices().into_iter().enumerate();
     let usable = devices.filter(|(_, capability)| *capability >= OLDEST);
     usable.map(|(device, _)| device).collect()
+}
+
+/// Copies `from` into `to`, of the same shape and kind; from page-locked memory nobody waits.
+pub fn copy_non_blocking(to: &Tensor, from: &Tensor) -> Result<()> {
+    check(unsafe { covalign_copy_non_blocking(to.as_ptr(), from.as_ptr()) })
 }
 
 /// A copy in page-locked memory, from which CUDA copies without waiting.

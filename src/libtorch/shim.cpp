@@ -47,6 +47,13 @@ char* covalign_pinned(const Tensor* x, Tensor** out) {
   return guarded([&] { *out = new Tensor(x->pin_memory()); });
 }
 
+char* covalign_copy_non_blocking(const Tensor* to, const Tensor* from) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    to->copy_(*from, /*non_blocking=*/true);
+  });
+}
+
 // Free and total bytes of the current CUDA device, through the CUDA runtime that libtorch_cuda
 // brought with it.
 char* covalign_cuda_memory(size_t* free_bytes, size_t* total_bytes) {

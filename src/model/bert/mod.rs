@@ -171,6 +171,7 @@ impl Encoder for Bert {
 
     fn batch_shape(&self, pad: i64) -> Shape {
         match self.forward {
+            Forward::Packed(_) if self.variables.device().is_cuda() => Shape::Filled { pad },
             Forward::Packed(_) => Shape::Packed,
             _ => Shape::Padded { pad },
         }
@@ -194,7 +195,7 @@ impl Encoder for Bert {
     }
 
     fn reads_rows(&self) -> bool {
-        matches!(self.forward, Forward::Packed(_)) && self.variables.device() == Device::Cpu
+        self.batch_shape(0) == Shape::Packed
     }
 
     fn parameters(&self) -> Vec<Parameter> {
@@ -250,7 +251,7 @@ impl Encoder for Bert {
         let last = index + 1 == self.segments();
         match &self.forward {
             Forward::Packed(packed) => match packed.layer(index, x, batch, last, mode)? {
-                hidden if last => packed.pool(&hidden),
+                hidden if last => packed.pool(&hidden, batch),
                 hidden => Ok(hidden),
             },
             Forward::Padded(padded) => match padded.layer(index, x, batch, last, mode)? {

@@ -267,6 +267,7 @@ impl RunFacts {
             device: _,
             // The same numbers by another way.
             gradient_checkpointing: _,
+            cuda_graphs: _,
             threads: _,
             seed: _,
         } = training;

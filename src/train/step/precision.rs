@@ -7,7 +7,7 @@ use tch::{Device, Kind};
 
 use crate::bail_input;
 use crate::config::{Config, Engine, Precision};
-use crate::libtorch::{self, Capability, CudaStatus, OLDEST};
+use crate::libtorch::{self, graph, Capability, CudaStatus, OLDEST};
 use crate::model::source;
 use crate::telemetry::progress;
 
@@ -42,6 +42,7 @@ impl Arithmetic {
             tf32: settings.precision == Precision::Tf32,
         };
         if device.is_cuda() {
+            graph::own_stream(device)?;
             libtorch::allow_tf32(arithmetic.tf32)?;
         }
         Ok(arithmetic)
