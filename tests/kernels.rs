@@ -96,7 +96,7 @@ fn embeddings_that_a_table_does_not_have_are_refused() {
         let places = places.map(|p| Tensor::from_slice(&p));
         let dropout = Dropout { p: 0.0, key: 0 };
         let (tables, places) = (tables.each_ref(), places.each_ref());
-        fused::embed(tables, places, &norm, dropout, false)
+        fused::embed(tables, places, &norm, dropout, Kind::Float)
     };
     let _ = attempt([[0, 59, 1], [0, 1, 49], [0, 1, 1]]).unwrap();
     let wrong = [

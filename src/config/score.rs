@@ -22,6 +22,7 @@ impl Config {
                 threads: None,
                 gradient_checkpointing: false,
                 cuda_graphs: true,
+                deterministic: false,
                 ..self.training.clone()
             },
             checkpoints: Checkpoints::default(),

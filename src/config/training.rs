@@ -85,6 +85,9 @@ pub struct Training {
     /// On CUDA, record whole steps as CUDA graphs and replay them: the device need not wait for the
     /// host, and takes about twice the memory for activations.
     pub cuda_graphs: bool,
+    /// On CUDA, only operations that give the same bits each time. Without it, rows longer than 128
+    /// tokens have their gradients added up in no fixed order.
+    pub deterministic: bool,
     /// Threads on the CPU; by default one per core.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
@@ -120,6 +123,7 @@ impl Default for Training {
             precision: Precision::Auto,
             gradient_checkpointing: false,
             cuda_graphs: true,
+            deterministic: false,
             threads: None,
             device: "auto".into(),
             seed: 42,

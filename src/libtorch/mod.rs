@@ -32,6 +32,7 @@ extern "C" {
         optimizer: *const c_char,
         nvrtc: *const c_char,
     ) -> *mut c_char;
+    fn covalign_deterministic(on: bool, fill: bool) -> *mut c_char;
     fn covalign_copy_non_blocking(to: *const C_tensor, from: *const C_tensor) -> *mut c_char;
     fn covalign_pinned(x: *const C_tensor, out: *mut *mut C_tensor) -> *mut c_char;
     fn covalign_cuda_memory(free_bytes: *mut usize, total_bytes: *mut usize) -> *mut c_char;
@@ -204,6 +205,12 @@ pub fn usable_cuda_devices() -> Vec<usize> {
     let devices = cuda_devices().into_iter().enumerate();
     let usable = devices.filter(|(_, capability)| *capability >= OLDEST);
     usable.map(|(device, _)| device).collect()
+}
+
+/// Takes only algorithms that give the same bits each time (`on`), or whatever is fastest; `fill`: new
+/// memory is filled with NaN, so that a read before a write shows.
+pub fn deterministic(on: bool, fill: bool) -> Result<()> {
+    check(unsafe { covalign_deterministic(on, fill) })
 }
 
 /// Copies `from` into `to`, of the same shape and kind; from page-locked memory nobody waits.

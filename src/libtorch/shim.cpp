@@ -47,6 +47,16 @@ char* covalign_pinned(const Tensor* x, Tensor** out) {
   return guarded([&] { *out = new Tensor(x->pin_memory()); });
 }
 
+// Takes only algorithms that give the same bits each time, or whatever is fastest. `fill` fills memory
+// that nothing has been written to with NaN.
+char* covalign_deterministic(bool on, bool fill) {
+  return guarded([&] {
+    auto& context = at::globalContext();
+    context.setDeterministicAlgorithms(on, /*warn_only=*/false);
+    context.setDeterministicFillUninitializedMemory(fill);
+  });
+}
+
 char* covalign_copy_non_blocking(const Tensor* to, const Tensor* from) {
   return guarded([&] {
     at::NoGradGuard no_grad;

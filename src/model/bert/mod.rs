@@ -66,10 +66,12 @@ impl Bert {
     /// An encoder in the shapes of `config` with random parameters that `seed` fixes.
     pub fn random(config: BertConfig, engine: Engine, device: Device, seed: u64) -> Result<Self> {
         tch::manual_seed(named_seed(seed, "encoder"));
-        let variables = VarStore::new(device);
+        // On the CPU first: what its generator draws is the same on every device.
+        let mut variables = VarStore::new(Device::Cpu);
         let embeddings = BertEmbeddings::new(variables.root() / "embeddings", &config);
         let layers = BertModel::new(variables.root(), &config);
         initialize(&variables, config.initializer_range, |_| true)?;
+        variables.set_device(device);
         let forward = match engine {
             Engine::Fast if Bert::packs(engine, device) => {
                 Forward::Packed(PackedForward::new(&variables, &config)?)

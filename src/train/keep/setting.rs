@@ -268,6 +268,7 @@ impl RunFacts {
             // The same numbers by another way.
             gradient_checkpointing: _,
             cuda_graphs: _,
+            deterministic: _,
             threads: _,
             seed: _,
         } = training;

@@ -25,6 +25,10 @@ impl Arithmetic {
     /// run's numbers come again only with the same number of threads.
     pub fn new(config: &Config) -> Result<Arithmetic> {
         let settings = &config.training;
+        if settings.deterministic && std::env::var_os("CUBLAS_WORKSPACE_CONFIG").is_none() {
+            // cuBLAS's own condition for the same bits each time, read when it is loaded.
+            std::env::set_var("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
+        }
         let device = device(&settings.device)?;
         if let Some(threads) = settings.threads {
             tch::set_num_threads(threads as i32);
@@ -44,6 +48,7 @@ impl Arithmetic {
         if device.is_cuda() {
             graph::own_stream(device)?;
             libtorch::allow_tf32(arithmetic.tf32)?;
+            libtorch::deterministic(settings.deterministic, false)?;
         }
         Ok(arithmetic)
     }
