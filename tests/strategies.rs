@@ -13,7 +13,6 @@ use covalign::config::Config;
 use covalign::data::planned::PlannedBatch;
 use covalign::data::sampling::PLAN;
 use covalign::data::Batch;
-use covalign::model::Mode;
 use covalign::train::evaluate::Scores;
 use covalign::train::feed::batches::Batches;
 use covalign::train::prepare::prepare;
@@ -69,7 +68,8 @@ fn loss(learner: &Learner, part: &PlannedBatch) -> Tensor {
     let batch = Batch::collate(&data.train, &part.rows, shape, tch::Device::Cpu).unwrap();
     let logits = learner
         .model
-        .forward(part.task, &batch, Mode::Evaluate)
+        .predictor(part.task)
+        .and_then(|predictor| predictor.logits(&batch))
         .unwrap();
     let rows = part.rows.iter();
     let labels: Vec<f32> = rows

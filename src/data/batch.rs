@@ -182,9 +182,7 @@ fn padded(rows: &[Row], pad: i64, device: Device) -> Result<Batch> {
     }
     let shape = [rows.len() as i64, seq as i64];
     let place = |values: &[i64]| -> Result<Tensor> {
-        Ok(Tensor::f_from_slice(values)?
-            .f_view(shape)?
-            .f_to_device(device)?)
+        libtorch::sent(&Tensor::f_from_slice(values)?.f_view(shape)?, device)
     };
     let mask = if tokens == rows.len() * seq {
         None
@@ -192,7 +190,7 @@ fn padded(rows: &[Row], pad: i64, device: Device) -> Result<Batch> {
         let lengths: Vec<i64> = rows.iter().map(|(ids, _)| ids.len() as i64).collect();
         let lengths = Tensor::f_from_slice(&lengths)?.f_unsqueeze(1)?;
         let positions = Tensor::f_arange(seq as i64, (Kind::Int64, Device::Cpu))?;
-        Some(positions.f_lt_tensor(&lengths)?.f_to_device(device)?)
+        Some(libtorch::sent(&positions.f_lt_tensor(&lengths)?, device)?)
     };
     Ok(Batch {
         ids: place(&all)?,
@@ -227,7 +225,7 @@ fn packed(rows: &[Row], pad: Option<i64>, device: Device) -> Result<Batch> {
     }
     let mut longest = rows.iter().map(|(ids, _)| ids.len()).max().unwrap_or(0);
     let place = |values: &[i64]| -> Result<Tensor> {
-        Ok(Tensor::f_from_slice(values)?.f_to_device(device)?)
+        libtorch::sent(&Tensor::f_from_slice(values)?, device)
     };
     let words = match pad {
         Some(pad) => {

@@ -7,7 +7,7 @@ use tch::Tensor;
 
 use super::step::precision::Arithmetic;
 use crate::data::{Batch, TokenizedSplit};
-use crate::model::{fit, Mode, MultiTaskModel};
+use crate::model::{fit, MultiTaskModel};
 use crate::task::metric::{self, Metric};
 use crate::task::{AnyOf, Label, Labels, Task};
 
@@ -156,12 +156,13 @@ pub fn outputs(
     let device = model.encoder.variables().device();
     let shape = model.encoder.batch_shape(pad);
     let logits = tch::no_grad(|| -> Result<Vec<Tensor>> {
+        let predictor = model.predictor(task)?;
         order
             .chunks(batch_size)
             .map(|rows| {
                 let batch = Batch::collate(split, rows, shape, device)?;
                 progress(rows.len());
-                arithmetic.run(|| model.forward(task, &batch, Mode::Evaluate))
+                arithmetic.run(|| predictor.logits(&batch))
             })
             .collect()
     })?;
