@@ -12,6 +12,7 @@ use tch::Tensor;
 use super::learner::{Learner, Pass};
 use super::schedule::Moving;
 use crate::data::Batch;
+use crate::error::shortened;
 use crate::libtorch;
 use crate::libtorch::graph::Graph;
 use crate::libtorch::optimizer::CudaSteps;
@@ -68,27 +69,27 @@ pub fn take(
     let mode = learner.seed(index)?;
     let kind = Kind::of(loaded, moving);
     let mut known = learner.recorded.take().unwrap_or_default();
-    let Some((steps, recording)) = known.get_mut(&kind) else {
+    let Some((mut steps, recording)) = known.remove(&kind) else {
         let mut steps = CudaSteps::new();
         let taken = first(learner, &mut steps, loaded, (moving, mode), factor)?;
         known.insert(kind, (steps, None));
         learner.recorded = Some(known);
         return Ok(taken);
     };
-    if recording.is_none() {
-        match record(learner, steps, loaded, (moving, mode)) {
-            Ok(made) => *recording = Some(made),
-            Err(error) => {
-                learner.optimizer.clear_gradients();
-                progress::say(&format!(
-                    "CUDA graphs are left alone from here on: {error:#}"
-                ));
-                return first(learner, steps, loaded, (moving, mode), factor);
-            }
+    let made = recording.map_or_else(|| record(learner, &mut steps, loaded, (moving, mode)), Ok);
+    let mut recording = match made {
+        Ok(recording) => recording,
+        Err(error) => {
+            let why = shortened(&format!("{error:#}"));
+            progress::say(&format!("CUDA graphs are left alone from here on: {why}"));
+            learner.optimizer.clear_gradients();
+            drop(known);
+            libtorch::make_room()?;
+            return first(learner, &mut steps, loaded, (moving, mode), factor);
         }
-    }
-    let recording = recording.as_mut().expect("recorded");
-    let taken = recording.replay(steps, loaded, factor)?;
+    };
+    let taken = recording.replay(&mut steps, loaded, factor)?;
+    known.insert(kind, (steps, Some(recording)));
     learner.recorded = Some(known);
     Ok(taken)
 }
