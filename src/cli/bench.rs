@@ -30,6 +30,10 @@ pub struct BenchArgs {
     /// Optimiser steps to measure [default: one epoch]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
+    /// Optimiser steps before these that only warm up; with an epoch's, every step is one that CUDA
+    /// graphs know
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    warm_up: u64,
     /// Profile five more steps into a Chrome trace
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
@@ -44,7 +48,8 @@ pub fn run(args: BenchArgs) -> Result<()> {
     let mut batches = Batches::new(&learner.config, &learner.data)?;
     let epoch = batches.length.per_epoch.ceil() as u64;
     let steps = args.steps.unwrap_or(epoch);
-    let costs = measure(&mut learner, &mut batches, steps, args.profile.as_deref())?;
+    let lengths = (args.warm_up, steps);
+    let costs = measure(&mut learner, &mut batches, lengths, args.profile.as_deref())?;
     if args.json {
         let mut all = serde_json::to_value(&costs)?;
         all["tokens_per_second"] = json!(costs.tokens_per_second());

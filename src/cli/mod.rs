@@ -21,6 +21,8 @@ pub mod train;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::error;
+
 /// Fine-tunes BERT on several tasks at once, each through its own alignment matrix
 #[derive(Debug, Parser)]
 #[command(name = "covalign", version, max_term_width = 100)]
@@ -59,7 +61,11 @@ enum Command {
 
 /// Does what the command line asks for.
 pub fn run(arguments: Arguments) -> Result<()> {
-    match arguments.command {
+    error::caught(|| perform(arguments.command))
+}
+
+fn perform(command: Command) -> Result<()> {
+    match command {
         Command::Train(args) => train::run(args),
         Command::Suite(args) => suite::run(args),
         Command::Bench(args) => bench::run(args),

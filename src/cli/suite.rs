@@ -107,10 +107,10 @@ pub fn run(args: SuiteArgs) -> Result<()> {
         Some(out) => out.clone(),
         None => Path::new("runs").join(args.suite.file_stem().unwrap_or_default()),
     };
-    let cuda = libtorch::cuda_devices();
+    let cuda = libtorch::usable_cuda_devices();
     if args.dry_run {
         let plan = plan_with(threads)?;
-        let works = estimate::works(&plan, cuda > 0)?;
+        let works = estimate::works(&plan, !cuda.is_empty())?;
         let done: Vec<_> = plan
             .runs
             .iter()
@@ -139,7 +139,7 @@ pub fn run(args: SuiteArgs) -> Result<()> {
         start: args
             .shard
             .map_or(0.0, |s| (s.index - 1) as f64 / s.count as f64),
-        devices: devices(visible.as_deref(), cuda),
+        devices: devices(visible.as_deref(), &cuda),
     };
     let seen = match seen::read(&root) {
         Some(seen) => seen,
@@ -151,7 +151,7 @@ pub fn run(args: SuiteArgs) -> Result<()> {
     };
     print_seen(&seen);
     interrupt::install().context("cannot catch Ctrl-C")?;
-    let works = estimate::works(&plan, cuda > 0)?;
+    let works = estimate::works(&plan, !cuda.is_empty())?;
     let mut show = Show::new(&plan, works);
     let outcome = work::work(&folder, &plan, &options, &mut |event| show.event(event));
     show.finish();

@@ -5,6 +5,7 @@
 
 pub mod convolution;
 pub mod fused;
+pub mod graph;
 pub mod optimizer;
 pub mod profile;
 pub mod recurrent;
@@ -31,6 +32,9 @@ extern "C" {
         optimizer: *const c_char,
         nvrtc: *const c_char,
     ) -> *mut c_char;
+    fn covalign_make_room() -> *mut c_char;
+    fn covalign_deterministic(on: bool, fill: bool) -> *mut c_char;
+    fn covalign_copy_non_blocking(to: *const C_tensor, from: *const C_tensor) -> *mut c_char;
     fn covalign_pinned(x: *const C_tensor, out: *mut *mut C_tensor) -> *mut c_char;
     fn covalign_cuda_memory(free_bytes: *mut usize, total_bytes: *mut usize) -> *mut c_char;
     fn covalign_compute_capability(device: i32, major: *mut i32, minor: *mut i32) -> *mut c_char;
@@ -91,8 +95,16 @@ pub fn path() -> Option<PathBuf> {
     if path.is_null() {
         return None;
     }
-    let path = unsafe { CStr::from_ptr(path) }.to_string_lossy();
-    Some(PathBuf::from(path.into_owned()))
+    let path = PathBuf::from(
+        unsafe { CStr::from_ptr(path) }
+            .to_string_lossy()
+            .into_owned(),
+    );
+    // The loader may have found it through `..`.
+    match (path.parent().map(Path::canonicalize), path.file_name()) {
+        (Some(Ok(folder)), Some(name)) => Some(folder.join(name)),
+        _ => Some(path),
+    }
 }
 
 /// What became of libtorch's CUDA part.
@@ -101,6 +113,8 @@ pub enum CudaStatus {
     Loaded,
     /// `libtorch_cuda` lies neither beside `libtorch_cpu` nor in `cuda/` beside its folder.
     NotInstalled,
+    /// `CUDA_VISIBLE_DEVICES` is there and names no device.
+    Hidden,
     Failed(String),
 }
 
@@ -109,6 +123,7 @@ impl fmt::Display for CudaStatus {
         match self {
             CudaStatus::Loaded => f.write_str("loaded"),
             CudaStatus::NotInstalled => f.write_str("not installed"),
+            CudaStatus::Hidden => f.write_str("hidden by CUDA_VISIBLE_DEVICES"),
             CudaStatus::Failed(why) => write!(f, "failed to load: {why}"),
         }
     }
@@ -120,6 +135,11 @@ impl fmt::Display for CudaStatus {
 pub fn load_cuda() -> &'static CudaStatus {
     static STATUS: OnceLock<CudaStatus> = OnceLock::new();
     STATUS.get_or_init(|| {
+        // No need to load 2 GB of kernels that find nothing.
+        let visible = std::env::var("CUDA_VISIBLE_DEVICES");
+        if visible.is_ok_and(|devices| ["", "-1"].contains(&devices.trim())) {
+            return CudaStatus::Hidden;
+        }
         let folder = path().and_then(|p| p.parent().map(Path::to_path_buf));
         // `make setup` puts it into `cuda/`, where torch-sys does not link to it.
         let places = ["../cuda/libtorch_cuda.so", "libtorch_cuda.so"];
@@ -131,6 +151,8 @@ pub fn load_cuda() -> &'static CudaStatus {
             return CudaStatus::Failed("its path holds a NUL byte".into());
         };
         match check(unsafe { covalign_load_library(name.as_ptr()) }) {
+            // Without a driver there is no compiler to be found, and nothing to compile for.
+            Ok(()) if tch::Cuda::device_count() <= 0 => CudaStatus::Loaded,
             Ok(()) => match give_kernels() {
                 Ok(()) => CudaStatus::Loaded,
                 Err(error) => CudaStatus::Failed(format!("{error:#}")),
@@ -162,13 +184,44 @@ fn give_kernels() -> Result<()> {
     })
 }
 
-/// CUDA devices of this machine. Loads `libtorch_cuda` first: a process that asks before remembers
-/// for good that there is none.
-pub fn cuda_devices() -> usize {
-    match load_cuda() {
+/// Major and minor compute capability of a CUDA device.
+pub type Capability = (i32, i32);
+
+/// Where the kernels of libtorch's CUDA part begin: Turing. Older devices have none of them.
+pub const OLDEST: Capability = (7, 5);
+
+/// The CUDA devices of this machine in their order; of one that does not say what it is, (0, 0).
+/// Loads `libtorch_cuda` first: a process that asks before remembers for good that there is none.
+pub fn cuda_devices() -> Vec<Capability> {
+    let count = match load_cuda() {
         CudaStatus::Loaded => tch::Cuda::device_count().max(0) as usize,
         _ => 0,
-    }
+    };
+    let capability = |device| compute_capability(device).unwrap_or_default();
+    (0..count).map(capability).collect()
+}
+
+/// The numbers of the CUDA devices that libtorch has kernels for.
+pub fn usable_cuda_devices() -> Vec<usize> {
+    let devices = cuda_devices().into_iter().enumerate();
+    let usable = devices.filter(|(_, capability)| *capability >= OLDEST);
+    usable.map(|(device, _)| device).collect()
+}
+
+/// Gives memory that libtorch keeps for later back to the CUDA device, where little of it is free.
+pub fn make_room() -> Result<()> {
+    check(unsafe { covalign_make_room() })
+}
+
+/// Takes only algorithms that give the same bits each time (`on`), or whatever is fastest; `fill`: new
+/// memory is filled with NaN, so that a read before a write shows.
+pub fn deterministic(on: bool, fill: bool) -> Result<()> {
+    check(unsafe { covalign_deterministic(on, fill) })
+}
+
+/// Copies `from` into `to`, of the same shape and kind; from page-locked memory nobody waits.
+pub fn copy_non_blocking(to: &Tensor, from: &Tensor) -> Result<()> {
+    check(unsafe { covalign_copy_non_blocking(to.as_ptr(), from.as_ptr()) })
 }
 
 /// A copy in page-locked memory, from which CUDA copies without waiting.
@@ -178,6 +231,15 @@ pub fn pinned(x: &Tensor) -> Result<Tensor> {
     given(out)
 }
 
+/// A tensor of the CPU on `device`: on CUDA by way of page-locked memory, and nobody waits for the
+/// copy.
+pub fn sent(x: &Tensor, device: Device) -> Result<Tensor> {
+    if !device.is_cuda() {
+        return Ok(x.f_to_device(device)?);
+    }
+    Ok(pinned(x)?.f_to_device_(device, x.kind(), true, false)?)
+}
+
 /// Free and total bytes of the current CUDA device.
 pub fn cuda_memory() -> Result<(usize, usize)> {
     let (mut free, mut total) = (0, 0);
@@ -185,8 +247,8 @@ pub fn cuda_memory() -> Result<(usize, usize)> {
     Ok((free, total))
 }
 
-/// Major and minor compute capability of a CUDA device.
-pub fn compute_capability(device: usize) -> Result<(i32, i32)> {
+/// What a CUDA device is.
+pub fn compute_capability(device: usize) -> Result<Capability> {
     let (mut major, mut minor) = (0, 0);
     check(unsafe { covalign_compute_capability(device as i32, &mut major, &mut minor) })?;
     Ok((major, minor))

@@ -46,7 +46,10 @@ extern "C" {
         learning_rates: *const f64,
         weight_decays: *const f64,
         count: i64,
+        recording: bool,
     ) -> *mut c_char;
+    fn covalign_cuda_steps_rates(steps: *mut c_void, learning_rates: *const f64);
+    fn covalign_cuda_steps_upload(steps: *mut c_void) -> *mut c_char;
     fn covalign_cuda_steps_run(
         steps: *mut c_void,
         beta1: f64,
@@ -54,13 +57,14 @@ extern "C" {
         eps: f64,
         clip_norm: f64,
         loss_scale: *const C_tensor,
-        norm: *mut *mut C_tensor,
     ) -> *mut c_char;
+    fn covalign_cuda_steps_taken(steps: *mut c_void, taken: *mut *mut C_tensor);
     fn covalign_gradient_norm_cpu(
         gradients: *const *const C_tensor,
         count: i64,
         norm: *mut *mut C_tensor,
     ) -> *mut c_char;
+    fn covalign_widen_gradients(tensors: *const *const C_tensor, count: i64) -> *mut c_char;
     fn covalign_clear_gradients(tensors: *const *const C_tensor, count: i64);
 }
 
@@ -154,12 +158,8 @@ pub fn adamw_cpu(states: &[&Moments], steps: &[Step]) -> Result<()> {
 #[derive(Debug)]
 pub struct CudaSteps(*mut c_void);
 
-/// What became of a step on CUDA, on the device: the gradients' norm before clipping, and 1 where it is
-/// not finite, so that nothing has moved, else 0; float32 scalars.
-pub struct Taken {
-    pub norm: Tensor,
-    pub not_finite: Tensor,
-}
+/// Parameters that move in one step, with their constants.
+pub type Moved<'a> = [(AdamW, Vec<&'a Moments>)];
 
 impl CudaSteps {
     pub fn new() -> CudaSteps {
@@ -171,12 +171,45 @@ impl CudaSteps {
     /// one.
     pub fn step(
         &mut self,
-        moving: &[(AdamW, Vec<&Moments>)],
+        moved: &Moved,
         clip_norm: f64,
         loss_scale: Option<&Tensor>,
-    ) -> Result<Taken> {
+    ) -> Result<()> {
+        self.take(moved, false)?;
+        self.upload()?;
+        self.run(moved[0].0, clip_norm, loss_scale)
+    }
+
+    /// The same while the device records, over the same parameters as the last step; before each
+    /// replay, [`CudaSteps::renew`].
+    pub fn record(
+        &mut self,
+        moved: &Moved,
+        clip_norm: f64,
+        loss_scale: Option<&Tensor>,
+    ) -> Result<()> {
+        self.take(moved, true)?;
+        self.run(moved[0].0, clip_norm, loss_scale)
+    }
+
+    /// Brings the learning rates of a recorded step up to date.
+    pub fn renew(&mut self, learning_rates: &[f64]) -> Result<()> {
+        unsafe { covalign_cuda_steps_rates(self.0, learning_rates.as_ptr()) };
+        self.upload()
+    }
+
+    /// Of the last step, on the device: the gradients' norm before clipping, and 1 where it is not
+    /// finite, so that nothing has moved, else 0; float32 scalars that the next step overwrites.
+    pub fn taken(&self) -> Result<(Tensor, Tensor)> {
+        let mut taken = std::ptr::null_mut();
+        unsafe { covalign_cuda_steps_taken(self.0, &mut taken) };
+        let taken = given(taken)?;
+        Ok((taken.f_select(0, 0)?, taken.f_select(0, 2)?))
+    }
+
+    fn take(&mut self, moved: &Moved, recording: bool) -> Result<()> {
         let each = || {
-            moving
+            moved
                 .iter()
                 .flat_map(|(a, s)| s.iter().map(move |s| (a, *s)))
         };
@@ -193,25 +226,25 @@ impl CudaSteps {
                 rates.as_ptr(),
                 decays.as_ptr(),
                 rates.len() as i64,
+                recording,
             )
-        })?;
-        let mut norm = std::ptr::null_mut();
-        let constants = moving[0].0;
+        })
+    }
+
+    fn upload(&mut self) -> Result<()> {
+        check(unsafe { covalign_cuda_steps_upload(self.0) })
+    }
+
+    fn run(&mut self, constants: AdamW, clip: f64, loss_scale: Option<&Tensor>) -> Result<()> {
         check(unsafe {
             covalign_cuda_steps_run(
                 self.0,
                 constants.beta1,
                 constants.beta2,
                 constants.eps,
-                clip_norm,
+                clip,
                 loss_scale.map_or(std::ptr::null(), Tensor::as_ptr),
-                &mut norm,
             )
-        })?;
-        let norm = given(norm)?;
-        Ok(Taken {
-            not_finite: norm.f_select(0, 2)?,
-            norm: norm.f_select(0, 0)?,
         })
     }
 }
@@ -273,6 +306,13 @@ pub fn gradient_norm_cpu(gradients: &[Tensor]) -> Result<Tensor> {
         covalign_gradient_norm_cpu(pointers.as_ptr(), pointers.len() as i64, &mut norm)
     })?;
     given(norm)
+}
+
+/// Makes the gradients of `leaves` float32, so that later passes add to them in float32, as gradients
+/// under torch.autocast are added up.
+pub fn widen_gradients<'a>(leaves: impl IntoIterator<Item = &'a Tensor>) -> Result<()> {
+    let leaves = pointers(leaves);
+    check(unsafe { covalign_widen_gradients(leaves.as_ptr(), leaves.len() as i64) })
 }
 
 /// Drops the gradients of `leaves`, so that the next backward pass writes instead of adding.

@@ -7,7 +7,7 @@ use anyhow::Result;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
-use super::alignment::Alignment;
+use super::alignment::{Alignment, Change};
 use super::encoder::Encoder;
 use super::head::Head;
 use super::{named_seed, rotation, Mode};
@@ -123,11 +123,14 @@ impl MultiTaskModel {
         })
     }
 
-    /// Logits `[batch, outputs]` of the task at index `task`, in float32 whatever the precision.
-    pub fn forward(&self, task: usize, batch: &Batch, mode: Mode) -> Result<Tensor> {
-        let aligned = self.embed(task, batch, None, mode)?;
-        let pooled = self.encoder.pooled(&aligned, batch, mode)?;
-        self.logits(task, &pooled, mode)
+    /// What predicts the task at index `task` while no parameter changes.
+    pub fn predictor(&self, task: usize) -> Result<Predictor<'_>> {
+        let alignment = self.alignment(task);
+        Ok(Predictor {
+            model: self,
+            task,
+            change: alignment.map(Alignment::change).transpose()?,
+        })
     }
 
     /// The task's aligned embeddings E(x) R_i; `words` as [`Encoder::embed`] takes them.
@@ -138,14 +141,26 @@ impl MultiTaskModel {
         words: Option<&Tensor>,
         mode: Mode,
     ) -> Result<Tensor> {
-        let mut embedded = self.encoder.embed(batch, words, mode)?;
-        if let Some(turn) = &self.tasks[task].turn {
-            embedded = embedded.f_matmul(&turn.f_to_kind(embedded.kind())?)?;
-        }
+        let embedded = self.turned(task, batch, words, mode)?;
         match &self.tasks[task].alignment {
             Some(alignment) => alignment.apply(&embedded),
             None => Ok(embedded),
         }
+    }
+
+    /// The embeddings before the task's alignment.
+    fn turned(
+        &self,
+        task: usize,
+        batch: &Batch,
+        words: Option<&Tensor>,
+        mode: Mode,
+    ) -> Result<Tensor> {
+        let embedded = self.encoder.embed(batch, words, mode)?;
+        Ok(match &self.tasks[task].turn {
+            Some(turn) => embedded.f_matmul(&turn.f_to_kind(embedded.kind())?)?,
+            None => embedded,
+        })
     }
 
     /// The task's logits `[batch, outputs]` from the pooler's output; of regression the scores.
@@ -168,5 +183,26 @@ impl MultiTaskModel {
     /// The alignment of the task at index `task`, when trained aligned.
     pub fn alignment(&self, task: usize) -> Option<&Alignment> {
         self.tasks[task].alignment.as_deref()
+    }
+}
+
+/// A task's forward pass in evaluation.
+pub struct Predictor<'a> {
+    model: &'a MultiTaskModel,
+    task: usize,
+    change: Option<Change>,
+}
+
+impl Predictor<'_> {
+    /// Logits `[batch, outputs]`, in float32 whatever the precision.
+    pub fn logits(&self, batch: &Batch) -> Result<Tensor> {
+        let (model, mode) = (self.model, Mode::Evaluate);
+        let embedded = model.turned(self.task, batch, None, mode)?;
+        let aligned = match &self.change {
+            Some(change) => change.apply(&embedded)?,
+            None => embedded,
+        };
+        let pooled = model.encoder.pooled(&aligned, batch, mode)?;
+        model.logits(self.task, &pooled, mode)
     }
 }

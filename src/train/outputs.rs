@@ -7,7 +7,7 @@ use tch::{Device, Tensor};
 
 use super::step::precision::Arithmetic;
 use crate::data::{Batch, TokenizedSplit};
-use crate::model::{fit, Mode, MultiTaskModel};
+use crate::model::{fit, MultiTaskModel};
 use crate::task::Labels;
 
 /// Batches that are put together ahead of the one that is computed.
@@ -105,16 +105,20 @@ pub fn compute(
         scope.spawn(move || {
             for rows in chunks {
                 let batch = Batch::collate(split, rows, shape, Device::Cpu);
+                let batch = batch.and_then(|batch| match device.is_cuda() {
+                    true => batch.pinned(),
+                    false => Ok(batch),
+                });
                 // The one who asked has gone: a batch has failed.
                 if done.send(batch).is_err() {
                     return;
                 }
             }
         });
+        let predictor = tch::no_grad(|| model.predictor(task))?;
         let computed = batches.iter().map(|batch| {
             let batch = batch?.to(device)?;
-            let logits =
-                tch::no_grad(|| arithmetic.run(|| model.forward(task, &batch, Mode::Evaluate)))?;
+            let logits = tch::no_grad(|| arithmetic.run(|| predictor.logits(&batch)))?;
             progress(logits.size()[0] as usize);
             Ok(logits)
         });

@@ -8,8 +8,10 @@ use super::say::stages::Stages;
 use super::step::learner::Learner;
 use super::step::optimizer::Optimizer;
 use super::step::precision::Arithmetic;
+use super::step::recorded::RecordedSteps;
 use super::tasks;
 use crate::config::{Config, Method};
+use crate::data::batch::Shape;
 use crate::data::Intake;
 use crate::hub::encoder_dir;
 use crate::model::encoder::{Encoder, Setup};
@@ -51,6 +53,11 @@ pub fn prepare(config: &Config, tasks: Vec<Task>) -> Result<Prepared> {
     let tasks: Vec<&Task> = data.iter().map(|d| &d.task).collect();
     let (mut model, objectives, weighting) = model(config, encoder, &tasks)?;
     model.encoder.set_products(arithmetic.products())?;
+    let training = &config.training;
+    let records = training.cuda_graphs
+        && training.accumulate == 1
+        && !training.gradient_checkpointing
+        && matches!(model.encoder.batch_shape(0), Shape::Filled { .. });
     let learner = Learner {
         objectives,
         weighting,
@@ -61,6 +68,7 @@ pub fn prepare(config: &Config, tasks: Vec<Task>) -> Result<Prepared> {
         arithmetic,
         pad: intake.pad_id(),
         stages: Stages::unmeasured(),
+        recorded: records.then(RecordedSteps::default),
     };
     Ok(Prepared {
         learner,

@@ -114,11 +114,12 @@ void* covalign_cuda_steps_new() { return new Steps; }
 
 void covalign_cuda_steps_free(void* steps) { delete static_cast<Steps*>(steps); }
 
-// Writes down where `count` parameters, whose leaves all have gradients, and their states lie.
+// Writes down where `count` parameters, whose leaves all have gradients, and their states lie. While the
+// device is `recording`, they must be those of the step before.
 char* covalign_cuda_steps_take(void* memory, Tensor** parameters, Tensor** leaves,
                                Tensor** exp_avgs, Tensor** exp_avg_sqs, Tensor** counters,
                                const double* learning_rates, const double* weight_decays,
-                               int64_t count) {
+                               int64_t count, bool recording) {
   return guarded([&] {
     at::NoGradGuard no_grad;
     auto& steps = *static_cast<Steps*>(memory);
@@ -146,20 +147,37 @@ char* covalign_cuda_steps_take(void* memory, Tensor** parameters, Tensor** leave
       known.push_back(value.const_data_ptr());
       values.push_back(value);
     }
-    if (known != steps.known) cut_up(steps, values);
+    if (known != steps.known) {
+      TORCH_CHECK(!recording, "a step that is recorded has other parameters than the one before it");
+      cut_up(steps, values);
+    }
     steps.known = std::move(known);
   });
 }
 
-// Takes the step; `norm` gets the gradients' norm before clipping, the gradients' multiplier, and 1
-// where the norm is not finite, so that nothing has moved. `loss_scale` is null or a scalar.
+// Renews the learning rates of what covalign_cuda_steps_take wrote down.
+void covalign_cuda_steps_rates(void* memory, const double* learning_rates) {
+  for (auto& parameter : static_cast<Steps*>(memory)->table) {
+    parameter.learning_rate = static_cast<float>(*learning_rates++);
+  }
+}
+
+// Brings what was written down to the device.
+char* covalign_cuda_steps_upload(void* memory) {
+  return guarded([&] {
+    auto& steps = *static_cast<Steps*>(memory);
+    upload(steps.table, steps.table_on_device);
+  });
+}
+
+// Takes the step, by what is written down on the device when the kernels run. `loss_scale` is null or a
+// scalar.
 char* covalign_cuda_steps_run(void* memory, double beta1, double beta2, double eps,
-                              double clip_norm, const Tensor* loss_scale, Tensor** norm) {
+                              double clip_norm, const Tensor* loss_scale) {
   return guarded([&] {
     at::NoGradGuard no_grad;
     auto& steps = *static_cast<Steps*>(memory);
     const auto device = steps.runs.device();
-    upload(steps.table, steps.table_on_device);
     auto& module = Module::of(device, {sources().numbers, sources().optimizer}, {});
     const Constants constants{beta1, beta2, static_cast<float>(eps)};
     const unsigned blocks = steps.run_count;
@@ -176,7 +194,12 @@ char* covalign_cuda_steps_run(void* memory, double beta1, double beta2, double e
     launch(module, "adamw", device, {blocks, 1, 1}, {512, 1, 1}, table, runs, state, corrections,
            constants);
     steps.gradients.clear();
-    *norm = new Tensor(steps.norm.clone());
   });
+}
+
+// What became of the last step: the gradients' norm before clipping, the gradients' multiplier, and 1
+// where the norm is not finite, so that nothing has moved. Memory that the next step writes.
+void covalign_cuda_steps_taken(void* memory, Tensor** taken) {
+  *taken = new Tensor(static_cast<Steps*>(memory)->norm);
 }
 }

@@ -18,7 +18,7 @@ namespace {
 // As rows.cu has them.
 constexpr int64_t kWarps = 4, kLanes = 32;
 // Parts in which sums over rows are taken: fixed, so that they do not depend on the device.
-constexpr int64_t kParts = 128;
+constexpr int64_t kParts = 256;
 
 struct DeviceDropout {
   uint64_t key;

@@ -66,10 +66,12 @@ impl Bert {
     /// An encoder in the shapes of `config` with random parameters that `seed` fixes.
     pub fn random(config: BertConfig, engine: Engine, device: Device, seed: u64) -> Result<Self> {
         tch::manual_seed(named_seed(seed, "encoder"));
-        let variables = VarStore::new(device);
+        // On the CPU first: what its generator draws is the same on every device.
+        let mut variables = VarStore::new(Device::Cpu);
         let embeddings = BertEmbeddings::new(variables.root() / "embeddings", &config);
         let layers = BertModel::new(variables.root(), &config);
         initialize(&variables, config.initializer_range, |_| true)?;
+        variables.set_device(device);
         let forward = match engine {
             Engine::Fast if Bert::packs(engine, device) => {
                 Forward::Packed(PackedForward::new(&variables, &config)?)
@@ -171,6 +173,7 @@ impl Encoder for Bert {
 
     fn batch_shape(&self, pad: i64) -> Shape {
         match self.forward {
+            Forward::Packed(_) if self.variables.device().is_cuda() => Shape::Filled { pad },
             Forward::Packed(_) => Shape::Packed,
             _ => Shape::Padded { pad },
         }
@@ -194,7 +197,7 @@ impl Encoder for Bert {
     }
 
     fn reads_rows(&self) -> bool {
-        matches!(self.forward, Forward::Packed(_)) && self.variables.device() == Device::Cpu
+        self.batch_shape(0) == Shape::Packed
     }
 
     fn parameters(&self) -> Vec<Parameter> {
@@ -250,7 +253,7 @@ impl Encoder for Bert {
         let last = index + 1 == self.segments();
         match &self.forward {
             Forward::Packed(packed) => match packed.layer(index, x, batch, last, mode)? {
-                hidden if last => packed.pool(&hidden),
+                hidden if last => packed.pool(&hidden, batch),
                 hidden => Ok(hidden),
             },
             Forward::Padded(padded) => match padded.layer(index, x, batch, last, mode)? {

@@ -12,7 +12,7 @@ use tch::{Kind, Tensor};
 
 use super::activation::activation;
 use super::parameters::{Layer, Parameters};
-use crate::data::batch::{Batch, Layout, Packed};
+use crate::data::batch::{Batch, Layout, Packed, Words};
 use crate::libtorch::fused::{self, Dropout};
 use crate::model::Mode;
 
@@ -41,9 +41,9 @@ impl PackedForward {
     /// the word table that the batch's vocabulary names, where gradients are to reach them.
     pub fn embed(&self, batch: &Batch, words: Option<&Tensor>, mode: Mode) -> Result<Tensor> {
         let rows = packed(batch)?;
-        let (table, places) = match words {
-            Some(words) => (words, &rows.words),
-            None => (&self.parameters.words, &batch.ids),
+        let (table, places) = match (words, &rows.words) {
+            (Some(words), Some(Words { places, .. })) => (words, places),
+            _ => (&self.parameters.words, &batch.ids),
         };
         let dropout = self.dropout(mode, 0, self.hidden_dropout);
         fused::embed(
@@ -55,13 +55,15 @@ impl PackedForward {
         )
     }
 
-    /// tanh of the pooler's layer on states of first tokens, `[batch, width]` in float32.
-    pub fn pool(&self, first: &Tensor) -> Result<Tensor> {
+    /// tanh of the pooler's layer on states of first tokens, without the filling's: `[batch, width]` in
+    /// float32.
+    pub fn pool(&self, first: &Tensor, batch: &Batch) -> Result<Tensor> {
+        let first = first.f_narrow(0, 0, packed(batch)?.rows)?;
         self.parameters.pool(&first.f_to_kind(Kind::Float)?)
     }
 
     /// The layer at `index`: of all tokens, `[tokens, width]` as it takes them, or with `first` of
-    /// each row's first token, `[batch, width]`.
+    /// each row's first token, the filling's too, `[batch, width]`.
     pub fn layer(
         &self,
         index: usize,
@@ -104,10 +106,6 @@ impl PackedForward {
     ) -> Result<Tensor> {
         let cut = (&rows.starts, rows.longest);
         if x.device().is_cuda() {
-            if dropout.p > 0.0 {
-                // A layer's own draws: the same again when it is computed again.
-                tch::manual_seed(dropout.key as i64);
-            }
             let qkv = layer.qkv.apply(x)?;
             return fused::packed_attention_cuda(&qkv, cut, self.heads, first, dropout.p);
         }
@@ -126,10 +124,14 @@ impl PackedForward {
         }
     }
 
-    /// Every place of a pass where something is dropped has a key of its own.
+    /// Every place of a pass where something is dropped has a key of its own. On CUDA the seed lies on
+    /// the device ([`crate::libtorch::graph::seed_dropout`]), and keys are counted from it.
     fn dropout(&self, mode: Mode, site: u64, p: f64) -> Dropout {
         match mode {
             Mode::Evaluate => Dropout { p: 0.0, key: 0 },
+            Mode::Train { .. } if self.parameters.words.device().is_cuda() => {
+                Dropout { p, key: site }
+            }
             Mode::Train { seed } => Dropout {
                 p,
                 key: seed.wrapping_add(site),

@@ -181,9 +181,9 @@ impl Encoder for WordEncoder {
     }
 
     fn embed(&self, batch: &Batch, words: Option<&Tensor>, _: Mode) -> Result<Tensor> {
-        Ok(match words {
-            Some(words) => words.f_index_select(0, &packed(batch)?.words)?,
-            None => self.table.f_index_select(0, &batch.ids)?,
+        Ok(match (words, &packed(batch)?.words) {
+            (Some(table), Some(words)) => table.f_index_select(0, &words.places)?,
+            _ => self.table.f_index_select(0, &batch.ids)?,
         })
     }
 

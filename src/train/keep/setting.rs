@@ -267,6 +267,8 @@ impl RunFacts {
             device: _,
             // The same numbers by another way.
             gradient_checkpointing: _,
+            cuda_graphs: _,
+            deterministic: _,
             threads: _,
             seed: _,
         } = training;
