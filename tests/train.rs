@@ -258,6 +258,37 @@ fn assert_moved_alike(a: &BTreeMap<String, Tensor>, b: &BTreeMap<String, Tensor>
 }
 
 #[test]
+fn what_is_frozen_stands_still_and_the_rest_learns() {
+    let folder = workplace();
+    let folder = folder.path();
+    let freeze = "training.freeze={embeddings: true, layers: 3}";
+    for (out, rate) in [("slow", "5e-5"), ("fast", "2e-4")] {
+        let rate = format!("training.learning_rate={rate}");
+        train(folder, out, &["method=multitask", freeze, &rate]);
+    }
+    let (slow, fast) = (encoder(folder, "slow"), encoder(folder, "fast"));
+    let frozen = [
+        "embeddings.",
+        "encoder.layer.0.",
+        "encoder.layer.1.",
+        "encoder.layer.2.",
+    ];
+    for (name, tensor) in &slow {
+        let stands = frozen.iter().any(|part| name.contains(part));
+        // A key's bias moves nothing: softmax does not see it.
+        if stands || !name.ends_with("key.bias") {
+            assert_eq!(tensor == &fast[name], stands, "{name}");
+        }
+    }
+    let failed = run(
+        folder,
+        &["train", "c.yaml", "--set", "training.freeze={layers: 7}"],
+    );
+    assert_eq!(failed.status.code(), Some(2));
+    assert!(text(&failed.stderr).contains("`training.freeze.layers`: 7, but the encoder has 6"));
+}
+
+#[test]
 fn gradient_checkpointing_changes_no_weight() {
     let folder = workplace();
     let folder = folder.path();

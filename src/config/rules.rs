@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::values::LengthWindow;
 use super::{BatchKind, Config, Method, Precision, Schedule, Strategy, Training};
 use crate::bail_input;
+use crate::config::training::Freeze;
 use crate::config::Engine;
 
 impl Config {
@@ -67,6 +68,11 @@ impl Config {
                 t.reinit_layers.is_none(),
                 "training.reinit_layers",
                 "is a BERT's; `encoder.weights: none` starts at random",
+            ),
+            (
+                t.freeze == Freeze::default(),
+                "training.freeze",
+                "is a BERT's; with images all layers learn",
             ),
             (
                 self.engine == Engine::Fast,
@@ -135,6 +141,11 @@ impl Config {
                 "is a BERT's; a module over words starts at random",
             ),
             (
+                !over_words || t.freeze == Freeze::default(),
+                "training.freeze",
+                "is a BERT's; a module over words has `encoder.train_embeddings`",
+            ),
+            (
                 !over_words || matches!(t.precision, Precision::Auto | Precision::Fp32),
                 "training.precision",
                 "must be fp32 (or auto) with a module over words",
@@ -149,6 +160,11 @@ impl Config {
                 share(t.warmup),
                 "training.warmup",
                 "is a share of the steps, from 0 to 1",
+            ),
+            (
+                (0.0..1.0).contains(&t.label_smoothing),
+                "training.label_smoothing",
+                "is a share, from 0 to below 1",
             ),
             (
                 t.weight_decay >= 0.0,

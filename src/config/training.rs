@@ -32,6 +32,29 @@ pub enum ScoreScale {
     Unit,
 }
 
+/// How the learning rate goes on after the warm-up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RateSchedule {
+    /// Down to 0 in a straight line.
+    #[default]
+    Linear,
+    /// Down to 0 along half a cosine.
+    Cosine,
+    /// As it is.
+    Constant,
+}
+
+/// What of a BERT stands still: it costs no backward pass, and nothing of it is clipped or decays.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Freeze {
+    /// Whether the embedding layer does.
+    pub embeddings: bool,
+    /// So many of the lowest layers.
+    pub layers: usize,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Training {
@@ -57,8 +80,14 @@ pub struct Training {
     /// The pooler and this many of the top layers start at random.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reinit_layers: Option<usize>,
-    /// Share of the steps over which the learning rate rises; then it falls linearly to 0.
+    /// What of a BERT stands still.
+    pub freeze: Freeze,
+    /// Share of the steps over which the learning rate rises.
     pub warmup: f64,
+    /// How it goes on then: `linear` and `cosine` fall to 0, `constant` stays.
+    pub schedule: RateSchedule,
+    /// Share of a class's probability that the target gives to all classes alike.
+    pub label_smoothing: f64,
     pub weight_decay: f64,
     pub adam_beta1: f64,
     pub adam_beta2: f64,
@@ -109,7 +138,10 @@ impl Default for Training {
             head_learning_rate: Rate::Relative(1.0),
             layer_decay: 1.0,
             reinit_layers: None,
+            freeze: Freeze::default(),
             warmup: 0.1,
+            schedule: RateSchedule::default(),
+            label_smoothing: 0.0,
             weight_decay: 0.01,
             adam_beta1: 0.9,
             adam_beta2: 0.999,

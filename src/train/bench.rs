@@ -145,8 +145,7 @@ pub fn measure(
 fn plan(learner: &Learner, batches: &Batches) -> Plan {
     let config = &learner.config;
     let total = batches.length.total;
-    let warmup = config.training.warmup;
-    Plan::new(config.method, &config.alignment, total, warmup)
+    Plan::new(config.method, &config.alignment, total, &config.training)
 }
 
 /// One optimiser step, as the trainer takes it.

@@ -10,6 +10,7 @@ use super::step::optimizer::Optimizer;
 use super::step::precision::Arithmetic;
 use super::step::recorded::RecordedSteps;
 use super::tasks;
+use crate::bail_input;
 use crate::config::{Config, Method};
 use crate::data::batch::Shape;
 use crate::data::Intake;
@@ -41,6 +42,10 @@ pub fn prepare(config: &Config, tasks: Vec<Task>) -> Result<Prepared> {
     let (encoder, report) = source.load(setup(config, arithmetic))?;
     if let Some(layers) = config.training.reinit_layers {
         encoder.reinitialize(layers, config.training.seed)?;
+    }
+    let (frozen, layers) = (config.training.freeze.layers, encoder.layers());
+    if frozen > layers {
+        bail_input!("key `training.freeze.layers`: {frozen}, but the encoder has {layers} layers");
     }
     let max_length = config.training.max_length;
     fit::check(encoder.limits(), &intake, max_length, &source.folder)?;

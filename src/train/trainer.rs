@@ -47,7 +47,7 @@ impl<'a> Trainer<'a> {
             learner.config.method,
             &learner.config.alignment,
             batches.length.total,
-            learner.config.training.warmup,
+            &learner.config.training,
         );
         // Older versions counted what does not count.
         progress.best.retain(|_, best| plan.counts(best.step));

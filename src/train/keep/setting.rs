@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use super::made_of::MadeOf;
 use super::run_folder::{Results, RunFolder};
 use super::way::Way;
+use crate::config::training::{Freeze, RateSchedule};
 use crate::config::values::Interval;
 use crate::config::{
     yaml, Alignment, AlignmentForm, BatchKind, Checkpoints, Config, Evaluation, Method, Sampling,
@@ -251,7 +252,10 @@ impl RunFacts {
             head_learning_rate,
             layer_decay,
             reinit_layers,
+            freeze,
             warmup,
+            schedule,
+            label_smoothing,
             weight_decay,
             adam_beta1,
             adam_beta2,
@@ -274,6 +278,18 @@ impl RunFacts {
         } = training;
         if !steps_with.is_empty() {
             keys.insert("training.steps_with".into(), text(steps_with));
+        }
+        // Keys that runs made before there were any lack.
+        if *freeze != Freeze::default() {
+            let embeddings = text(&freeze.embeddings);
+            keys.insert("training.freeze.embeddings".into(), embeddings);
+            keys.insert("training.freeze.layers".into(), text(&freeze.layers));
+        }
+        if *schedule != RateSchedule::default() {
+            keys.insert("training.schedule".into(), text(schedule));
+        }
+        if *label_smoothing != 0.0 {
+            keys.insert("training.label_smoothing".into(), text(label_smoothing));
         }
         let batch_size = batch_tokens.map_or(Some(batch_size), |_| None);
         for (name, value) in [

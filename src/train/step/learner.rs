@@ -105,7 +105,8 @@ impl Learner {
         };
         stages.end(Stage::Encoder);
         let logits = arithmetic.run(|| model.logits(task, &pooled, mode))?;
-        let losses = losses::of(&self.data[task].task, &logits, labels)?;
+        let smoothing = self.config.training.label_smoothing;
+        let losses = losses::of(&self.data[task].task, &logits, labels, smoothing)?;
         let seen = Seen {
             which: self.objectives.of(task),
             losses: &losses.f_mul_scalar(model.loss_factor(task))?,

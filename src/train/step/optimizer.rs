@@ -9,6 +9,7 @@ use super::loss_scale::LossScale;
 use super::precision::Arithmetic;
 use super::schedule::Moving;
 use super::word_rows::WordRows;
+use crate::config::training::Freeze;
 use crate::config::{Config, Training};
 use crate::data::Batch;
 use crate::libtorch::optimizer::{self as steps, AdamW, CudaSteps, Moments};
@@ -57,7 +58,10 @@ impl Optimizer {
         // Zhang et al. 2021, Revisiting Few-sample BERT Fine-tuning.
         let rate_of = |name: &str| {
             let above = model.encoder.layers_above(name);
-            base * training.layer_decay.powi(above as i32)
+            match stands_still(training.freeze, name, model.encoder.layers() as i64 - above) {
+                true => 0.0,
+                false => base * training.layer_decay.powi(above as i32),
+            }
         };
         let mut encoder = model.encoder.parameters();
         let words = match encoder.iter().position(|p| p.name == WORDS) {
@@ -273,6 +277,14 @@ impl Optimizer {
             names.zip(&group.states).map(|(n, s)| (group.part, n, s))
         });
         groups.chain(words)
+    }
+}
+
+/// Whether a parameter of the encoder is frozen; layers are `number`ed from 1, the lowest.
+fn stands_still(freeze: Freeze, name: &str, number: i64) -> bool {
+    match name.starts_with("embeddings.") {
+        true => freeze.embeddings,
+        false => name.starts_with("encoder.layer.") && number <= freeze.layers as i64,
     }
 }
 

@@ -1,6 +1,9 @@
 //! What moves at a step, and how fast.
 
-use crate::config::{Alignment, Method, Schedule};
+use std::f64::consts::PI;
+
+use crate::config::training::RateSchedule;
+use crate::config::{Alignment, Method, Schedule, Training};
 
 /// Which parts of the model an optimiser step moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,6 +26,7 @@ pub struct Plan {
     schedule: Schedule,
     total: u64,
     warmup: f64,
+    rate: RateSchedule,
     alternate_every: u64,
     /// `fixed_encoder`: the first step of the second phase.
     boundary: u64,
@@ -32,7 +36,7 @@ pub struct Plan {
 
 impl Plan {
     /// The plan for `total` optimiser steps; without alignment, everything moves always.
-    pub fn new(method: Method, alignment: &Alignment, total: u64, warmup: f64) -> Plan {
+    pub fn new(method: Method, alignment: &Alignment, total: u64, training: &Training) -> Plan {
         let schedule = match method {
             Method::Aligned => alignment.schedule,
             _ => Schedule::Joint,
@@ -41,7 +45,8 @@ impl Plan {
         Plan {
             schedule,
             total,
-            warmup,
+            warmup: training.warmup,
+            rate: training.schedule,
             alternate_every: alignment.alternate_every,
             boundary: boundary.clamp(1, total.saturating_sub(1).max(1)),
             aligns_from: alignment.warmup_steps,
@@ -101,8 +106,8 @@ impl Plan {
         regular.chain(last).filter(|&step| self.counts(step))
     }
 
-    /// The factor on every learning rate at `step`: up linearly over the warm-up, then down to 0,
-    /// as transformers' `get_linear_schedule_with_warmup`; afresh in each phase of
+    /// The factor on every learning rate at `step`: up linearly over the warm-up, then as transformers'
+    /// `get_linear_schedule_with_warmup`, `get_cosine_…` and `get_constant_…`; afresh in each phase of
     /// `fixed_encoder`.
     pub fn factor(&self, step: u64) -> f64 {
         let (first, last) = match self.schedule {
@@ -113,9 +118,13 @@ impl Plan {
         let (step, total) = ((step - first) as f64, (last - first) as f64);
         let warmup = (self.warmup * total).ceil();
         if step < warmup {
-            step / warmup
-        } else {
-            ((total - step) / (total - warmup).max(1.0)).max(0.0)
+            return step / warmup;
+        }
+        let left = ((total - step) / (total - warmup).max(1.0)).max(0.0);
+        match self.rate {
+            RateSchedule::Linear => left,
+            RateSchedule::Cosine => 0.5 * (1.0 - (PI * left).cos()),
+            RateSchedule::Constant => 1.0,
         }
     }
 }
@@ -131,7 +140,11 @@ mod tests {
             encoder_share: 0.6,
             ..Alignment::default()
         };
-        Plan::new(Method::Aligned, &alignment, 10, 0.2)
+        let training = Training {
+            warmup: 0.2,
+            ..Training::default()
+        };
+        Plan::new(Method::Aligned, &alignment, 10, &training)
     }
 
     #[test]
@@ -142,6 +155,26 @@ mod tests {
         for (step, expected) in expected.into_iter().enumerate() {
             assert!((plan.factor(step as u64) - expected).abs() < 1e-12);
         }
+    }
+
+    #[test]
+    fn factor_equals_transformers_cosine_and_constant_schedules() {
+        let at = |rate: RateSchedule, step| {
+            let plan = Plan {
+                rate,
+                ..plan(Schedule::Joint)
+            };
+            plan.factor(step)
+        };
+        // transformers.get_cosine_schedule_with_warmup(optimizer, 2, 10), lr 1, after steps 1, 4 and 9.
+        for (step, expected) in [(1, 0.5), (4, 0.853_553_390_593), (9, 0.038_060_233_744)] {
+            assert!(
+                (at(RateSchedule::Cosine, step) - expected).abs() < 1e-9,
+                "{step}"
+            );
+        }
+        assert_eq!(at(RateSchedule::Constant, 1), 0.5);
+        assert_eq!(at(RateSchedule::Constant, 9), 1.0);
     }
 
     #[test]
@@ -170,7 +203,7 @@ mod tests {
             schedule: Schedule::FixedEncoder,
             ..Alignment::default()
         };
-        let short = Plan::new(Method::Aligned, &alignment, 1, 0.0);
+        let short = Plan::new(Method::Aligned, &alignment, 1, &Training::default());
         assert_eq!(counted(&short, 1, 1), [1]);
     }
 
@@ -191,7 +224,7 @@ mod tests {
             schedule: Schedule::FixedEncoder,
             ..Alignment::default()
         };
-        let plan = Plan::new(Method::Multitask, &alignment, 10, 0.0);
+        let plan = Plan::new(Method::Multitask, &alignment, 10, &Training::default());
         assert!((0..10).all(|step| plan.moving(step) == EVERYTHING));
     }
 }
