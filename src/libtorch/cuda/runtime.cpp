@@ -2,6 +2,7 @@
 
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <atomic>
 #include <map>
 #include <mutex>
 
@@ -81,12 +82,15 @@ void* current_stream(const at::Device& device) {
 }  // namespace
 
 int capability(const at::Device& device) {
+  static std::atomic<int> known[64] = {};
+  auto& found = known[device.index() % 64];
+  if (found) return found;
   static auto attribute =
       reinterpret_cast<int (*)(int*, int, int)>(symbol("cudaDeviceGetAttribute"));
   int major = 0, minor = 0;
   check(attribute(&major, 75, device.index()), "no compute capability");
   check(attribute(&minor, 76, device.index()), "no compute capability");
-  return 10 * major + minor;
+  return found = 10 * major + minor;
 }
 
 void* symbol(const char* name) {

@@ -20,6 +20,7 @@ use self::padded::PaddedForward;
 use super::encoder::{Encoder, Limits};
 use super::weights::{self, LoadReport};
 use super::{named_seed, Mode, Parameter};
+use crate::bail_input;
 use crate::config::Engine;
 use crate::data::batch::{Batch, Layout, Shape};
 
@@ -75,6 +76,9 @@ impl Bert {
 
     /// An encoder in the shapes of `config` whose parameters are still to be filled.
     pub fn unfilled(config: BertConfig, engine: Engine, device: Device) -> Result<Self> {
+        if device.is_cuda() && Bert::packs(engine, device) {
+            check_kernels_take(&config)?;
+        }
         // On the CPU first: what its generator draws is the same on every device.
         let mut variables = VarStore::new(Device::Cpu);
         let embeddings = BertEmbeddings::new(variables.root() / "embeddings", &config);
@@ -282,6 +286,21 @@ impl Encoder for Bert {
     fn training_flops(&self, tokens: f64) -> f64 {
         training_flops(&self.config, tokens)
     }
+}
+
+/// CUDA's kernels read eight numbers at a time and keep a row in registers; flash attention's heads are
+/// of at most 256.
+fn check_kernels_take(config: &BertConfig) -> Result<()> {
+    let (width, inner) = (config.hidden_size, config.intermediate_size);
+    let head = width / config.num_attention_heads.max(1);
+    let eights = [width, inner, head].iter().all(|n| n % 8 == 0);
+    if !eights || width > 4096 || head > 256 {
+        bail_input!(
+            "key `engine`: on CUDA `fast` takes widths that are multiples of 8, up to 4096, with heads \
+             of up to 256; this encoder has {width}, {inner} and heads of {head}: set engine: padded"
+        );
+    }
+    Ok(())
 }
 
 /// What a BERT of this shape has embeddings for.
