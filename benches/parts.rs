@@ -16,6 +16,7 @@ use covalign::model::words::reference;
 use covalign::task::Label;
 use covalign::train::feed::batches::Batches;
 use covalign::train::prepare::prepare;
+use covalign::train::step::learner::Pass;
 use covalign::train::step::schedule::EVERYTHING;
 use covalign::train::tasks::load_tasks;
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
@@ -133,18 +134,21 @@ fn step(c: &mut Criterion) {
         .learner;
     let mut batches = Batches::new(&learner.config, &learner.data).unwrap();
     let mut loader = learner.loader();
-    let _ = loader.begin(&mut batches, 0).unwrap();
-    let loaded = loader.receive().unwrap();
+    let passes = loader.passes(&mut batches, 0).unwrap();
+    let (_, loaded) = &passes[0];
+    let device = learner.arithmetic.device();
     let mut group = c.benchmark_group("step");
     group.sample_size(20);
     group.bench_function("forward and backward", |b| {
-        b.iter(|| learner.backward(0, &loaded, EVERYTHING).unwrap())
+        b.iter(|| {
+            let (batch, labels) = loaded.to(device).unwrap();
+            let mode = learner.seed(0).unwrap();
+            let pass = Pass::of(loaded, &batch, &labels);
+            learner.pass(pass, EVERYTHING, mode).unwrap()
+        })
     });
     group.bench_function("forward, backward and optimiser", |b| {
-        b.iter(|| {
-            let _ = learner.backward(0, &loaded, EVERYTHING).unwrap();
-            let _ = learner.step(1.0).unwrap();
-        })
+        b.iter(|| learner.take(&passes, EVERYTHING, 1.0).unwrap())
     });
 }
 

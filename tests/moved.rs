@@ -52,6 +52,10 @@ fn a_folder_that_was_copied_takes_its_own_libtorch() {
     for file in std::fs::read_dir(&lib).unwrap().flatten() {
         symlink(file.path(), own.join(file.file_name())).unwrap();
     }
+    // Where the CUDA set's libraries look for those of NVIDIA.
+    if let Ok(nvidia) = lib.join("../../nvidia").canonicalize() {
+        symlink(nvidia, other.join("nvidia")).unwrap();
+    }
     let said = doctor(&binary, &lib);
     let own = own.canonicalize().unwrap();
     assert!(said.contains(&format!("from{}", own.display())), "{said}");
