@@ -8,7 +8,7 @@ mod torch;
 use std::fmt;
 use std::path::Path;
 
-pub use torch::caught;
+pub use torch::{caught, shortened};
 
 /// Wrong use or wrong input: the command ends with exit code 2.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::process::Command;
 use covalign::config::Engine;
 use covalign::data::Batch;
 use covalign::libtorch::fused::{self, Dropout, Norm};
-use covalign::libtorch::optimizer::{adamw_idle, adamw_rows, AdamW, Moments};
+use covalign::libtorch::optimizer::{adamw_idle, adamw_rows, widen_gradients, AdamW, Moments};
 use covalign::model::bert::Bert;
 use covalign::model::encoder::Encoder;
 use covalign::model::Mode;
@@ -86,6 +86,17 @@ fn norm(width: i64) -> Norm {
         beta: Tensor::zeros([width], FLOAT),
         eps: 1e-12,
     }
+}
+
+#[test]
+fn gradients_of_several_passes_are_added_up_in_float32() {
+    let leaf = Tensor::zeros([3], (Kind::BFloat16, Device::Cpu)).set_requires_grad(true);
+    // Beside 1, bfloat16 has no room for 2^-9.
+    for gradient in [1.0, 0.001953125, 0.001953125] {
+        (&leaf * gradient).sum(Kind::BFloat16).backward();
+        widen_gradients([&leaf]).unwrap();
+    }
+    assert_eq!(leaf.grad(), Tensor::from_slice(&[1.00390625f32; 3]));
 }
 
 #[test]

@@ -32,6 +32,7 @@ extern "C" {
         optimizer: *const c_char,
         nvrtc: *const c_char,
     ) -> *mut c_char;
+    fn covalign_make_room() -> *mut c_char;
     fn covalign_deterministic(on: bool, fill: bool) -> *mut c_char;
     fn covalign_copy_non_blocking(to: *const C_tensor, from: *const C_tensor) -> *mut c_char;
     fn covalign_pinned(x: *const C_tensor, out: *mut *mut C_tensor) -> *mut c_char;
@@ -205,6 +206,11 @@ pub fn usable_cuda_devices() -> Vec<usize> {
     let devices = cuda_devices().into_iter().enumerate();
     let usable = devices.filter(|(_, capability)| *capability >= OLDEST);
     usable.map(|(device, _)| device).collect()
+}
+
+/// Gives memory that libtorch keeps for later back to the CUDA device, where little of it is free.
+pub fn make_room() -> Result<()> {
+    check(unsafe { covalign_make_room() })
 }
 
 /// Takes only algorithms that give the same bits each time (`on`), or whatever is fastest; `fill`: new

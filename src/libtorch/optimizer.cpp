@@ -180,6 +180,18 @@ char* covalign_gradient_norm_cpu(Tensor** tensors, int64_t count, Tensor** norm)
   });
 }
 
+// Makes gradients in half precision float32: what later passes add to them is added in float32, as
+// torch.autocast's gradients are.
+char* covalign_widen_gradients(Tensor** tensors, int64_t count) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    for (int64_t i = 0; i < count; i++) {
+      auto& gradient = tensors[i]->mutable_grad();
+      if (gradient.defined()) gradient = gradient.to(at::kFloat);
+    }
+  });
+}
+
 // Drops the gradients, so that the next backward pass writes instead of adding.
 void covalign_clear_gradients(Tensor** tensors, int64_t count) {
   for (int64_t i = 0; i < count; i++) tensors[i]->mutable_grad().reset();

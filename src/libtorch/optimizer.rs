@@ -64,6 +64,7 @@ extern "C" {
         count: i64,
         norm: *mut *mut C_tensor,
     ) -> *mut c_char;
+    fn covalign_widen_gradients(tensors: *const *const C_tensor, count: i64) -> *mut c_char;
     fn covalign_clear_gradients(tensors: *const *const C_tensor, count: i64);
 }
 
@@ -305,6 +306,13 @@ pub fn gradient_norm_cpu(gradients: &[Tensor]) -> Result<Tensor> {
         covalign_gradient_norm_cpu(pointers.as_ptr(), pointers.len() as i64, &mut norm)
     })?;
     given(norm)
+}
+
+/// Makes the gradients of `leaves` float32, so that later passes add to them in float32, as gradients
+/// under torch.autocast are added up.
+pub fn widen_gradients<'a>(leaves: impl IntoIterator<Item = &'a Tensor>) -> Result<()> {
+    let leaves = pointers(leaves);
+    check(unsafe { covalign_widen_gradients(leaves.as_ptr(), leaves.len() as i64) })
 }
 
 /// Drops the gradients of `leaves`, so that the next backward pass writes instead of adding.

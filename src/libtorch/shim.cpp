@@ -4,6 +4,7 @@
 #include <ATen/Context.h>
 #include <ATen/Version.h>
 #include <ATen/autocast_mode.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/version.h>
 
@@ -72,6 +73,15 @@ char* covalign_cuda_memory(size_t* free_bytes, size_t* total_bytes) {
   if (!function) return strdup("the CUDA runtime is not loaded");
   int status = function(free_bytes, total_bytes);
   return status == 0 ? nullptr : strdup(("CUDA error " + std::to_string(status)).c_str());
+}
+
+// Gives the memory that libtorch keeps for later back to the device, where less than a quarter of it is
+// free: what a CUDA graph needs comes from there.
+char* covalign_make_room() {
+  size_t free_bytes = 0, total_bytes = 0;
+  if (char* message = covalign_cuda_memory(&free_bytes, &total_bytes)) return message;
+  if (free_bytes >= total_bytes / 4) return nullptr;
+  return guarded([&] { c10::getDeviceAllocator(c10::DeviceType::CUDA)->emptyCache(); });
 }
 
 // Major and minor compute capability of a CUDA device, through the same runtime.

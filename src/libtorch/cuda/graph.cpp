@@ -52,11 +52,13 @@ struct Graph {
 
 extern "C" {
 
-// Leaves the default stream for good, on this thread: on it nothing can be recorded.
+// Works on a device from now on, on this thread, and on a stream other than its first one: on that
+// nothing can be recorded.
 char* covalign_cuda_own_stream(int index) {
   return guarded([&] {
     const c10::impl::VirtualGuardImpl guard(c10::DeviceType::CUDA);
     const c10::Device device(c10::DeviceType::CUDA, index);
+    guard.setDevice(device);
     guard.exchangeStream(guard.getStreamFromGlobalPool(device));
   });
 }

@@ -72,10 +72,8 @@ impl Learner {
         factor: f64,
     ) -> Result<(Vec<Tensor>, Option<Tensor>)> {
         if let ([(index, loaded)], false) = (passes, self.stages.run()) {
-            if let Some(mut known) = self.recorded.take() {
-                let taken = recorded::take(self, &mut known, (*index, loaded), moving, factor);
-                self.recorded = Some(known);
-                let (loss, norm) = taken?;
+            if self.recorded.is_some() {
+                let (loss, norm) = recorded::take(self, (*index, loaded), moving, factor)?;
                 return Ok((vec![loss], norm));
             }
         }
@@ -85,6 +83,9 @@ impl Learner {
             self.stages.end(Stage::Data);
             let mode = self.seed(*index)?;
             losses.push(self.pass(Pass::of(loaded, &batch, &labels), moving, mode)?);
+            if losses.len() < passes.len() {
+                self.optimizer.widen_gradients()?;
+            }
         }
         let norm = self.optimizer.step(factor)?;
         self.stages.end(Stage::Optimizer);

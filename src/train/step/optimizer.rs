@@ -129,6 +129,18 @@ impl Optimizer {
         }
     }
 
+    /// Forgets a step that was begun.
+    pub fn clear_gradients(&self) {
+        let states = self.groups.iter().flat_map(|group| &group.states);
+        steps::clear_gradients(states.map(|state| &state.leaf));
+    }
+
+    /// Between the passes of a step: what they add up is added in float32.
+    pub fn widen_gradients(&self) -> Result<()> {
+        let states = self.groups.iter().flat_map(|group| &group.states);
+        steps::widen_gradients(states.map(|state| &state.leaf))
+    }
+
     /// Clips the gradients to `clip_norm` and takes one step, every learning rate times `factor`;
     /// then drops the gradients. Returns the gradients' norm before clipping, on the device; where
     /// it is not finite, nothing moves.

@@ -12,14 +12,17 @@ use tch::Tensor;
 use super::learner::{Learner, Pass};
 use super::schedule::Moving;
 use crate::data::Batch;
+use crate::error::shortened;
 use crate::libtorch;
 use crate::libtorch::graph::Graph;
 use crate::libtorch::optimizer::CudaSteps;
+use crate::model::Mode;
+use crate::telemetry::progress;
 use crate::train::feed::loader::Loaded;
 
 /// What makes two steps alike: the same operations on tensors of the same shapes.
 #[derive(PartialEq, Eq, Hash)]
-struct Kind {
+pub struct Kind {
     task: usize,
     shapes: Vec<Vec<i64>>,
     longest: i64,
@@ -41,7 +44,7 @@ impl Kind {
 }
 
 /// A recorded step.
-struct Recording {
+pub struct Recording {
     graph: Graph,
     /// What it reads.
     batch: Batch,
@@ -53,54 +56,96 @@ struct Recording {
 }
 
 /// The steps of a run that were seen, and what each kind's optimiser needs on the device.
-#[derive(Default)]
-pub struct RecordedSteps(HashMap<Kind, (CudaSteps, Option<Recording>)>);
+pub type RecordedSteps = HashMap<Kind, (CudaSteps, Option<Recording>)>;
 
 /// Takes a step of one pass: its loss, and the gradients' norm before clipping; scalars on the device.
-/// `loaded` is still in page-locked memory.
+/// `loaded` is still in page-locked memory. Where a step cannot be recorded, none is from then on.
 pub fn take(
     learner: &mut Learner,
-    known: &mut RecordedSteps,
     (index, loaded): (u64, &Loaded),
     moving: Moving,
     factor: f64,
 ) -> Result<(Tensor, Option<Tensor>)> {
-    let kind = Kind::of(loaded, moving);
-    let device = learner.arithmetic.device();
     let mode = learner.seed(index)?;
-    let Some((steps, recording)) = known.0.get_mut(&kind) else {
-        let (batch, labels) = loaded.to(device)?;
-        let loss = learner.pass(Pass::of(loaded, &batch, &labels), moving, mode)?;
+    let kind = Kind::of(loaded, moving);
+    let mut known = learner.recorded.take().unwrap_or_default();
+    let Some((mut steps, recording)) = known.remove(&kind) else {
         let mut steps = CudaSteps::new();
-        let norm = match learner.optimizer.step_with(&mut steps, factor)? {
-            Some(_) => Some(steps.taken()?.0.f_detach_copy()?),
-            None => None,
-        };
-        known.0.insert(kind, (steps, None));
-        return Ok((loss, norm));
+        let taken = first(learner, &mut steps, loaded, (moving, mode), factor)?;
+        known.insert(kind, (steps, None));
+        learner.recorded = Some(known);
+        return Ok(taken);
     };
-    if recording.is_none() {
-        let (batch, labels) = loaded.to(device)?;
-        let (graph, (out, rates)) = Graph::record(|| {
-            let loss = learner.pass(Pass::of(loaded, &batch, &labels), moving, mode)?;
-            let rates = learner.optimizer.record_with(steps)?;
-            let norm = steps.taken()?.0;
-            Ok((Tensor::f_stack(&[loss, norm], 0)?, rates))
-        })?;
-        *recording = Some(Recording {
-            graph,
-            batch,
-            labels,
-            out,
-            rates,
-        });
+    let made = recording.map_or_else(|| record(learner, &mut steps, loaded, (moving, mode)), Ok);
+    let mut recording = match made {
+        Ok(recording) => recording,
+        Err(error) => {
+            let why = shortened(&format!("{error:#}"));
+            progress::say(&format!("CUDA graphs are left alone from here on: {why}"));
+            learner.optimizer.clear_gradients();
+            drop(known);
+            libtorch::make_room()?;
+            return first(learner, &mut steps, loaded, (moving, mode), factor);
+        }
+    };
+    let taken = recording.replay(&mut steps, loaded, factor)?;
+    known.insert(kind, (steps, Some(recording)));
+    learner.recorded = Some(known);
+    Ok(taken)
+}
+
+/// Takes the first step of a kind as it is.
+fn first(
+    learner: &mut Learner,
+    steps: &mut CudaSteps,
+    loaded: &Loaded,
+    (moving, mode): (Moving, Mode),
+    factor: f64,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let (batch, labels) = loaded.to(learner.arithmetic.device())?;
+    let loss = learner.pass(Pass::of(loaded, &batch, &labels), moving, mode)?;
+    let norm = match learner.optimizer.step_with(steps, factor)? {
+        Some(()) => Some(steps.taken()?.0.f_detach_copy()?),
+        None => None,
+    };
+    Ok((loss, norm))
+}
+
+fn record(
+    learner: &mut Learner,
+    steps: &mut CudaSteps,
+    loaded: &Loaded,
+    (moving, mode): (Moving, Mode),
+) -> Result<Recording> {
+    let (batch, labels) = loaded.to(learner.arithmetic.device())?;
+    libtorch::make_room()?;
+    let (graph, (out, rates)) = Graph::record(|| {
+        let loss = learner.pass(Pass::of(loaded, &batch, &labels), moving, mode)?;
+        let rates = learner.optimizer.record_with(steps)?;
+        Ok((Tensor::f_stack(&[loss, steps.taken()?.0], 0)?, rates))
+    })?;
+    Ok(Recording {
+        graph,
+        batch,
+        labels,
+        out,
+        rates,
+    })
+}
+
+impl Recording {
+    fn replay(
+        &mut self,
+        steps: &mut CudaSteps,
+        loaded: &Loaded,
+        factor: f64,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        self.batch.fill(&loaded.batch)?;
+        libtorch::copy_non_blocking(&self.labels, &loaded.labels)?;
+        let rates: Vec<f64> = self.rates.iter().map(|rate| rate * factor).collect();
+        steps.renew(&rates)?;
+        self.graph.replay()?;
+        let out = self.out.f_detach_copy()?;
+        Ok((out.f_select(0, 0)?, Some(out.f_select(0, 1)?)))
     }
-    let recording = recording.as_mut().expect("recorded");
-    recording.batch.fill(&loaded.batch)?;
-    libtorch::copy_non_blocking(&recording.labels, &loaded.labels)?;
-    let rates: Vec<f64> = recording.rates.iter().map(|rate| rate * factor).collect();
-    steps.renew(&rates)?;
-    recording.graph.replay()?;
-    let out = recording.out.f_detach_copy()?;
-    Ok((out.f_select(0, 0)?, Some(out.f_select(0, 1)?)))
 }
