@@ -16,7 +16,6 @@ use covalign::model::words::reference;
 use covalign::task::Label;
 use covalign::train::feed::batches::Batches;
 use covalign::train::prepare::prepare;
-use covalign::train::step::learner::Pass;
 use covalign::train::step::schedule::EVERYTHING;
 use covalign::train::tasks::load_tasks;
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
@@ -103,7 +102,8 @@ fn alignment(c: &mut Criterion) {
         ("orthogonal", Form::Orthogonal),
     ] {
         let store = VarStore::new(Device::Cpu);
-        let alignment = Alignment::new(&store.root(), form, Start::Random, width).unwrap();
+        let alignment =
+            Alignment::new(&store.root(), form, Start::Random, width, Device::Cpu).unwrap();
         group.bench_function(name, |b| {
             b.iter(|| alignment.apply(&x).unwrap().sum(Kind::Float).backward())
         });
@@ -134,21 +134,17 @@ fn step(c: &mut Criterion) {
         .learner;
     let mut batches = Batches::new(&learner.config, &learner.data).unwrap();
     let mut loader = learner.loader();
-    let passes = loader.passes(&mut batches, 0).unwrap();
-    let (_, loaded) = &passes[0];
-    let device = learner.arithmetic.device();
+    let (_, loaded) = loader.passes(&mut batches, 0).unwrap().remove(0);
     let mut group = c.benchmark_group("step");
     group.sample_size(20);
     group.bench_function("forward and backward", |b| {
-        b.iter(|| {
-            let (batch, labels) = loaded.to(device).unwrap();
-            let mode = learner.seed(0).unwrap();
-            let pass = Pass::of(loaded, &batch, &labels);
-            learner.pass(pass, EVERYTHING, mode).unwrap()
-        })
+        b.iter(|| learner.backward(0, &loaded, EVERYTHING).unwrap())
     });
     group.bench_function("forward, backward and optimiser", |b| {
-        b.iter(|| learner.take(&passes, EVERYTHING, 1.0).unwrap())
+        b.iter(|| {
+            let _ = learner.backward(0, &loaded, EVERYTHING).unwrap();
+            let _ = learner.optimizer.step(1.0).unwrap();
+        })
     });
 }
 

@@ -8,11 +8,11 @@
 //!   [`model::weights`]): a small C++ shim for what tch lacks.
 //! - [`config`]: YAML to structs, defaults, overrides, errors that name the key.
 //! - [`task`]: what a task is: inputs, labels, metrics, loss, files.
-//! - [`data`]: reading, tokenising, caching, batching, sampling over tasks.
+//! - [`data`]: reading, tokenising, caching, decoding, batching, sampling over tasks.
 //! - [`telemetry`]: TensorBoard, progress, JSONL.
 //! - [`hub`]: encoders from the hub or a folder.
-//! - [`model`]: what tasks share, behind one interface (BERT by rust-bert, or a module over words),
-//!   alignment, heads, weights in and out.
+//! - [`model`]: what tasks share, behind one interface (BERT by rust-bert, a module over words, a
+//!   network over images), alignment, heads, weights in and out.
 //! - [`weighting`]: how the losses of tasks and labels become one objective.
 //! - [`train`]: a run: its loop, and what the loop is fed, steps, keeps and says.
 //! - [`transfer`]: strategies made of runs: single, multi-task, STILTs, transfer.

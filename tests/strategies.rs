@@ -15,9 +15,8 @@ use covalign::data::sampling::PLAN;
 use covalign::data::Batch;
 use covalign::train::evaluate::Scores;
 use covalign::train::feed::batches::Batches;
-use covalign::train::feed::loader::Loaded;
 use covalign::train::prepare::prepare;
-use covalign::train::step::learner::{Learner, Pass};
+use covalign::train::step::learner::Learner;
 use covalign::train::step::schedule::EVERYTHING;
 use covalign::train::tasks::load_tasks;
 use serde_json::Value;
@@ -60,13 +59,6 @@ fn difference(a: &BTreeMap<String, Tensor>, b: &BTreeMap<String, Tensor>) -> f64
     assert!(scale > 0.0 && a.len() == b.len());
     let differences = a.iter().map(|(name, a)| largest(&(a - &b[name])));
     differences.fold(0.0, f64::max) / scale
-}
-
-/// The gradients of the run's batch at `number`.
-fn backward(learner: &mut Learner, number: u64, loaded: &Loaded) {
-    let mode = learner.seed(number).unwrap();
-    let pass = Pass::of(loaded, &loaded.batch, &loaded.labels);
-    let _ = learner.pass(pass, EVERYTHING, mode).unwrap();
 }
 
 /// A task's mean loss on its part of a batch, put together by hand.
@@ -121,12 +113,12 @@ fn a_heterogeneous_steps_gradient_is_that_of_its_parts_weighted_losses() {
     assert_eq!(rows, config.training.batch_size);
 
     for (number, part) in &step {
-        backward(&mut learner, *number, part);
+        let _ = learner.backward(*number, part, EVERYTHING).unwrap();
     }
     let together = take_gradients(&learner);
     let mut sum: BTreeMap<String, Tensor> = BTreeMap::new();
     for (number, part) in &step {
-        backward(&mut learner, *number, part);
+        let _ = learner.backward(*number, part, EVERYTHING).unwrap();
         for (name, gradient) in take_gradients(&learner) {
             let sum = sum.entry(name).or_insert_with(|| gradient.zeros_like());
             *sum += gradient;
@@ -176,8 +168,8 @@ fn an_epoch_under_a_budget_of_tokens_has_the_gradient_of_all_rows_alike() {
     let mut loader = learner.loader();
     let mut batches = Batches::new(&learner.config, &learner.data).unwrap();
     for step in 0..in_epoch {
-        for (number, loaded) in loader.passes(&mut batches, step).unwrap() {
-            backward(&mut learner, number, &loaded);
+        for (index, loaded) in loader.passes(&mut batches, step).unwrap() {
+            let _ = learner.backward(index, &loaded, EVERYTHING).unwrap();
         }
     }
     let summed = take_gradients(&learner);

@@ -38,6 +38,7 @@ impl Tokens {
         let tokens = batch.tokens as i64;
         let mask = match (&batch.layout, self) {
             (Layout::Padded { mask }, _) => mask,
+            (Layout::Pixels(_), _) => anyhow::bail!("pixels are no embeddings"),
             (Layout::Packed(_), Tokens::All) => return Ok(states.f_narrow(0, 0, tokens)?),
             (Layout::Packed(rows), Tokens::Mean) => {
                 let states = states.f_narrow(0, 0, tokens)?;

@@ -57,16 +57,17 @@ pub fn run(args: BenchArgs) -> Result<()> {
         all["utilisation"] = json!(costs.utilisation());
         say!("{all}");
     } else {
-        say!("{}", table(&costs));
+        say!("{}", table(&costs, config.encoder.unit()));
     }
     Ok(())
 }
 
-fn table(costs: &Costs) -> Table {
+fn table(costs: &Costs, unit: &str) -> Table {
     let per_second = |count: u64| format!("{:.0}", count as f64 / costs.seconds);
+    let (speed, padded) = (format!("{unit}/s"), format!("{unit}/s, padding counted"));
     let mut rows = vec![
-        ("tokens/s", per_second(costs.tokens)),
-        ("tokens/s, padding counted", per_second(costs.padded_tokens)),
+        (&speed[..], per_second(costs.tokens)),
+        (&padded[..], per_second(costs.padded_tokens)),
         ("rows/s", per_second(costs.rows)),
         (
             "steps/s",

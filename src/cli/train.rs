@@ -47,7 +47,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
     check_begun(&folder, args.resume)?;
     interrupt::install().context("cannot catch Ctrl-C")?;
     let results = transfer::train(&config, &out, args.resume)?;
-    say!("{}", table::score_table(&results));
+    say!("{}", table::score_table(&results, config.encoder.unit()));
     say!("run folder   {}", out.display());
     say!("TensorBoard  tensorboard --logdir {}", out.display());
     Ok(())

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::values::LengthWindow;
-use super::{BatchKind, Config, Method, Precision, Schedule, Strategy};
+use super::{BatchKind, Config, Method, Precision, Schedule, Strategy, Training};
 use crate::bail_input;
 use crate::config::Engine;
 
@@ -27,6 +27,61 @@ impl Config {
             && rates.iter().all(|rate| rate.resolve(base) == 0.0)
     }
 
+    /// What has no meaning where the encoder takes images.
+    fn validate_with_images(&self, source: &str) -> Result<()> {
+        let (t, default) = (&self.training, Training::default());
+        let window = self.sampling.length_window;
+        let rules = [
+            (
+                self.method != Method::Aligned,
+                "method",
+                "`aligned` is for embeddings of words; with images take `multitask` or `single`",
+            ),
+            (
+                self.turned.is_empty(),
+                "turned",
+                "is for embeddings of words, not for images",
+            ),
+            (
+                t.max_length == default.max_length,
+                "training.max_length",
+                "counts tokens; an image's size is `encoder.image_size`",
+            ),
+            (
+                // What `auto` comes to is in a run's folder.
+                matches!(window, LengthWindow::Auto | LengthWindow::Batches(1)),
+                "sampling.length_window",
+                "is for rows of texts: all images of a run have one size",
+            ),
+            (
+                t.batch_tokens.is_none(),
+                "training.batch_tokens",
+                "counts tokens; with images give training.batch_size",
+            ),
+            (
+                !t.gradient_checkpointing,
+                "training.gradient_checkpointing",
+                "is a BERT's; batch norms would count every image twice",
+            ),
+            (
+                t.reinit_layers.is_none(),
+                "training.reinit_layers",
+                "is a BERT's; `encoder.weights: none` starts at random",
+            ),
+            (
+                self.engine == Engine::Fast,
+                "engine",
+                "is a BERT's; images have one",
+            ),
+        ];
+        for (holds, key, demand) in rules {
+            if !holds {
+                bail_input!("{source}: key `{key}` {demand}");
+            }
+        }
+        Ok(())
+    }
+
     /// # Errors
     /// An input error that names the key.
     pub(super) fn validate(&self, source: &str) -> Result<()> {
@@ -34,6 +89,9 @@ impl Config {
         self.weighting.validate(source)?;
         let t = &self.training;
         let e = &self.evaluation;
+        if self.encoder.images().is_some() {
+            self.validate_with_images(source)?;
+        }
         let over_words = self.encoder.words().is_some();
         let share = |x: f64| (0.0..=1.0).contains(&x);
         let positive = |x: f64| x > 0.0 && x.is_finite();

@@ -88,7 +88,7 @@ pub struct Training {
     /// On CUDA, only operations that give the same bits each time. Without it, rows longer than 128
     /// tokens have their gradients added up in no fixed order.
     pub deterministic: bool,
-    /// Threads on the CPU; by default one per core.
+    /// Threads on the CPU that compute, and as many that tokenise or decode; by default one per core.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
     /// `auto` (CUDA when there), `cpu`, `cuda` or `cuda:1`.

@@ -1,13 +1,15 @@
-//! Rows of a task as tensors of token ids: a rectangle with padding, or packed one after the other.
+//! Rows of a task as tensors: of token ids a rectangle with padding, or packed one after the other; of
+//! images pixels.
 
-use anyhow::Result;
+use anyhow::{bail, Result};
 use tch::{Device, Kind, Tensor};
 
+use super::images::{self, Frame};
 use super::TokenizedSplit;
 use crate::libtorch;
 
-/// How rows of different length lie together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How rows lie together.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Shape {
     /// `[batch, longest]`, filled up with the id `pad`.
     Padded { pad: i64 },
@@ -16,17 +18,29 @@ pub enum Shape {
     /// The same, filled up with a last row of the id `pad` that nobody reads, so that the number of
     /// tokens is one of few.
     Filled { pad: i64 },
+    /// Images, each in such a frame.
+    Pixels(Frame),
+}
+
+impl Shape {
+    /// The same for a pass of training, whose `seed` fixes how images are cut.
+    pub fn drawn(self, seed: u64) -> Shape {
+        match self {
+            Shape::Pixels(frame) => Shape::Pixels(frame.drawn(seed)),
+            texts => texts,
+        }
+    }
 }
 
 /// What the model takes: rows of one task.
 #[derive(Debug)]
 pub struct Batch {
-    /// Token ids, int64, `[batch, seq]` or `[tokens]`.
+    /// Token ids, int64, `[batch, seq]` or `[tokens]`; none of images.
     pub ids: Tensor,
     /// 0 for the first text and its special tokens, 1 for the second; int64, in the same shape.
     pub segments: Tensor,
     pub layout: Layout,
-    /// Tokens without the padding.
+    /// Tokens without the padding; of images their number.
     pub tokens: usize,
 }
 
@@ -38,6 +52,8 @@ pub enum Layout {
         mask: Option<Tensor>,
     },
     Packed(Packed),
+    /// `[batch, 3, height, width]` in float32.
+    Pixels(Tensor),
 }
 
 /// Where packed rows start, and the words that they are made of.
@@ -83,11 +99,25 @@ impl Batch {
         shape: Shape,
         device: Device,
     ) -> Result<Self> {
+        if let Shape::Pixels(frame) = shape {
+            return Batch::of_pixels(images::pixels(split, rows, frame, device)?);
+        }
         let row = |&row: &u32| {
             let row = row as usize;
             (split.ids(row), split.second_segment_at(row))
         };
         Batch::new(&rows.iter().map(row).collect::<Vec<_>>(), shape, device)
+    }
+
+    /// Images put together: `[batch, 3, height, width]` in float32.
+    pub fn of_pixels(pixels: Tensor) -> Result<Self> {
+        let none = Tensor::f_from_slice::<i64>(&[])?;
+        Ok(Batch {
+            tokens: pixels.size()[0] as usize,
+            ids: none.shallow_clone(),
+            segments: none,
+            layout: Layout::Pixels(pixels),
+        })
     }
 
     /// The same in page-locked memory, from which CUDA copies without the host's waiting.
@@ -102,6 +132,7 @@ impl Batch {
 
     fn map(&self, change: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Batch> {
         let layout = match &self.layout {
+            Layout::Pixels(pixels) => return Batch::of_pixels(change(pixels)?),
             Layout::Padded { mask } => Layout::Padded {
                 mask: mask.as_ref().map(&change).transpose()?,
             },
@@ -137,15 +168,17 @@ impl Batch {
                 let words = rows.words.iter();
                 all.extend(words.flat_map(|w| [&w.vocabulary, &w.places]));
             }
+            Layout::Pixels(pixels) => all.push(pixels),
         }
         all
     }
 
-    /// What the longest row is at most, in tokens.
+    /// What the longest row is at most, in tokens; an image counts as one.
     pub fn longest(&self) -> i64 {
         match &self.layout {
             Layout::Padded { .. } => self.ids.size()[1],
             Layout::Packed(rows) => rows.longest,
+            Layout::Pixels(_) => 1,
         }
     }
 
@@ -164,6 +197,7 @@ impl Batch {
             Shape::Padded { pad } => padded(rows, pad, device),
             Shape::Packed => packed(rows, None, device),
             Shape::Filled { pad } => packed(rows, Some(pad), device),
+            Shape::Pixels(_) => bail!("rows of token ids are no pixels"),
         }
     }
 }

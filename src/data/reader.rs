@@ -48,7 +48,7 @@ impl Reader<'_> {
     /// Adds the rows of `text` to `rows`, and its path to their files.
     pub(super) fn read(&self, text: &str, ids: Option<&IdFilter>, rows: &mut Rows) -> Result<()> {
         let format = self.layout.format.unwrap_or_default();
-        let texts = self.layout.text_columns();
+        let texts = self.layout.input_columns();
         let labels = self.layout.label_columns();
         let id_columns = ids.map_or(&[][..], |ids| ids.columns);
         let required = |column| Wanted {

@@ -195,7 +195,7 @@ fn work(learner: &Learner, batches: &[PlannedBatch]) -> Work {
     };
     for batch in batches {
         let train = &learner.data[batch.task].train;
-        let length = |&row: &u32| train.ids(row as usize).len() as u64;
+        let length = |&row: &u32| train.length(row as usize) as u64;
         let lengths: Vec<u64> = batch.rows.iter().map(length).collect();
         let tokens: u64 = lengths.iter().sum();
         let longest = lengths.iter().max().copied().unwrap_or_default();

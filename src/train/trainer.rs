@@ -11,6 +11,7 @@ use super::interrupt;
 use super::keep::checkpoint::{self, Best, Progress, Snapshot};
 use super::keep::run_folder::{Overall, RunFolder};
 use super::keep::saver::Saver;
+use super::outputs;
 use super::say::recorder::Recorder;
 use super::say::window::Window;
 use super::step::learner::Learner;
@@ -177,7 +178,7 @@ impl<'a> Trainer<'a> {
     /// A task's scores on a split.
     fn scores(&self, index: usize, split: &TokenizedSplit) -> Result<Scores> {
         let data = &self.learner.data[index];
-        let outputs = evaluate::outputs(
+        let outputs = outputs::compute(
             &self.learner.model,
             (index, &data.task.name),
             split,

@@ -75,7 +75,7 @@ fn of_task(
     let mut sum = Tensor::f_zeros(size, (Kind::Double, device))?;
     // Rows of like length together; the sum does not depend on their order.
     let mut order: Vec<usize> = (0..rows.rows.len()).collect();
-    order.sort_by_key(|&at| rows.split.ids(rows.rows[at] as usize).len());
+    order.sort_by_key(|&at| rows.split.length(rows.rows[at] as usize));
     for at in order.chunks(batch_size) {
         let chosen: Vec<u32> = at.iter().map(|&at| rows.rows[at]).collect();
         let shape = encoder.batch_shape(pad);

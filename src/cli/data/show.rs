@@ -40,11 +40,15 @@ impl TaskReport {
             row.push(rows.to_string());
             row.push(self.size(file));
             row.push(file.label_summary(&task.labels));
-            row.extend([0.5, 0.95, 0.99, 1.0].map(|p| percentile(&file.lengths, p).to_string()));
-            row.push(format!(
-                "{:.1}%",
-                100.0 * file.truncated as f64 / rows.max(1) as f64
-            ));
+            // Images are not counted in tokens.
+            if !task.has_images() {
+                let lengths = [0.5, 0.95, 0.99, 1.0].map(|p| percentile(&file.lengths, p));
+                row.extend(lengths.map(|length| length.to_string()));
+                row.push(format!(
+                    "{:.1}%",
+                    100.0 * file.truncated as f64 / rows.max(1) as f64
+                ));
+            }
             table.add_row(row);
         }
         if !self.files.is_empty() {
@@ -194,7 +198,10 @@ pub fn print_stats(found: &[TaskReport]) {
             size(Split::Train),
             size(Split::Dev),
             size(Split::Test),
-            format!("{:.1}", mean(lengths.map(|&n| n as f64))),
+            match report.task.has_images() {
+                true => "-".to_string(),
+                false => format!("{:.1}", mean(lengths.map(|&n| n as f64))),
+            },
             balance,
         ]);
     }

@@ -143,6 +143,6 @@ impl PackedForward {
 fn packed(batch: &Batch) -> Result<&Packed> {
     match &batch.layout {
         Layout::Packed(rows) => Ok(rows),
-        Layout::Padded { .. } => bail!("this engine takes packed rows"),
+        _ => bail!("this engine takes packed rows"),
     }
 }

@@ -26,7 +26,7 @@ use self::shape::WordShape;
 use super::encoder::{Encoder, Limits, Setup, WORDS};
 use super::{named_seed, Mode, Parameter};
 use crate::bail_input;
-use crate::config::encoder::ModuleKind;
+use crate::config::words::ModuleKind;
 use crate::config::Engine;
 use crate::data::batch::{Batch, Layout, Packed, Shape};
 
@@ -119,8 +119,8 @@ impl Encoder for WordEncoder {
         self.shape.output_width()
     }
 
-    fn limits(&self) -> Limits {
-        self.shape.limits()
+    fn limits(&self) -> Option<Limits> {
+        Some(self.shape.limits())
     }
 
     fn dropout(&self) -> f64 {
@@ -212,6 +212,6 @@ impl Encoder for WordEncoder {
 fn packed(batch: &Batch) -> Result<&Packed> {
     match &batch.layout {
         Layout::Packed(rows) => Ok(rows),
-        Layout::Padded { .. } => bail!("a module over words takes packed rows"),
+        _ => bail!("a module over words takes packed rows"),
     }
 }

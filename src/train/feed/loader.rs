@@ -13,6 +13,7 @@ use crate::data::batch::Shape;
 use crate::data::planned::PlannedBatch;
 use crate::data::Batch;
 use crate::libtorch;
+use crate::model::named_seed;
 use crate::task::{Label, Labels};
 use crate::train::tasks::TaskData;
 
@@ -40,19 +41,22 @@ impl Loaded {
 /// Gives the batches of a run's steps in their order.
 pub struct Loader {
     /// Dropped to end the thread.
-    orders: Sender<PlannedBatch>,
+    orders: Sender<(u64, PlannedBatch)>,
     loaded: Receiver<Result<Loaded>>,
     /// The steps that are on their way, with the numbers of their passes.
     steps: VecDeque<(u64, Vec<u64>)>,
 }
 
 impl Loader {
-    /// A loader of rows of `data` in the engine's shape, into page-locked memory if `pinned`.
-    pub fn start(data: Arc<Vec<TaskData>>, shape: Shape, pinned: bool) -> Loader {
-        let (orders, queue) = channel::<PlannedBatch>();
+    /// A loader of rows of `data` in the engine's shape, into page-locked memory if `pinned`. What is
+    /// drawn for a pass follows from the run's seed and the pass's number.
+    pub fn start(data: Arc<Vec<TaskData>>, shape: Shape, pinned: bool, seed: u64) -> Loader {
+        let (orders, queue) = channel::<(u64, PlannedBatch)>();
         let (done, loaded) = channel();
         std::thread::spawn(move || {
-            for planned in queue {
+            for (pass, planned) in queue {
+                let drawn = named_seed(seed, &format!("images of pass {pass}")) as u64;
+                let shape = shape.drawn(drawn);
                 // The one who asked has gone: the run has ended.
                 if done.send(load(&data, planned, shape, pinned)).is_err() {
                     return;
@@ -85,7 +89,7 @@ impl Loader {
         {
             let mut passes = Vec::new();
             for (index, planned) in batches.step(next) {
-                self.orders.send(planned).map_err(|_| gone())?;
+                self.orders.send((index, planned)).map_err(|_| gone())?;
                 passes.push(index);
             }
             self.steps.push_back((next, passes));

@@ -25,7 +25,7 @@ struct Group {
 }
 
 /// AdamW with a learning rate for the encoder, the heads and the alignments each. Biases,
-/// LayerNorms and alignments have no weight decay. A parameter without a gradient is left alone,
+/// norms and alignments have no weight decay. A parameter without a gradient is left alone,
 /// moments and all.
 pub struct Optimizer {
     groups: Vec<Group>,
@@ -64,9 +64,12 @@ impl Optimizer {
             Some(at) if model.encoder.reads_rows() => Some(encoder.remove(at)),
             _ => None,
         };
-        let decay_of = |name: &str| match name.contains("bias") || name.contains("LayerNorm") {
-            true => 0.0,
-            false => training.weight_decay,
+        let decay_of = |name: &str| {
+            let norm = name.contains("LayerNorm") || name.contains(".norm");
+            match name.contains("bias") || norm {
+                true => 0.0,
+                false => training.weight_decay,
+            }
         };
         let mut groups = Vec::new();
         for parameter in encoder {

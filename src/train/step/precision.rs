@@ -21,7 +21,7 @@ pub struct Arithmetic {
 }
 
 impl Arithmetic {
-    /// Decides what `auto` means on this machine, and sets libtorch's threads and TF32 switch: a
+    /// Decides what `auto` means on this machine, and sets threads and libtorch's TF32 switch: a
     /// run's numbers come again only with the same number of threads.
     pub fn new(config: &Config) -> Result<Arithmetic> {
         let settings = &config.training;
@@ -32,10 +32,21 @@ impl Arithmetic {
         let device = device(&settings.device)?;
         if let Some(threads) = settings.threads {
             tch::set_num_threads(threads as i32);
+            // What tokenises and decodes too; an error says that these threads are running already.
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let _ = pool.build_global();
+        }
+        let half = matches!(settings.precision, Precision::Bf16 | Precision::Fp16);
+        let images_on_cpu = config.encoder.images().is_some() && !device.is_cuda();
+        if images_on_cpu && half {
+            bail_input!(
+                "key `training.precision`: on a CPU images are computed in fp32; say fp32 or auto"
+            );
         }
         let arithmetic = Arithmetic {
             device,
             products: match settings.precision {
+                Precision::Auto if images_on_cpu => Kind::Float,
                 // A module over words has products too small for half precision.
                 Precision::Auto if config.encoder.words().is_some() => Kind::Float,
                 Precision::Auto => fastest(device)?,
