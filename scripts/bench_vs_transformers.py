@@ -10,7 +10,8 @@ The contestants take turns, each in a process of its own, and the ratio is that 
     compiled   the same under torch.compile (on CUDA)
 
 Loading, tokenising and a warm-up (three steps; on CUDA an epoch, so that every shape is known to all)
-are not counted; losses are never read back. Memory is the process's peak.
+are not counted; losses are never read back. Memory is the process's peak, on CUDA that of its tensors on
+the device.
 
     python3 -m venv venv
     venv/bin/pip install torch==2.11.0 transformers==5.23.0 scikit-learn==1.9.1 scipy==1.17.1
@@ -210,7 +211,7 @@ def main():
                     if args.out:
                         with args.out.open("a") as out:
                             out.write(json.dumps(line) + "\n")
-                    text = "round {round}  {task:6} {contestant:9} {precision}  {seconds:7.1f} s"
+                    text = "round {round}  {task:6} {contestant:9} {precision}  {seconds:7.2f} s"
                     print(text.format(**line), file=sys.stderr, flush=True)
     report(args, found)
 
@@ -228,7 +229,8 @@ def report(args, found):
                 continue
             ours, theirs = (statistics.median(r["seconds"] for r in side) for side in runs)
             total = [total[0] + ours, total[1] + theirs]
-            memory = [max(r["peak_host_bytes"] for r in side) for side in runs]
+            place = "peak_device_bytes" if args.device == "cuda" else "peak_host_bytes"
+            memory = [max(r[place] for r in side) for side in runs]
             row(f"{contestant} {precision}, {task}", ours, theirs, memory[0] / memory[1])
         if total[1]:
             row(f"{contestant} {precision}, all", *total)
@@ -236,7 +238,7 @@ def report(args, found):
 
 def row(title, ours, theirs, memory=None):
     memory = "" if memory is None else f"{memory:8.2f}"
-    print(f"{title:36} {ours:8.1f}  {theirs:8.1f}  {ours / theirs:5.2f}{memory}")
+    print(f"{title:36} {ours:8.2f}  {theirs:8.2f}  {ours / theirs:5.2f}{memory}")
 
 
 if __name__ == "__main__":
