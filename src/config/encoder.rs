@@ -1,9 +1,11 @@
 //! `encoder:`, the module that all tasks share: a pretrained BERT by its name, or a small module over
 //! word embeddings by its keys.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use anyhow::Result;
+use schemars::{json_schema, JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -20,7 +22,7 @@ pub enum EncoderChoice {
 }
 
 /// What a module over word embeddings is made of (Wu, Zhang, Ré, ICLR 2020, have all three).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ModuleKind {
     /// A recurrent network (Hochreiter and Schmidhuber 1997).
@@ -32,7 +34,7 @@ pub enum ModuleKind {
 }
 
 /// What an LSTM's states of a row come to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Pool {
     /// The state where the reading ends: behind the last word, of a backward reading the first.
@@ -40,13 +42,15 @@ pub enum Pool {
     Last,
     /// The largest over the row, of each unit.
     Max,
+    /// The mean over the row.
     Mean,
 }
 
 /// A small module over word embeddings.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WordModule {
+    /// What it is made of.
     pub kind: ModuleKind,
     /// Units of a layer and direction; filters of each window.
     #[serde(default = "hundred")]
@@ -241,6 +245,21 @@ impl fmt::Display for EncoderChoice {
 impl From<&str> for EncoderChoice {
     fn from(name: &str) -> Self {
         EncoderChoice::Pretrained(name.to_owned())
+    }
+}
+
+impl JsonSchema for EncoderChoice {
+    fn schema_name() -> Cow<'static, str> {
+        "EncoderChoice".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                {"type": "string", "title": "a name or folder"},
+                generator.subschema_for::<WordModule>(),
+            ]
+        })
     }
 }
 

@@ -4,8 +4,8 @@ use anyhow::Result;
 
 use super::values::LengthWindow;
 use super::{BatchKind, Config, Method, Precision, Schedule, Strategy};
-use crate::bail_input;
 use crate::config::Engine;
+use crate::input_error;
 
 impl Config {
     /// Whether each batch holds the same number of rows of every task.
@@ -30,8 +30,16 @@ impl Config {
     /// # Errors
     /// An input error that names the key.
     pub(super) fn validate(&self, source: &str) -> Result<()> {
-        self.encoder.validate(source)?;
-        self.weighting.validate(source)?;
+        self.faults(source).into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// An input error for each value that does not keep to the rules.
+    pub(super) fn faults(&self, source: &str) -> Vec<anyhow::Error> {
+        let parts = [
+            self.encoder.validate(source),
+            self.weighting.validate(source),
+        ];
+        let mut faults: Vec<_> = parts.into_iter().filter_map(Result::err).collect();
         let t = &self.training;
         let e = &self.evaluation;
         let over_words = self.encoder.words().is_some();
@@ -214,19 +222,21 @@ impl Config {
             (e.batch_size, "evaluation.batch_size"),
             (window, "sampling.length_window"),
         ];
-        if let Some((count, key)) = counts.iter().find(|(count, _)| *count > most) {
-            bail_input!("{source}: key `{key}` must be at most {most}, not {count}");
-        }
-        for (holds, key, demand) in rules {
-            if !holds {
-                bail_input!("{source}: key `{key}` {demand}");
-            }
-        }
+        let large = counts.iter().filter(|(count, _)| *count > most);
+        faults.extend(large.map(|(count, key)| {
+            input_error!("{source}: key `{key}` must be at most {most}, not {count}")
+        }));
+        let broken = rules.iter().filter(|(holds, ..)| !holds);
+        faults
+            .extend(broken.map(|(_, key, demand)| input_error!("{source}: key `{key}` {demand}")));
         let mut names: Vec<_> = self.tasks.iter().collect();
         names.sort();
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            bail_input!("{source}: key `tasks` names `{}` twice", pair[0]);
+            faults.push(input_error!(
+                "{source}: key `tasks` names `{}` twice",
+                pair[0]
+            ));
         }
-        Ok(())
+        faults
     }
 }

@@ -1,16 +1,18 @@
 //! How a run trains: length, batches, optimiser, arithmetic.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::values::{Rate, RowLimit};
 
 /// Arithmetic of the forward and backward pass; parameters and optimiser are always float32.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// bf16 where the device multiplies it in hardware, fp16 on GPUs before it, else fp32.
     #[default]
     Auto,
+    /// float32 throughout.
     Fp32,
     /// fp32, with TF32 matrix products on CUDA.
     Tf32,
@@ -21,7 +23,7 @@ pub enum Precision {
 }
 
 /// How regression learns scores.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ScoreScale {
     /// As they are, as the papers do. The squared error of a score from 0 to 5 is many times a
@@ -32,10 +34,13 @@ pub enum ScoreScale {
     Unit,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Length, batches, optimiser, arithmetic.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Training {
+    /// Passes over the training rows, as `sampling` counts them; a part of one is fine.
     pub epochs: f64,
+    /// Stop after this many optimiser steps, where the epochs have more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<u64>,
     /// Rows of one task in a batch.
@@ -43,8 +48,9 @@ pub struct Training {
     /// About so many tokens in a batch, in place of `batch_size`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_tokens: Option<usize>,
-    /// Batches whose gradients are summed into one optimiser step.
+    /// Batches whose gradients are summed into one optimiser step: a larger batch in the same memory.
     pub accumulate: usize,
+    /// The encoder's highest learning rate; 1e-5 to 5e-5 for a BERT, more for a small one.
     pub learning_rate: f64,
     /// Learning rate of the heads, absolute or a multiple of the encoder's.
     pub head_learning_rate: Rate,
@@ -55,13 +61,17 @@ pub struct Training {
     pub reinit_layers: Option<usize>,
     /// Share of the steps over which the learning rate rises; then it falls linearly to 0.
     pub warmup: f64,
+    /// AdamW's decay of weights, in units of the learning rate; biases, LayerNorms and R_i have none.
     pub weight_decay: f64,
+    /// AdamW's memory of gradients.
     pub adam_beta1: f64,
+    /// AdamW's memory of their squares.
     pub adam_beta2: f64,
+    /// What AdamW adds to the root of the squares.
     pub adam_eps: f64,
     /// Largest norm of all gradients together; 0 clips nothing.
     pub clip_norm: f64,
-    /// Tokens that a row is cut to.
+    /// Tokens that a row is cut to; at most the encoder's positions (512 for a BERT).
     pub max_length: usize,
     /// A seeded sample of this many training rows: a number for each task, or `{CoLA: 1000, …}`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +84,7 @@ pub struct Training {
     /// Dropout before the heads; by default the encoder's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head_dropout: Option<f64>,
+    /// Arithmetic of the forward and backward pass; parameters and optimiser are always float32.
     pub precision: Precision,
     /// Keep only the layers' inputs for the backward pass and compute the rest again: about a third
     /// slower, a fraction of the memory.
@@ -83,6 +94,7 @@ pub struct Training {
     pub threads: Option<usize>,
     /// `auto` (CUDA when there), `cpu`, `cuda` or `cuda:1`.
     pub device: String,
+    /// Of everything that is drawn: batches, dropout, fresh weights, samples of rows.
     pub seed: u64,
 }
 

@@ -1,7 +1,9 @@
 //! What a row's label says, and the texts that say it in files.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use schemars::{json_schema, JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, SeqAccess};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -21,11 +23,12 @@ pub enum Labels {
 }
 
 /// Labels of which a row has none, one or several.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnyOf {
     /// Named as in the files, in the order of the outputs.
     #[serde(rename = "any_of")]
+    #[schemars(with = "Vec<Scalar>")]
     pub names: Vec<String>,
     /// What stands between labels that are listed in one column.
     #[serde(default = "bar")]
@@ -33,6 +36,16 @@ pub struct AnyOf {
     /// What such a list is where no label holds, as ChestX-ray14's `No Finding`; else it is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub none: Option<String>,
+}
+
+/// A label as YAML may take it: `1` and `true` are labels too.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code)]
+enum Scalar {
+    Text(String),
+    Number(f64),
+    Switch(bool),
 }
 
 fn bar() -> String {
@@ -121,6 +134,28 @@ impl AnyOf {
             (Some(none), true) => none.clone(),
             _ => names.join(&self.separator),
         }
+    }
+}
+
+impl JsonSchema for Labels {
+    fn schema_name() -> Cow<'static, str> {
+        "Labels".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                {"type": "array", "items": {"type": ["string", "number", "boolean"]}, "minItems": 2},
+                {
+                    "title": "a range, `{min: …, max: …}`",
+                    "type": "object",
+                    "properties": {"min": {"type": "number"}, "max": {"type": "number"}},
+                    "required": ["min", "max"],
+                    "additionalProperties": false
+                },
+                generator.subschema_for::<AnyOf>(),
+            ]
+        })
     }
 }
 

@@ -13,6 +13,7 @@ pub mod submission;
 use std::path::Path;
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::yaml;
@@ -25,10 +26,12 @@ pub use label::{AnyOf, Label, Labels};
 pub use split::Split;
 
 /// What training minimises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Loss {
+    /// Of one label among several.
     CrossEntropy,
+    /// Of a number.
     MeanSquaredError,
     /// Of each label by itself, and their mean.
     BinaryCrossEntropy,
@@ -64,20 +67,34 @@ pub struct Task {
     source: String,
 }
 
-#[derive(Deserialize)]
+/// A task's YAML file: what is asked, how it is judged, and where its rows are.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct TaskFile {
+pub struct TaskFile {
+    /// What the task is called in configs, results and TensorBoard; by default as its file. Letters,
+    /// digits, spaces, `-`, `_` and `+`.
     name: Option<String>,
+    /// The question in a line, for people.
     #[serde(default)]
     title: String,
+    /// The sub-folder of `data` where its files lie, by default its name; they may also lie in
+    /// `data` itself.
     folder: Option<String>,
+    /// What is predicted: a list of labels as the files name them, a range of numbers, or labels of
+    /// which any may hold.
     labels: Labels,
+    /// How predictions are judged; the score is their mean.
     metrics: Vec<Metric>,
+    /// What training minimises; the labels' kind decides by default, and allows no other.
     loss: Option<Loss>,
+    /// The task whose head it is evaluated with, as AX with MNLI's.
     head_of: Option<String>,
+    /// How its files are written; a file's own `layout` wins, key by key.
     #[serde(default)]
     layout: Layout,
+    /// Where its rows are.
     files: Files,
+    /// How dev, and test, are cut out of the training file where they have no file of their own.
     split: Option<Cut>,
 }
 

@@ -11,6 +11,9 @@ use crate::model::{fit, Mode, MultiTaskModel};
 use crate::task::metric::{self, Metric};
 use crate::task::{Label, Labels, Task};
 
+/// A token's forward pass beside its forward and backward pass.
+pub const COST: f64 = 1.0 / 3.0;
+
 /// The key of single labels' metrics, beside the metrics' names.
 const LABELS: &str = "labels";
 

@@ -93,6 +93,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
             ..Progress::default()
         },
     };
+    progress.total = length.total;
     begin_weights(&mut learner, &mut progress)?;
     batches.observe(&progress.last);
     batches

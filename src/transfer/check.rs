@@ -1,0 +1,86 @@
+//! All that is wrong with a config, as far as can be told without training.
+
+use anyhow::{Error, Result};
+
+use super::{check_names, runs_of};
+use crate::config::Config;
+use crate::data::tokenizer::Tokenizer;
+use crate::data::{read_split, Split};
+use crate::hub::encoder_dir;
+use crate::model::fit;
+use crate::model::source::Source;
+use crate::task::Task;
+use crate::train::feed::batches::Batches;
+use crate::train::prepare::prepare;
+use crate::train::start;
+use crate::train::tasks;
+
+/// What training would stop at before its first step: first each part by itself, so that all are
+/// found, and where none is wrong everything that training prepares.
+pub fn faults(config: &Config) -> Vec<Error> {
+    let mut faults: Vec<Error> = Vec::new();
+    let named = config.tasks.iter().map(|task| Task::load(task));
+    let named: Vec<Task> = named.filter_map(|task| keep(&mut faults, task)).collect();
+    let tokenizer = keep(&mut faults, encoder(config));
+    for task in &named {
+        keep(&mut faults, rows(config, task, tokenizer.as_ref()));
+    }
+    keep(&mut faults, start::Source::open(config));
+    if named.len() == config.tasks.len() {
+        keep(&mut faults, check_names(config));
+    }
+    if faults.is_empty() {
+        keep(&mut faults, whole(config));
+    }
+    faults
+}
+
+/// Notes an error, once.
+fn keep<T>(faults: &mut Vec<Error>, result: Result<T>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error) => {
+            let same = |known: &Error| known.to_string() == error.to_string();
+            if !faults.iter().any(same) {
+                faults.push(error);
+            }
+            None
+        }
+    }
+}
+
+/// The encoder's files; its tokenizer, where it fits.
+fn encoder(config: &Config) -> Result<Tokenizer> {
+    let source = Source::of(&config.encoder)?;
+    source.weights()?;
+    let tokenizer = Tokenizer::from_folder(&source.folder)?;
+    let max_length = config.training.max_length;
+    fit::check(
+        source.shape.limits(),
+        &tokenizer,
+        max_length,
+        &source.folder,
+    )?;
+    Ok(tokenizer)
+}
+
+/// A task's rows: as training reads them, or without a tokenizer as far as that goes.
+fn rows(config: &Config, task: &Task, tokenizer: Option<&Tokenizer>) -> Result<()> {
+    if let Some(tokenizer) = tokenizer {
+        let home = encoder_dir::home();
+        return tasks::load_data(vec![task.clone()], config, tokenizer, &home).map(drop);
+    }
+    for split in [Split::Train, Split::Dev] {
+        read_split(task, &config.data, split)?;
+    }
+    Ok(())
+}
+
+/// Everything that a run starts from.
+fn whole(config: &Config) -> Result<()> {
+    for run in runs_of(config)? {
+        let learner = prepare(&run, tasks::load_tasks(&run)?)?.learner;
+        Batches::new(&run, &learner.data)?;
+    }
+    Ok(())
+}
