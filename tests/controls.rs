@@ -118,6 +118,36 @@ fn alignments_stand_still_until_their_warm_up_is_over() {
 }
 
 #[test]
+fn a_run_alone_takes_the_steps_of_a_joint_one_where_it_is_asked_to() {
+    let folder = workplace();
+    let folder = folder.path();
+    let sets = [
+        WORDS,
+        "method=multitask",
+        "training.max_steps=null",
+        "training.epochs=2",
+        "training.max_train_rows={DemoSentiment: 16, DemoSimilarity: 48}",
+        "evaluation.every=0.5 epochs",
+    ];
+    train(folder, "joint", &sets);
+    let with = "training.steps_with=[DemoSimilarity]";
+    let alone = ["tasks=[DemoSentiment]", with];
+    train(folder, "matched", &[&sets[..], &alone].concat());
+    let [joint, matched] =
+        ["joint", "matched"].map(|out| json(&folder.join(out).join("results.json")));
+    // Two batches of one task and six of the other, twice; alone it would be four steps.
+    assert_eq!(joint["steps"], 16);
+    assert_eq!(matched["steps"], 16);
+    let chosen = |of: &serde_json::Value| {
+        let chosen = &of["tasks"]["DemoSentiment"]["chosen_from"];
+        (chosen["evaluations"].clone(), chosen["every"].clone())
+    };
+    assert_eq!(chosen(&joint), chosen(&matched));
+    let config = std::fs::read_to_string(folder.join("matched/config.yaml")).unwrap();
+    assert!(config.contains("steps_with:"));
+}
+
+#[test]
 fn label_noise_changes_that_share_of_the_training_rows_and_no_dev_row() {
     let folder = workplace();
     let folder = folder.path();

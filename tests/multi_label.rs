@@ -25,7 +25,12 @@ use tch::{Device, Kind, Tensor};
 const NAMES: &str = "any_of: [good, long, but]";
 
 /// A way to write the labels of rows, and how a task says it.
-const WRITTEN: [(&str, &str, &str); 6] = [
+const WRITTEN: [(&str, &str, &str); 7] = [
+    (
+        "more",
+        "{any_of: [good, long, but], separator: ;, ignore: [other]}",
+        "{header: false, text: 2, label: 1}",
+    ),
     ("list", "{any_of: [good, long, but]}", "{text: t, label: l}"),
     (
         "csv",
@@ -86,6 +91,10 @@ fn written(name: &str, rows: &[(String, [bool; 3])]) -> String {
         let [good, long, but] = holds.map(u8::from);
         let quoted = format!("\"{}\"", text.replace('"', "\"\""));
         let line = match name {
+            "more" => format!(
+                "{}\t{text}",
+                [vec!["other"], list(holds)].concat().join("; ")
+            ),
             "list" => format!("{}\t{text}", list(holds).join("|")),
             "csv" => match list(holds).is_empty() {
                 true => format!("{quoted},Nothing"),
@@ -153,7 +162,7 @@ fn labels_are_the_same_in_every_way_that_files_have_them() {
 fn a_set_is_trained_scored_and_predicted() {
     let folder = workplace();
     let folder = folder.path();
-    write(folder, 1);
+    write(folder, 2);
     train(folder, "x", &TRAINED);
     let results: Results = serde_json::from_value(json(&folder.join("x/results.json"))).unwrap();
     let dev = &results.tasks["Made"].dev;
@@ -209,37 +218,37 @@ fn what_is_no_set_of_the_labels_is_refused() {
     let folder = folder.path();
     for (at, rows, expected) in [
         (
-            0,
+            1,
             "l\tt\ngood|great\tx\n",
             "train.x:2: unknown label `great`; Made's are `good`, `long`, `but`",
         ),
         (
-            0,
+            1,
             "l\tt\ngood|good\tx\n",
             "train.x:2: the label `good` twice",
         ),
-        (1, "t,l\nx,\n", "train.x:2: unknown label ``"),
+        (2, "t,l\nx,\n", "train.x:2: unknown label ``"),
         (
-            2,
+            3,
             "good,but,t,long\n1,2,x,0\n",
             "train.x:2: label but: `2` is neither 0 nor 1",
         ),
         (
-            2,
+            3,
             "good,but,t,long\n1,,x,0\n",
             "train.x:2: label but: `` is neither 0 nor 1",
         ),
         (
-            4,
+            5,
             "{\"t\": \"x\", \"l\": [[1]]}\n",
             "train.x:1: unknown label `[1]`",
         ),
         (
-            4,
+            5,
             "{\"t\": \"x\", \"l\": {\"good\": 1}}\n",
             "train.x:1: key `l` is neither a text nor a number",
         ),
-        (4, "{\"t\": \"x\"}\n", "train.x:1: no key `l`"),
+        (5, "{\"t\": \"x\"}\n", "train.x:1: no key `l`"),
     ] {
         write(folder, at);
         std::fs::write(folder.join("demo/Made/train.x"), rows).unwrap();
@@ -296,8 +305,8 @@ fn what_is_no_set_of_the_labels_is_refused() {
             "several columns are for labels `{any_of: […]}`",
         ),
         (
-            task(NAMES, auroc, "{format: label_text}"),
-            "LABEL TEXT lines have one label each",
+            task("any_of: [a], ignore: [a]", auroc, layout),
+            "`ignore` names `a`, one of the labels",
         ),
     ] {
         assert!(error.contains(expected), "{error}");
@@ -358,7 +367,7 @@ fn close(found: f64, expected: f64, what: &str) {
 #[test]
 fn an_objective_is_the_methods_formula() {
     let folder = workplace();
-    write(folder.path(), 0);
+    write(folder.path(), 1);
     let task = Task::load(&folder.path().join("Made.yaml").to_string_lossy()).unwrap();
     let objectives = Objectives::new([&task].into_iter());
     assert_eq!(objectives.names, ["Made/good", "Made/long", "Made/but"]);
@@ -393,7 +402,7 @@ fn an_objective_is_the_methods_formula() {
 #[test]
 fn weights_are_those_of_the_labels_products_with_the_features() {
     let folder = workplace();
-    write(folder.path(), 0);
+    write(folder.path(), 1);
     let learner = learner(folder.path(), &["weighting={method: svd, rank: 2}"]);
     // X and Y in memory, all rows at once.
     let data = &learner.data[0];
@@ -442,7 +451,7 @@ fn weights_are_those_of_the_labels_products_with_the_features() {
 fn weights_are_recorded_resumed_and_told() {
     let folder = workplace();
     let folder = folder.path();
-    write(folder, 2);
+    write(folder, 3);
     for method in ["{method: uncertainty}", "{method: svd, rank: 1}"] {
         let weighting = format!("weighting={method}");
         let name = &method[9..12];
@@ -491,7 +500,7 @@ fn weights_are_recorded_resumed_and_told() {
 #[test]
 fn noise_in_one_label_leaves_the_others() {
     let folder = workplace();
-    write(folder.path(), 0);
+    write(folder.path(), 1);
     let clean = learner(folder.path(), &[]);
     let noisy = learner(folder.path(), &["label_noise={Made/long: 0.5}"]);
     let labels = |learner: &Learner| -> Vec<Label> {
@@ -516,7 +525,7 @@ fn noise_in_one_label_leaves_the_others() {
 fn names_of_nothing_are_refused() {
     let folder = workplace();
     let folder = folder.path();
-    write(folder, 0);
+    write(folder, 1);
     for (set, expected) in [
         (
             "label_noise={Made/lng: 0.5}",

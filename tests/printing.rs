@@ -29,6 +29,7 @@ const COMMANDS: &[(&[&str], i32)] = &[
     ),
     (&["bench", "c.yaml", "--steps", "1"], 0),
     (&["bench", "c.yaml", "--steps", "1", "--json"], 0),
+    (&["reweight", "c.yaml", "--set", "tasks=[DemoSentiment]"], 0),
     (
         &["similarity", "c.yaml", "--layers", "--out", "similarity"],
         0,

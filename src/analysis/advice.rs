@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::evidence::{Arm, Evidence};
-use super::similarity::Similarities;
 use super::statistics::FEWEST;
 use super::tried::{Difference, Measured, Tried};
 use crate::data::overlap::Overlap;
@@ -87,7 +86,6 @@ pub struct Known<'a> {
     /// Rows that each is trained on.
     pub rows: BTreeMap<String, usize>,
     pub overlaps: &'a [Overlap],
-    pub similarities: Option<&'a Similarities>,
     pub evidence: &'a Evidence,
 }
 
@@ -142,7 +140,6 @@ impl Known<'_> {
         evidence.extend(rule.map(|(_, text)| text));
         if let [support] = supports.as_slice() {
             evidence.extend(self.labels(target, support));
-            evidence.extend(self.similarity(target, support));
         }
         evidence.extend(supports.iter().filter_map(|s| self.overlap(target, s)));
         let advised = verdict.arm;
@@ -242,24 +239,6 @@ impl Known<'_> {
             }
             _ => None,
         }
-    }
-
-    fn similarity(&self, target: &str, support: &str) -> Option<String> {
-        let all = self.similarities?;
-        let place = |name: &str| all.tasks.iter().position(|task| task == name);
-        let (i, j) = (place(target)?, place(support)?);
-        let found = all.comparisons.first()?;
-        let value = found.similarity[i][j];
-        let mut pairs = found.pairs();
-        pairs.sort_by(f64::total_cmp);
-        let rank = pairs.partition_point(|&other| other < value) + 1;
-        Some(format!(
-            "covariance similarity {value:.3} ({} {}), number {rank} of {} pairs from the lowest; \
-             where it is low, alignment has more to do (Wu et al. 2020)",
-            found.weights,
-            found.at,
-            pairs.len()
-        ))
     }
 
     /// What a measured gain may owe to rows that were trained on.

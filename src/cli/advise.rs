@@ -1,21 +1,19 @@
 //! `covalign advise`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 
 use super::table;
 use crate::analysis::advice::{shown_p, Advice, Known, Verdict};
 use crate::analysis::evidence::Evidence;
-use crate::analysis::similarity::Similarities;
+use crate::bail_input;
 use crate::cli::out::say;
 use crate::config::yaml::suggest;
 use crate::data::overlap;
-use crate::error::read_text;
 use crate::task::Split;
 use crate::train::own;
 use crate::train::tasks;
-use crate::{bail_input, input_error};
 
 /// Say how the config's tasks may help a target: STILTs, multi-task training, or not at all
 ///
@@ -24,7 +22,7 @@ use crate::{bail_input, input_error};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   covalign advise configs/glue-small.yaml RTE --runs runs
-  covalign advise configs/sentiment-small.yaml --similarity similarity/similarity.json --json")]
+  covalign advise configs/sentiment-small.yaml --runs runs/pairs --json")]
 pub struct AdviseArgs {
     /// A training config: its encoder, data, tasks, and how many rows of each
     config: PathBuf,
@@ -40,9 +38,6 @@ pub struct AdviseArgs {
     /// A folder with runs or suites in it or below it; may be repeated
     #[arg(long, value_name = "DIR")]
     runs: Vec<PathBuf>,
-    /// What `covalign similarity` wrote
-    #[arg(long, value_name = "FILE")]
-    similarity: Option<PathBuf>,
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -63,7 +58,6 @@ pub fn run(args: AdviseArgs) -> Result<()> {
     if targets.is_empty() {
         targets = names.iter().map(|name| name.to_string()).collect();
     }
-    let similarities = args.similarity.as_deref().map(read).transpose()?;
     let evidence = Evidence::read(&args.runs, &config.encoder.to_string())?;
     let training = overlap::texts_of_files(&tasks, &config.data, &[Split::Train])?;
     let scored = overlap::texts_of_files(&tasks, &config.data, &[Split::Dev, Split::Test])?;
@@ -76,7 +70,6 @@ pub fn run(args: AdviseArgs) -> Result<()> {
             .map(|texts| (texts.task.clone(), texts.len().min(most(&texts.task))))
             .collect(),
         overlaps: &overlap::find(&training, &scored),
-        similarities: similarities.as_ref(),
         evidence: &evidence,
     };
     let advice: Vec<Advice> = targets.iter().flat_map(|t| known.advise(t)).collect();
@@ -108,16 +101,6 @@ pub fn run(args: AdviseArgs) -> Result<()> {
         ),
     }
     Ok(())
-}
-
-fn read(path: &Path) -> Result<Similarities> {
-    let text = read_text(path)?;
-    serde_json::from_str(&text).map_err(|e| {
-        input_error!(
-            "{}: not what `covalign similarity` writes: {e}",
-            path.display()
-        )
-    })
 }
 
 fn row(advice: &Advice) -> Vec<String> {

@@ -32,7 +32,7 @@ use crate::transfer;
 /// Compare a config's tasks by the covariance of their features
 ///
 /// Covariance similarity (Wu, Zhang, Ré, ICLR 2020) lies between 0 and 1; where it is low, an
-/// alignment has something to do. Features are what the embedding layer puts out for the training
+/// alignment has something to do, by their theory: on real data it foretold no gain. Features are what the embedding layer puts out for the training
 /// rows: of the pretrained encoder, and of a run's best weights.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

@@ -43,6 +43,10 @@ pub struct Training {
     /// Stop after this many optimiser steps, where the epochs have more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<u64>,
+    /// Takes as many steps, evaluated as often, as a joint run with these tasks too would: what is left
+    /// of a gain over it is not training longer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps_with: Vec<String>,
     /// Rows of one task in a batch.
     pub batch_size: usize,
     /// About so many tokens in a batch, in place of `batch_size`.
@@ -103,6 +107,7 @@ impl Default for Training {
         Training {
             epochs: 3.0,
             max_steps: None,
+            steps_with: Vec::new(),
             batch_size: 32,
             batch_tokens: None,
             accumulate: 1,

@@ -1,13 +1,15 @@
 //! Tokenised splits on disk, so that a run starts at once.
 //!
 //! A split is one file, `tokens/TASK-SPLIT-KEY.bin` in the cache folder. The key is the SHA-256 of the contents
-//! of its data files, all that settles the tokenizer, the task's YAML, the maximum length and the split:
-//! a file that was touched but not changed still hits. The cache file holds its own SHA-256; one
+//! of its data files, all that settles the tokenizer, the task's YAML, the maximum length, the split and
+//! the program that reads, since another may read otherwise: a data file that was touched but not
+//! changed still hits. The cache file holds its own SHA-256; one
 //! that is damaged is made again. Its ids are memory-mapped, the rest is read.
 
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::{bail, ensure, Context, Result};
 use memmap2::Mmap;
@@ -95,6 +97,7 @@ fn key(
         task.source(),
         split.name(),
         &max_length.to_string(),
+        reader(),
     ];
     for text in settings {
         hash.update((text.len() as u64).to_le_bytes());
@@ -114,6 +117,16 @@ fn key(
         }
     }
     Ok(format!("{:x}", hash.finalize()))
+}
+
+/// What tells this build of the program from another: the size of its file and when that was written.
+fn reader() -> &'static str {
+    static READER: OnceLock<String> = OnceLock::new();
+    READER.get_or_init(|| {
+        let file = std::env::current_exe().and_then(std::fs::metadata);
+        let written = file.and_then(|file| Ok((file.len(), file.modified()?)));
+        format!("{} {written:?}", env!("CARGO_PKG_VERSION"))
+    })
 }
 
 /// What a cache file holds beside rows and ids.

@@ -155,11 +155,22 @@ impl<'a> Composer<'a> {
         }
         let mut config = Config::from_value(tree, &place)?;
         let own = |task: &str| tasks.iter().any(|name| self.task(name).name == task);
+        let with = std::mem::take(&mut config.training.steps_with);
+        let joint = |task: &str| {
+            let with = with.iter().filter_map(|name| self.tasks.get(name));
+            own(task) || with.into_iter().any(|with| with.task.name == task)
+        };
         config.training.max_train_rows = config
             .training
             .max_train_rows
             .take()
-            .and_then(|limit| limit.only(own));
+            .and_then(|limit| limit.only(joint));
+        for name in &with {
+            let Some(named) = self.tasks.get(name) else {
+                bail_input!("{place}: key `training.steps_with`: `{name}` is no task of the suite");
+            };
+            config.training.steps_with.push(named.entry.clone());
+        }
         config.label_noise.retain(|name, _| own(task_of(name)));
         config
             .weighting

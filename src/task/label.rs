@@ -36,6 +36,9 @@ pub struct AnyOf {
     /// What such a list is where no label holds, as ChestX-ray14's `No Finding`; else it is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub none: Option<String>,
+    /// Labels in the files that are none of the task's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<String>,
 }
 
 /// A label as YAML may take it: `1` and `true` are labels too.
@@ -98,7 +101,7 @@ impl AnyOf {
     /// What is wrong with them.
     pub fn set<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<Label, String> {
         let mut bits = 0u128;
-        for name in names {
+        for name in names.filter(|name| !self.ignore.iter().any(|other| other == name)) {
             let index = self.names.iter().position(|known| known == name);
             let index = index.ok_or_else(|| format!("unknown label `{name}`"))?;
             if bits >> index & 1 == 1 {
@@ -170,6 +173,7 @@ impl<'de> Deserialize<'de> for Labels {
             any_of: Option<Vec<String>>,
             separator: Option<String>,
             none: Option<String>,
+            ignore: Option<Vec<String>>,
         }
         struct Visitor;
         impl<'de> serde::de::Visitor<'de> for Visitor {
@@ -194,6 +198,7 @@ impl<'de> Deserialize<'de> for Labels {
                         any_of: None,
                         separator: None,
                         none: None,
+                        ignore: None,
                     } => Ok(Labels::Range { min, max }),
                     Keys {
                         min: None,
@@ -201,14 +206,16 @@ impl<'de> Deserialize<'de> for Labels {
                         any_of: Some(names),
                         separator,
                         none,
+                        ignore,
                     } => Ok(Labels::AnyOf(AnyOf {
                         names,
                         separator: separator.unwrap_or_else(bar),
                         none,
+                        ignore: ignore.unwrap_or_default(),
                     })),
                     _ => Err(serde::de::Error::custom(
-                        "needs `min` and `max`, or `any_of` with `separator` and `none` where they \
-                         are wanted",
+                        "needs `min` and `max`, or `any_of` with `separator`, `none` and `ignore` \
+                         where they are wanted",
                     )),
                 }
             }
@@ -233,6 +240,7 @@ impl Labels {
                 names,
                 separator,
                 none,
+                ignore,
             }) => {
                 let separated = |name: &&String| name.contains(separator.as_str());
                 match names.len() {
@@ -253,6 +261,9 @@ impl Labels {
                 }
                 if let Some(none) = none.as_ref().filter(|none| names.contains(none)) {
                     return Some(format!("`none: {none}` is one of the labels"));
+                }
+                if let Some(name) = ignore.iter().find(|name| names.contains(name)) {
+                    return Some(format!("`ignore` names `{name}`, one of the labels"));
                 }
                 let odd = |name: &&String| name.trim() != *name || name.contains('/');
                 if let Some(name) = names.iter().chain(none).find(odd) {

@@ -194,9 +194,6 @@ impl Task {
                     None => Ok(()),
                 }
             }
-            Labels::AnyOf(_) if layout.format == Some(Format::LabelText) => {
-                fail("LABEL TEXT lines have one label each; `any_of` needs a column".into())
-            }
             Labels::AnyOf(_) => Ok(()),
             _ if layout.has_label_columns() => {
                 fail("several columns are for labels `{any_of: […]}`".into())

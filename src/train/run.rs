@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 
 use super::evaluate;
-use super::feed::batches::Batches;
+use super::feed::batches::{Batches, Length};
 use super::keep::begin::{check_tokenizer, lay_out};
 use super::keep::checkpoint::{self, Progress};
 use super::keep::made_of::{Content, MadeOf};
@@ -20,11 +20,14 @@ use super::say::recorder::Recorder;
 use super::start::Source;
 use super::step::learner::Learner;
 use super::step::precision::device_name;
-use super::tasks;
+use super::tasks::{self, TaskData};
 use super::trainer::Trainer;
-use crate::config::Config;
+use crate::config::{Config, Method};
 use crate::data::sampling::PLAN;
+use crate::data::tokenizer::Tokenizer;
+use crate::hub::encoder_dir;
 use crate::libtorch;
+use crate::task::Task;
 use crate::telemetry::atomic;
 
 /// Trains what `config` says in `folder`; with `resume`, goes on from its last checkpoint, and only
@@ -80,7 +83,8 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         }
         (true, None) => (None, vec![same::UNRECORDED.to_owned()]),
     };
-    let mut batches = Batches::new(config, &learner.data)?;
+    let joint = joint_length(config, &learner.data, &tokenizer)?;
+    let mut batches = Batches::of_length(config, &learner.data, joint)?;
     let length = batches.length;
     let mut progress = match saved {
         Some((_, saved)) => checkpoint::read(&saved, &learner.model, Some(&mut learner.optimizer))?,
@@ -183,6 +187,29 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     atomic::write_json(&folder.results(), &results)?;
     checkpoint::clear(folder, config.checkpoints.after)?;
     Ok(results)
+}
+
+/// How long the joint run is whose steps a config asks for, where it does.
+fn joint_length(
+    config: &Config,
+    data: &[TaskData],
+    tokenizer: &Tokenizer,
+) -> Result<Option<Length>> {
+    let mut joint = config.clone();
+    joint.tasks = std::mem::take(&mut joint.training.steps_with);
+    if joint.tasks.is_empty() {
+        return Ok(None);
+    }
+    joint.method = Method::Multitask;
+    joint.evaluation.test = false;
+    let mut tasks: Vec<Task> = data.iter().map(|data| data.task.clone()).collect();
+    for task in tasks::load_tasks(&joint)? {
+        if !tasks.iter().any(|own| own.name == task.name) {
+            tasks.push(task);
+        }
+    }
+    let data = tasks::load_data(tasks, &joint, tokenizer, &encoder_dir::home())?;
+    Ok(Some(Batches::new(&joint, &data)?.length))
 }
 
 /// Works out what tasks and labels weigh, or takes it from the checkpoint.

@@ -85,6 +85,11 @@ fn check_names(config: &Config) -> Result<()> {
         Some(RowLimit::Named(limits)) => limits.keys().collect(),
         _ => Vec::new(),
     };
+    let with = Config {
+        tasks: config.training.steps_with.clone(),
+        ..config.clone()
+    };
+    let with = tasks::load_tasks(&with)?;
     let keys = [
         ("training.max_train_rows", limits),
         ("label_noise", config.label_noise.keys().collect()),
@@ -102,8 +107,14 @@ fn check_names(config: &Config) -> Result<()> {
         .map(String::as_str)
         .chain(names.clone())
         .collect();
+    let limited = names
+        .iter()
+        .copied()
+        .chain(with.iter().map(|task| task.name.as_str()));
+    let limited: Vec<&str> = limited.collect();
     for (key, named) in keys {
         let names = match key {
+            "training.max_train_rows" => &limited,
             "label_noise" | "weighting.weights" => &labels,
             _ => &names,
         };

@@ -8,6 +8,9 @@ use crate::report::results::{Judge, RunRecord, State, Study};
 use crate::report::table::{points, Entry, Table, MISSING};
 use crate::train::keep::run_folder::Results;
 
+/// Runs that a remark names, of many.
+const NAMED: usize = 12;
+
 /// Every group with each seed's score and a link to its run.
 pub fn cells(groups: &[Group]) -> Table {
     let columns = [
@@ -194,6 +197,16 @@ const JUDGED: &str =
     "A score is that of test rows, by the weights of the run's best evaluation on dev (Best of says of \
 how many): test had no part in choosing them.";
 
+/// The names, or the first of many; `report.csv` has them all.
+fn first_of<S: AsRef<str>>(names: &[S]) -> String {
+    let shown: Vec<&str> = names.iter().take(NAMED).map(AsRef::as_ref).collect();
+    let more = match names.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    shown.join(", ") + &more
+}
+
 /// What the reader has to know before the first table, one sentence each.
 pub fn remarks(study: &Study, groups: &[Group]) -> Vec<String> {
     let count = |state| study.count(state);
@@ -224,7 +237,7 @@ pub fn remarks(study: &Study, groups: &[Group]) -> Vec<String> {
             .map(|record| record.run.name.as_str())
             .collect();
         if !names.is_empty() {
-            remarks.push(format!("{} {what}: {}.", names.len(), names.join(", ")));
+            remarks.push(format!("{} {what}: {}.", names.len(), first_of(&names)));
         }
     }
     remarks.extend(second_runs(study, groups));
@@ -244,7 +257,7 @@ pub fn remarks(study: &Study, groups: &[Group]) -> Vec<String> {
             "† {n} collapsed {} (a dev score not above the best constant answer), counted in the \
              means: {}.",
             if n == 1 { "run" } else { "runs" },
-            collapsed.join(", ")
+            first_of(&collapsed)
         ),
     });
     remarks

@@ -66,6 +66,18 @@ impl Batches {
     /// # Errors
     /// Input errors where `dynamic` sampling lacks a single-task score or evaluations.
     pub fn new(config: &Config, data: &[TaskData]) -> Result<Batches> {
+        Batches::of_length(config, data, None)
+    }
+
+    /// As [`Batches::new`], as long as a run of another `length`, where one is given.
+    ///
+    /// # Errors
+    /// As [`Batches::new`].
+    pub fn of_length(
+        config: &Config,
+        data: &[TaskData],
+        length: Option<Length>,
+    ) -> Result<Batches> {
         let training = &config.training;
         let seed = named_seed(training.seed, "batches") as u64;
         let rows = data.iter().map(TaskData::sampled).collect();
@@ -74,12 +86,20 @@ impl Batches {
         let in_epoch = sampler.batches_per_epoch() as u64;
         let per_epoch = in_epoch as f64 / training.accumulate as f64;
         let total = ((training.epochs * per_epoch).ceil() as u64).max(1);
-        let length = Length {
+        let own = Length {
             total: training.max_steps.map_or(total, |most| most.min(total)),
             per_epoch,
             evaluate_every: config.evaluation.every.steps(per_epoch),
             save_every: config.checkpoints.every.steps(per_epoch),
         };
+        let asked = match length {
+            Some(length) => length.total as f64 / per_epoch,
+            None => training.epochs,
+        };
+        let length = length.map_or(own, |length| Length {
+            per_epoch,
+            ..length
+        });
         let dynamic = match config.sampling.strategy {
             Strategy::Dynamic => Some(Dynamic::new(config, data, length)?),
             _ => None,
@@ -93,12 +113,7 @@ impl Batches {
                 BatchKind::Homogeneous => 1,
                 BatchKind::Heterogeneous => data.len() as u64,
             },
-            epochs: epochs(
-                training.epochs,
-                &length,
-                training.accumulate as u64,
-                in_epoch,
-            ),
+            epochs: epochs(asked, &length, training.accumulate as u64, in_epoch),
             dynamic,
             shares: None,
             epoch: None,

@@ -243,6 +243,7 @@ impl RunFacts {
         let Training {
             epochs,
             max_steps,
+            steps_with,
             batch_size,
             batch_tokens,
             accumulate,
@@ -269,6 +270,9 @@ impl RunFacts {
             threads: _,
             seed: _,
         } = training;
+        if !steps_with.is_empty() {
+            keys.insert("training.steps_with".into(), text(steps_with));
+        }
         let batch_size = batch_tokens.map_or(Some(batch_size), |_| None);
         for (name, value) in [
             ("epochs", text(epochs)),
