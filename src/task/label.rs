@@ -38,6 +38,7 @@ pub struct AnyOf {
     pub none: Option<String>,
     /// Labels in the files that are none of the task's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<Scalar>")]
     pub ignore: Vec<String>,
 }
 

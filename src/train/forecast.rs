@@ -5,8 +5,8 @@ use tch::Tensor;
 
 use super::bench;
 use super::evaluate::COST;
-use super::feed::batches::Batches;
-use super::prepare::prepare;
+use super::prepare::{prepare, Prepared};
+use super::run;
 use super::step::learner::Learner;
 use super::step::precision::device_name;
 use super::tasks;
@@ -39,8 +39,12 @@ pub struct Forecast {
 
 /// Prepares what `config`, one run's, describes, and times some steps. Nothing is kept.
 pub fn forecast(config: &Config) -> Result<Forecast> {
-    let mut learner = prepare(config, tasks::load_tasks(config)?)?.learner;
-    let mut batches = Batches::new(config, &learner.data)?;
+    let Prepared {
+        mut learner,
+        tokenizer,
+        ..
+    } = prepare(config, tasks::load_tasks(config)?)?;
+    let mut batches = run::batches(config, &learner.data, &tokenizer)?;
     let length = batches.length;
     let counted = length.total.min(length.per_epoch.ceil() as u64).max(1);
     let in_epoch: usize = (0..counted)

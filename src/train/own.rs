@@ -16,9 +16,9 @@ pub fn config(path: &Path, overrides: &[String]) -> Result<Config> {
 }
 
 /// Lets the tasks of a run folder's `config.yaml`, which are names there, be the files that the run
-/// keeps: `tasks/T.yaml`, of `single` over several tasks `T/tasks/T.yaml`.
+/// keeps.
 pub fn tasks(path: &Path, config: &mut Config) {
-    let Some(root) = folder(path) else {
+    let Some(folder) = folder(path) else {
         return;
     };
     for task in &mut config.tasks {
@@ -26,9 +26,8 @@ pub fn tasks(path: &Path, config: &mut Config) {
         if name::check(task, "").is_err() {
             continue;
         }
-        let places = [root.clone(), RunFolder::new(root.root().join(&*task))];
-        let mut files = places.iter().map(|place| place.task(task));
-        if let Some(own) = files.find(|file| file.is_file()) {
+        let own = folder.task(task);
+        if own.is_file() {
             *task = own.display().to_string();
         }
     }

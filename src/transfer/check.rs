@@ -10,8 +10,8 @@ use crate::hub::encoder_dir;
 use crate::model::fit;
 use crate::model::source::Source;
 use crate::task::Task;
-use crate::train::feed::batches::Batches;
 use crate::train::prepare::prepare;
+use crate::train::run::batches;
 use crate::train::start;
 use crate::train::tasks;
 
@@ -79,8 +79,8 @@ fn rows(config: &Config, task: &Task, tokenizer: Option<&Tokenizer>) -> Result<(
 /// Everything that a run starts from.
 fn whole(config: &Config) -> Result<()> {
     for run in runs_of(config)? {
-        let learner = prepare(&run, tasks::load_tasks(&run)?)?.learner;
-        Batches::new(&run, &learner.data)?;
+        let prepared = prepare(&run, tasks::load_tasks(&run)?)?;
+        batches(&run, &prepared.learner.data, &prepared.tokenizer)?;
     }
     Ok(())
 }

@@ -42,7 +42,11 @@ pub fn train(config: &Config, out: &Path, resume: bool) -> Result<Results> {
     let named = tasks::load_tasks(config)?;
     let mut all = Vec::new();
     if !resume {
-        RunFolder::create(out)?;
+        RunFolder::create(&out.join("tasks"))?;
+        // Also of tasks whose turn comes later: a run's own config means these.
+        for task in &named {
+            atomic::write(&folder.task(&task.name), task.source().as_bytes())?;
+        }
         let names = named.iter().map(|task| task.name.clone()).collect();
         let resolved = Config {
             tasks: names,
