@@ -234,7 +234,7 @@ fn config_check_prints_the_file_with_every_key_and_that_is_the_same_config() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let shown = text(&output.stdout);
     let path = folder.join("c.yaml");
-    let mut config = Config::load(&path, &["training.seed=7".to_owned()]).unwrap();
+    let config = Config::load(&path, &["training.seed=7".to_owned()]).unwrap();
     assert_eq!(Config::parse(&shown, "shown", &[]).unwrap(), config);
     for section in keys::sections(&Kind::Train.schema()) {
         // The encoder is one name here.
@@ -252,7 +252,6 @@ fn config_check_prints_the_file_with_every_key_and_that_is_the_same_config() {
         }
     }
     assert!(shown.contains("\n  # dropout: number\n"), "{shown}");
-    config.training.max_steps = None;
     let whole = run(root(), &["config", "check", "configs/tasks/CoLA.yaml"]);
     let whole = text(&whole.stdout);
     assert!(whole.contains("\nloss: cross_entropy\n"), "{whole}");
@@ -298,7 +297,8 @@ fn a_dry_run_says_what_the_run_then_takes_and_writes_nothing() {
     let at_end = sizes(&folder.join("x/checkpoints/step-20")) + 3 * sizes(&folder.join("x/best"));
     let told = shown.split("while it trains, ").nth(1).unwrap();
     let told: f64 = told.split(' ').next().unwrap().parse().unwrap();
-    assert!((told - at_end as f64 / 1e6).abs() < 0.6, "{told} {at_end}");
+    let ratio = 1e6 * told / at_end as f64;
+    assert!((0.9..1.1).contains(&ratio), "{told} {at_end}");
 }
 
 #[test]

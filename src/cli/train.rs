@@ -104,7 +104,10 @@ fn shown(config: &Config, forecast: &Forecast) -> String {
     let rows = forecast.rows.iter();
     let rows: Vec<String> = rows.map(|(task, rows)| format!("{task} {rows}")).collect();
     let (timed, seconds) = forecast.timed;
-    let megabytes = |bytes: u64| format!("{:.0} MB", bytes as f64 / 1e6);
+    let megabytes = |bytes: u64| match bytes as f64 / 1e6 {
+        few @ ..10.0 => format!("{few:.2} MB"),
+        many => format!("{many:.0} MB"),
+    };
     let thousands = |tokens: f64| match tokens {
         ..1e4 => format!("{tokens:.0}"),
         1e4..1e7 => format!("{:.0} thousand", tokens / 1e3),
