@@ -12,10 +12,10 @@ unexport LIBTORCH
 endif
 export CARGO
 
-.PHONY: help setup build run test lint clean
+.PHONY: help setup build run test test-cuda lint clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: ## libtorch and the default encoder (CUDA=1 or 0 decides by hand; LIBTORCH=/path uses yours)
 	@$(PYTHON) scripts/setup.py $(if $(CUDA),--cuda '$(CUDA)')
@@ -34,6 +34,9 @@ endif
 test: setup ## every test
 	@$(PYTHON) -m unittest discover -s tests
 	@$(PYTHON) scripts/with_tensorboard.py $(CARGO) test --release
+
+test-cuda: setup ## what CUDA computes beside the CPU, on a machine with an NVIDIA GPU
+	@$(CARGO) test --release --test cuda -- --ignored --test-threads=1
 
 lint: setup ## formatting and clippy
 	@$(CARGO) fmt --check

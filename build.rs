@@ -46,6 +46,10 @@ fn main() {
         .files(
             [
                 "convolution",
+                "cuda/graph",
+                "cuda/optimizer",
+                "cuda/rows",
+                "cuda/runtime",
                 "dispatch",
                 "fused",
                 "optimizer",
@@ -56,7 +60,21 @@ fn main() {
             .map(|f| format!("src/libtorch/{f}.cpp")),
         )
         .compile("covalign_shim");
-    println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
+    let folder = std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where the package is");
+    let installed = Path::new(&folder).join("libtorch/lib");
+    if installed.canonicalize().ok() == Path::new(&lib).canonicalize().ok() {
+        // What `make setup` installs goes with the folder, wherever that is moved or copied. As
+        // DT_RPATH these come before LD_LIBRARY_PATH, which may name another program's libtorch.
+        match std::env::var("CARGO_CFG_TARGET_OS").as_deref() {
+            Ok("macos") => link("-rpath,@executable_path/../../libtorch/lib"),
+            _ => link("--disable-new-dtags,-rpath,$ORIGIN/../../libtorch/lib"),
+        }
+    }
+    link(&format!("-rpath,{lib}"));
+}
+
+fn link(argument: &str) {
+    println!("cargo:rustc-link-arg=-Wl,{argument}");
 }
 
 fn cpp() -> cc::Build {

@@ -102,7 +102,8 @@ fn alignment(c: &mut Criterion) {
         ("orthogonal", Form::Orthogonal),
     ] {
         let store = VarStore::new(Device::Cpu);
-        let alignment = Alignment::new(&store.root(), form, Start::Random, width).unwrap();
+        let alignment =
+            Alignment::new(&store.root(), form, Start::Random, width, Device::Cpu).unwrap();
         group.bench_function(name, |b| {
             b.iter(|| alignment.apply(&x).unwrap().sum(Kind::Float).backward())
         });
@@ -133,8 +134,7 @@ fn step(c: &mut Criterion) {
         .learner;
     let mut batches = Batches::new(&learner.config, &learner.data).unwrap();
     let mut loader = learner.loader();
-    let _ = loader.begin(&mut batches, 0).unwrap();
-    let loaded = loader.receive().unwrap();
+    let (_, loaded) = loader.passes(&mut batches, 0).unwrap().remove(0);
     let mut group = c.benchmark_group("step");
     group.sample_size(20);
     group.bench_function("forward and backward", |b| {
@@ -143,7 +143,7 @@ fn step(c: &mut Criterion) {
     group.bench_function("forward, backward and optimiser", |b| {
         b.iter(|| {
             let _ = learner.backward(0, &loaded, EVERYTHING).unwrap();
-            let _ = learner.step(1.0).unwrap();
+            let _ = learner.optimizer.step(1.0).unwrap();
         })
     });
 }

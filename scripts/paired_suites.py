@@ -31,15 +31,21 @@ def scores(folder):
     return found
 
 
-def compare(before, after):
-    """Differences of pairs: mean, half of the 95 % interval, p."""
-    differences = [b - a for a, b in zip(before, after)]
-    mean = statistics.mean(differences)
-    error = statistics.stdev(differences) / math.sqrt(len(differences))
+def interval(values):
+    """Mean, half of its 95 % t interval, p of its being 0."""
+    mean = statistics.mean(values)
+    if len(values) < 2:
+        return mean, math.nan, math.nan
+    error = statistics.stdev(values) / math.sqrt(len(values))
     if error == 0:
         return mean, 0.0, 1.0 if mean == 0 else 0.0
-    half = stats.t.ppf(0.975, len(differences) - 1) * error
-    return mean, half, stats.ttest_rel(after, before).pvalue
+    half = stats.t.ppf(0.975, len(values) - 1) * error
+    return mean, half, 2 * stats.t.sf(abs(mean / error), len(values) - 1)
+
+
+def compare(before, after):
+    """Differences of pairs: mean, half of the 95 % interval, p."""
+    return interval([b - a for a, b in zip(before, after)])
 
 
 def holm(values):

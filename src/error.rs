@@ -3,8 +3,12 @@
 //! Everything travels as `anyhow::Error`; two marker types decide the exit code. A message is one
 //! line: what is wrong, where (`file:line` or a config key), what to do.
 
+mod torch;
+
 use std::fmt;
 use std::path::Path;
+
+pub use torch::{caught, shortened};
 
 /// Wrong use or wrong input: the command ends with exit code 2.
 #[derive(Debug)]
@@ -52,10 +56,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// The error's whole chain on one line, without libtorch's C++ stack trace.
+/// The error's whole chain on one line, of libtorch's part what its user needs.
 pub fn one_line(error: &anyhow::Error) -> String {
-    let text = format!("{error:#}");
-    let text = text.split("Exception raised from").next().unwrap_or("");
+    let text = torch::shortened(&format!("{error:#}"));
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -4,15 +4,15 @@
 //! The rooms. Each uses only rooms above it, and no two files use each other (`tests/rooms.rs`):
 //!
 //! - [`error`]: which failures are the user's to mend, and exit codes.
-//! - [`config`]: YAML to structs, defaults, overrides, errors that name the key.
-//! - [`task`]: what a task is: inputs, labels, metrics, loss, files.
-//! - [`data`]: reading, tokenising, caching, batching, sampling over tasks.
-//! - [`telemetry`]: TensorBoard, progress, JSONL.
-//! - [`hub`]: encoders from the hub or a folder.
 //! - [`libtorch`]: the one unsafe room (besides memory maps, in [`data::cache`] and
 //!   [`model::weights`]): a small C++ shim for what tch lacks.
-//! - [`model`]: what tasks share, behind one interface (BERT by rust-bert, or a module over words),
-//!   alignment, heads, weights in and out.
+//! - [`config`]: YAML to structs, defaults, overrides, errors that name the key.
+//! - [`task`]: what a task is: inputs, labels, metrics, loss, files.
+//! - [`data`]: reading, tokenising, caching, decoding, batching, sampling over tasks.
+//! - [`telemetry`]: TensorBoard, progress, JSONL.
+//! - [`hub`]: encoders from the hub or a folder.
+//! - [`model`]: what tasks share, behind one interface (BERT by rust-bert, a module over words, a
+//!   network over images), alignment, heads, weights in and out.
 //! - [`weighting`]: how the losses of tasks and labels become one objective.
 //! - [`train`]: a run: its loop, and what the loop is fed, steps, keeps and says.
 //! - [`transfer`]: strategies made of runs: single, multi-task, STILTs, transfer.

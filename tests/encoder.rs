@@ -520,7 +520,7 @@ fn the_gradient_of_every_form_of_alignment_equals_a_finite_difference() {
     ];
     for form in forms {
         let mut store = VarStore::new(Device::Cpu);
-        let alignment = Alignment::new(&store.root(), form, Start::Random, 6).unwrap();
+        let alignment = Alignment::new(&store.root(), form, Start::Random, 6, Device::Cpu).unwrap();
         store.double();
         let x = Tensor::randn([2, 3, 6], (Kind::Double, Device::Cpu));
         let target = Tensor::randn([2, 3, 6], (Kind::Double, Device::Cpu));
@@ -563,10 +563,10 @@ fn every_form_starts_at_the_identity_and_applies_its_own_matrix() {
         Form::Orthogonal,
     ] {
         let store = VarStore::new(Device::Cpu);
-        let start = Alignment::new(&store.root(), form, Start::Identity, 6).unwrap();
+        let start = Alignment::new(&store.root(), form, Start::Identity, 6, Device::Cpu).unwrap();
         assert_eq!(start.apply(&x).unwrap(), x, "{form:?} at the start");
         let store = VarStore::new(Device::Cpu);
-        let moved = Alignment::new(&store.root(), form, Start::Random, 6).unwrap();
+        let moved = Alignment::new(&store.root(), form, Start::Random, 6, Device::Cpu).unwrap();
         let product = x.matmul(&moved.matrix().unwrap());
         assert!(
             largest_difference(&moved.apply(&x).unwrap(), &product) < 1e-5,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{covalign, fails, refused, run, text, train, workplace};
+use common::{covalign, fails, refused, root, run, text, train, workplace};
 use sha2::{Digest, Sha256};
 use tch::Tensor;
 
@@ -278,6 +278,7 @@ fn traced(folder: &Path, args: &[&str]) -> Option<Vec<Call>> {
             "-o",
         ])
         .args([record.as_os_str(), env!("CARGO_BIN_EXE_covalign").as_ref()])
+        .env("CUDA_VISIBLE_DEVICES", "")
         .args(args)
         .current_dir(folder)
         .output();
@@ -333,4 +334,50 @@ fn a_checkpoint_is_on_the_disk_before_the_older_one_goes() {
     assert!(above < older, "{calls:#?}");
     assert!(!folder.join("r/checkpoints/step-3").exists());
     assert!(folder.join("r/checkpoints/step-6/state.json").exists());
+}
+
+/// `command` of the binary where processes may have no more than `kilobytes` of addresses.
+fn limited(kilobytes: u64, folder: &Path, args: &[&str]) -> std::process::Output {
+    let binary = covalign(folder, args);
+    Command::new("sh")
+        .args(["-c", "ulimit -v $0 && exec \"$@\"", &kilobytes.to_string()])
+        .arg(binary.get_program())
+        .args(args)
+        .current_dir(folder)
+        .env("CUDA_VISIBLE_DEVICES", "")
+        .output()
+        .unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_model_that_does_not_fit_into_memory_is_one_line_that_names_the_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let tiny = root().join("tests/fixtures/legacy-bert");
+    let text = std::fs::read_to_string(tiny.join("config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
+    // A matrix of 8 GiB, which rust-bert makes.
+    config["hidden_size"] = 128.into();
+    config["intermediate_size"] = (1 << 24).into();
+    config["num_hidden_layers"] = 1.into();
+    std::fs::write(folder.join("large.json"), config.to_string()).unwrap();
+    let args = [
+        "encoder",
+        "init",
+        "x",
+        "--config",
+        "large.json",
+        "--vocabulary",
+    ];
+    let args = [&args[..], &[tiny.to_str().unwrap()]].concat();
+    let output = limited(6 << 20, folder, &args);
+    let errors = common::text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(
+        errors.starts_with("covalign: out of memory (8.00 GiB more are needed); lower ")
+            && errors.contains("training.batch_size")
+            && errors.lines().count() == 1,
+        "{errors}"
+    );
 }

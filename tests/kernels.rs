@@ -6,7 +6,7 @@ use std::process::Command;
 use covalign::config::Engine;
 use covalign::data::Batch;
 use covalign::libtorch::fused::{self, Dropout, Norm};
-use covalign::libtorch::optimizer::{adamw_idle, adamw_rows, AdamW, Moments};
+use covalign::libtorch::optimizer::{adamw_idle, adamw_rows, widen_gradients, AdamW, Moments};
 use covalign::model::bert::Bert;
 use covalign::model::encoder::Encoder;
 use covalign::model::Mode;
@@ -89,6 +89,17 @@ fn norm(width: i64) -> Norm {
 }
 
 #[test]
+fn gradients_of_several_passes_are_added_up_in_float32() {
+    let leaf = Tensor::zeros([3], (Kind::BFloat16, Device::Cpu)).set_requires_grad(true);
+    // Beside 1, bfloat16 has no room for a 512th.
+    for gradient in [1.0, 1.0 / 512.0, 1.0 / 512.0] {
+        (&leaf * gradient).sum(Kind::BFloat16).backward();
+        widen_gradients([&leaf]).unwrap();
+    }
+    assert_eq!(leaf.grad(), Tensor::from_slice(&[1.0 + 1.0f32 / 256.0; 3]));
+}
+
+#[test]
 fn embeddings_that_a_table_does_not_have_are_refused() {
     let tables = [60, 50, 2].map(|rows| Tensor::zeros([rows, 8], FLOAT));
     let norm = norm(8);
@@ -96,7 +107,7 @@ fn embeddings_that_a_table_does_not_have_are_refused() {
         let places = places.map(|p| Tensor::from_slice(&p));
         let dropout = Dropout { p: 0.0, key: 0 };
         let (tables, places) = (tables.each_ref(), places.each_ref());
-        fused::embed(tables, places, &norm, dropout, false)
+        fused::embed(tables, places, &norm, dropout, Kind::Float)
     };
     let _ = attempt([[0, 59, 1], [0, 1, 49], [0, 1, 1]]).unwrap();
     let wrong = [

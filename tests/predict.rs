@@ -459,6 +459,7 @@ fn other_layouts_are_read_as_the_flags_say() {
             .map(|c| c.parse().map_or(Column::Name((*c).into()), Column::Number))
             .collect(),
         encoding: encoding.map(str::to_owned),
+        data: std::path::PathBuf::new(),
     };
     let texts = |input: &[u8], given: &InputAs| -> Result<Vec<String>, String> {
         let rows = one_text(input, given)?;

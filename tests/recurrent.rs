@@ -23,7 +23,7 @@ fn packed(lengths: &[usize]) -> Packed {
         .layout
     {
         Layout::Packed(packed) => packed,
-        Layout::Padded { .. } => unreachable!(),
+        _ => unreachable!("packed rows"),
     }
 }
 

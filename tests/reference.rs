@@ -17,13 +17,13 @@ fn the_reference_has_every_key_with_a_meaning_and_an_example_and_is_not_stale() 
         for section in keys::sections(&kind.schema()) {
             assert!(!section.keys.is_empty(), "{kind:?} {}", section.path);
             for key in &section.keys {
-                let name = format!("{kind:?}: {}.{}", section.path, key.name);
+                let name = format!("{kind:?}: {}.{}", section.name(), key.name);
                 assert!(!key.meaning.is_empty(), "{name} has no doc comment");
                 assert!(
                     !key.kind.contains("anything") || key.kind.starts_with("by name"),
                     "{name}"
                 );
-                let example = markdown::example(&section.path, &key.name, &examples);
+                let example = markdown::example(&section, &key.name, &examples);
                 assert!(example.is_some(), "{name} stands in no example of its kind");
             }
         }
@@ -283,12 +283,9 @@ fn a_dry_run_says_what_the_run_then_takes_and_writes_nothing() {
         results["steps"]
     );
     assert!(shown.contains(&steps), "{shown}");
-    // 12 of the 20 steps are counted.
     let state = json(&folder.join("x/checkpoints/step-20/state.json"));
-    let tokens = state["tokens"].as_f64().unwrap();
-    let told = shown.split("tokens   about ").nth(1).unwrap();
-    let told: f64 = told.split(' ').next().unwrap().parse().unwrap();
-    assert!((told / tokens - 1.0).abs() < 0.1, "{told} {tokens}");
+    let tokens = format!("tokens   {} to train on, ", state["tokens"]);
+    assert!(shown.contains(&tokens), "{tokens} {shown}");
     // A checkpoint, three sets of weights.
     let sizes = |folder: &Path| -> u64 {
         let files = std::fs::read_dir(folder).unwrap().flatten();
@@ -333,13 +330,13 @@ fn runs_are_listed_with_their_state_in_a_hundred_columns() {
     let whole = of("seed42").unwrap();
     let results = json(&folder.join(long).join("results.json"));
     assert_eq!(
-        (&whole["score"], &whole["finished"]),
-        (&results["glue_score"], &true.into())
+        (&whole["score"], &whole["state"]),
+        (&results["glue_score"], &"finished".into())
     );
     let cut = of("cut").unwrap();
     assert_eq!(
-        (&cut["step"], &cut["of"], &cut["finished"]),
-        (&6.into(), &6.into(), &false.into())
+        (&cut["step"], &cut["of"], &cut["state"]),
+        (&6.into(), &6.into(), &"stopped".into())
     );
     assert_eq!(of("each").unwrap()["step"], 12);
     let table = text(&run(folder, &["runs"]).stdout);

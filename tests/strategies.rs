@@ -13,7 +13,6 @@ use covalign::config::Config;
 use covalign::data::planned::PlannedBatch;
 use covalign::data::sampling::PLAN;
 use covalign::data::Batch;
-use covalign::model::Mode;
 use covalign::train::evaluate::Scores;
 use covalign::train::feed::batches::Batches;
 use covalign::train::prepare::prepare;
@@ -69,7 +68,8 @@ fn loss(learner: &Learner, part: &PlannedBatch) -> Tensor {
     let batch = Batch::collate(&data.train, &part.rows, shape, tch::Device::Cpu).unwrap();
     let logits = learner
         .model
-        .forward(part.task, &batch, Mode::Evaluate)
+        .predictor(part.task)
+        .and_then(|predictor| predictor.logits(&batch))
         .unwrap();
     let rows = part.rows.iter();
     let labels: Vec<f32> = rows
@@ -107,8 +107,7 @@ fn a_heterogeneous_steps_gradient_is_that_of_its_parts_weighted_losses() {
         .learner;
     let mut batches = Batches::new(&learner.config, &learner.data).unwrap();
     let mut loader = learner.loader();
-    let numbers = loader.begin(&mut batches, 3).unwrap().into_iter();
-    let step: Vec<_> = numbers.map(|n| (n, loader.receive().unwrap())).collect();
+    let step = loader.passes(&mut batches, 3).unwrap();
     assert_eq!(step.len(), 2);
     let rows: usize = step.iter().map(|(_, part)| part.planned.rows.len()).sum();
     assert_eq!(rows, config.training.batch_size);
@@ -169,8 +168,7 @@ fn an_epoch_under_a_budget_of_tokens_has_the_gradient_of_all_rows_alike() {
     let mut loader = learner.loader();
     let mut batches = Batches::new(&learner.config, &learner.data).unwrap();
     for step in 0..in_epoch {
-        for index in loader.begin(&mut batches, step).unwrap() {
-            let loaded = loader.receive().unwrap();
+        for (index, loaded) in loader.passes(&mut batches, step).unwrap() {
             let _ = learner.backward(index, &loaded, EVERYTHING).unwrap();
         }
     }

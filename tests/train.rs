@@ -603,3 +603,19 @@ fn every_shipped_config_reads_and_names_tasks_that_there_are() {
     }
     assert!(count >= 5);
 }
+
+#[test]
+fn no_test_computes_on_a_gpu_that_happens_to_be_there() {
+    let folder = workplace();
+    let line = refused(folder.path(), &["training.device=cuda"]);
+    assert!(line.contains("hidden by CUDA_VISIBLE_DEVICES"), "{line}");
+    let shown = train(folder.path(), "r", &["training.device=auto"]);
+    assert!(shown.contains(" tokens/s on cpu "), "{shown}");
+    for file in std::fs::read_dir(common::root().join("tests")).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let starts = text.matches("env!(\"CARGO_BIN_EXE").count();
+        let hidden = text.matches("CUDA_VISIBLE_DEVICES\", \"\")").count();
+        assert!(hidden >= starts, "{}", path.display());
+    }
+}

@@ -35,14 +35,16 @@ impl Tokens {
     fn features(self, states: &Tensor, batch: &Batch) -> Result<Tensor> {
         let width = *states.size().last().unwrap_or(&0);
         let states = states.f_to_kind(Kind::Double)?;
+        let tokens = batch.tokens as i64;
         let mask = match (&batch.layout, self) {
             (Layout::Padded { mask }, _) => mask,
-            (Layout::Packed(_), Tokens::All) => return Ok(states),
+            (Layout::Pixels(_), _) => anyhow::bail!("pixels are no embeddings"),
+            (Layout::Packed(_), Tokens::All) => return Ok(states.f_narrow(0, 0, tokens)?),
             (Layout::Packed(rows), Tokens::Mean) => {
-                let ends = rows.starts.f_narrow(0, 1, rows.starts.size()[0] - 1)?;
-                let starts = rows.starts.f_narrow(0, 0, ends.size()[0])?;
-                let lengths = ends.f_sub(&starts)?;
-                let tokens = states.size()[0];
+                let states = states.f_narrow(0, 0, tokens)?;
+                let lengths = rows
+                    .row_starts()?
+                    .f_diff(1, 0, None::<&Tensor>, None::<&Tensor>)?;
                 let row = Tensor::f_repeat_interleave(&lengths, tokens)?;
                 let size = [lengths.size()[0], width];
                 let sums = Tensor::f_zeros(size, (Kind::Double, states.device()))?;

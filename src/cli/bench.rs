@@ -30,6 +30,10 @@ pub struct BenchArgs {
     /// Optimiser steps to measure [default: one epoch]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
+    /// Optimiser steps before these that only warm up; with an epoch's, every step is one that CUDA
+    /// graphs know
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    warm_up: u64,
     /// Profile five more steps into a Chrome trace
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
@@ -44,7 +48,8 @@ pub fn run(args: BenchArgs) -> Result<()> {
     let mut batches = Batches::new(&learner.config, &learner.data)?;
     let epoch = batches.length.per_epoch.ceil() as u64;
     let steps = args.steps.unwrap_or(epoch);
-    let costs = measure(&mut learner, &mut batches, steps, args.profile.as_deref())?;
+    let lengths = (args.warm_up, steps);
+    let costs = measure(&mut learner, &mut batches, lengths, args.profile.as_deref())?;
     if args.json {
         let mut all = serde_json::to_value(&costs)?;
         all["tokens_per_second"] = json!(costs.tokens_per_second());
@@ -52,16 +57,17 @@ pub fn run(args: BenchArgs) -> Result<()> {
         all["utilisation"] = json!(costs.utilisation());
         say!("{all}");
     } else {
-        say!("{}", table(&costs));
+        say!("{}", table(&costs, config.encoder.unit()));
     }
     Ok(())
 }
 
-fn table(costs: &Costs) -> Table {
+fn table(costs: &Costs, unit: &str) -> Table {
     let per_second = |count: u64| format!("{:.0}", count as f64 / costs.seconds);
+    let (speed, padded) = (format!("{unit}/s"), format!("{unit}/s, padding counted"));
     let mut rows = vec![
-        ("tokens/s", per_second(costs.tokens)),
-        ("tokens/s, padding counted", per_second(costs.padded_tokens)),
+        (&speed[..], per_second(costs.tokens)),
+        (&padded[..], per_second(costs.padded_tokens)),
         ("rows/s", per_second(costs.rows)),
         (
             "steps/s",

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use crate::bail_input;
 use crate::cli::out::complain;
 use crate::data::sources::sources;
-use crate::data::{Split, Tokenizer};
+use crate::data::{Intake, Split, Tokenizer};
 use crate::error::io_error;
 use crate::hub::encoder_dir;
 use crate::task::Task;
@@ -63,11 +63,26 @@ pub fn run(command: DataCommand) -> Result<()> {
         return Err(io_error(&args.dir, std::io::ErrorKind::NotFound.into()));
     }
     let tasks = tasks(&args)?;
-    let tokenizer = Tokenizer::from_folder(&encoder_dir::resolve(&args.encoder)?)?;
-    super::saved_run::say_notes(&tokenizer);
+    let texts = match tasks.iter().all(Task::has_images) {
+        true => Intake::Images,
+        false => Intake::Texts(Tokenizer::from_folder(&encoder_dir::resolve(
+            &args.encoder,
+        )?)?),
+    };
+    super::saved_run::say_notes(&texts);
+    let intake = |task: &Task| {
+        if task.has_images() {
+            &Intake::Images
+        } else {
+            &texts
+        }
+    };
     let found: Vec<TaskReport> = tasks
         .iter()
-        .map(|task| TaskReport::read(task, &args.dir, &tokenizer, args.max_length as usize))
+        .map(|task| {
+            let length = args.max_length as usize;
+            TaskReport::read(task, &args.dir, intake(task), length, check)
+        })
         .collect();
     match check {
         true => found.iter().for_each(TaskReport::print),

@@ -9,7 +9,7 @@ use comfy_table::{presets, Cell, ColumnConstraint, Table, Width};
 use super::encoder::megabytes;
 use crate::cli::out::say;
 use crate::hub::encoder_dir::{cache_dir, encoders_dir, home, list, size_on_disk};
-use crate::libtorch::{self, CudaStatus};
+use crate::libtorch::{self, Capability, CudaStatus, OLDEST};
 
 /// The libtorch that covalign is tested with.
 const TESTED: &str = "2.11.0";
@@ -115,12 +115,16 @@ fn cuda_devices(status: &CudaStatus) -> Vec<Finding> {
             "CUDA",
             "no NVIDIA driver: training runs on the CPU".into(),
         )],
+        CudaStatus::Hidden => vec![fine(
+            "CUDA",
+            "CUDA_VISIBLE_DEVICES names no device: training runs on the CPU".into(),
+        )],
         CudaStatus::Failed(why) => vec![finding(
             "CUDA",
             format!("libtorch's CUDA libraries do not load: {why}"),
             State::Note("`make setup CUDA=0` and then `make setup CUDA=1` fetch them anew".into()),
         )],
-        CudaStatus::Loaded if tch::Cuda::device_count() < 1 => vec![finding(
+        CudaStatus::Loaded if libtorch::cuda_devices().is_empty() => vec![finding(
             "CUDA",
             "libtorch's CUDA libraries are here and find no device: training runs on the CPU"
                 .into(),
@@ -131,7 +135,7 @@ fn cuda_devices(status: &CudaStatus) -> Vec<Finding> {
 }
 
 fn devices_found() -> Vec<Finding> {
-    let count = tch::Cuda::device_count();
+    let devices = libtorch::cuda_devices();
     let cudnn = if tch::Cuda::cudnn_is_available() {
         "with"
     } else {
@@ -147,10 +151,26 @@ fn devices_found() -> Vec<Finding> {
             crate::error::one_line(&error)
         ),
     };
-    let summary = format!("{count} device(s), {cudnn} cuDNN{memory}");
+    let summary = format!("{} device(s), {cudnn} cuDNN{memory}", devices.len());
     let mut findings = vec![fine("CUDA", summary)];
     findings.extend(device_lines().into_iter().map(|line| fine("", line)));
+    findings.extend(devices.into_iter().enumerate().filter_map(too_old));
     findings
+}
+
+/// A device that libtorch has no kernels for.
+fn too_old((index, capability): (usize, Capability)) -> Option<Finding> {
+    let ((major, minor), (from, to)) = (capability, OLDEST);
+    (capability < OLDEST).then(|| {
+        finding(
+            "",
+            format!("cuda:{index} has compute capability {major}.{minor}: it cannot be used"),
+            State::Note(format!(
+                "libtorch's kernels begin at {from}.{to}; without another device training runs \
+                 on the CPU"
+            )),
+        )
+    })
 }
 
 /// `NVIDIA H100, compute capability 9.0 (bf16), 80000 MiB`, a line per device, as `nvidia-smi`

@@ -9,7 +9,6 @@ use super::saved_run::{self, SavedTask, Weights};
 use super::table;
 use crate::bail_input;
 use crate::cli::out::say;
-use crate::data::load_split;
 use crate::hub::encoder_dir;
 use crate::task::Split;
 use crate::train::evaluate::{self, Scores};
@@ -116,13 +115,13 @@ fn score(args: &EvaluateArgs, name: &str) -> Result<Scores> {
     if !saved.task.has_split(args.split) {
         bail_input!("task {name} has no {} split", args.split);
     }
-    let split = load_split(
+    let split = saved.intake.load_split(
         &saved.task,
         args.data.as_deref().unwrap_or(&saved.config.data),
         args.split,
-        &saved.tokenizer,
         saved.config.training.max_length,
         Some(&encoder_dir::home()),
+        &|_, _| {},
     )?;
     let unlabelled = (0..split.len()).filter(|&row| split.label(row).is_none());
     let (first, count) = (unlabelled.clone().next(), unlabelled.count());

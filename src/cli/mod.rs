@@ -14,6 +14,7 @@ pub mod report;
 pub mod reweight;
 pub mod runs;
 pub mod saved_run;
+mod shell;
 pub mod similarity;
 pub mod simulate;
 pub mod submit;
@@ -23,6 +24,8 @@ pub mod train;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::error;
 
 /// Fine-tunes BERT on several tasks at once, each through its own alignment matrix
 #[derive(Debug, Parser)]
@@ -67,7 +70,11 @@ enum Command {
 
 /// Does what the command line asks for.
 pub fn run(arguments: Arguments) -> Result<()> {
-    match arguments.command {
+    error::caught(|| perform(arguments.command))
+}
+
+fn perform(command: Command) -> Result<()> {
+    match command {
         Command::Train(args) => train::run(args),
         Command::Suite(args) => suite::run(args),
         Command::Bench(args) => bench::run(args),

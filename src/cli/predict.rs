@@ -10,12 +10,12 @@ use serde_json::{json, Map, Value};
 use super::saved_run::{SavedTask, Weights};
 use crate::bail_input;
 use crate::cli::out::{self, complain};
-use crate::data::{read_input, InputAs, InputFormat, Rows, TokenizedSplit};
+use crate::data::{read_input, InputAs, InputFormat, Rows};
 use crate::error::io_error;
 use crate::task::layout::Column;
 use crate::task::Labels;
 use crate::telemetry::atomic;
-use crate::train::evaluate::Outputs;
+use crate::train::outputs::Outputs;
 
 /// Predict labels for rows of a file or of standard input
 ///
@@ -40,12 +40,15 @@ pub struct PredictArgs {
     /// How the rows are written [default: as the task's files, else plain text]
     #[arg(long, value_enum, value_name = "FORMAT")]
     input_format: Option<InputFormat>,
-    /// The column with the text, by name, or by number where there is no header; twice for pairs
+    /// The column with the text or image, by name, or by number where there is no header; twice for pairs
     #[arg(long, value_name = "COLUMN")]
     text: Vec<String>,
     /// The rows' encoding, as windows-1252 [default: the task's]
     #[arg(long, value_name = "NAME")]
     encoding: Option<String>,
+    /// The data folder, for images that are not named by their paths [default: the run's]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// How the answers are written
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -85,10 +88,17 @@ pub fn run(args: PredictArgs) -> Result<()> {
         Ok(number) => Column::Number(number),
         Err(_) => Column::Name(text.clone()),
     };
+    if args.data.is_some() && !saved.task.has_images() {
+        bail_input!(
+            "--data: is where images are looked for; {} has texts",
+            saved.task.name
+        );
+    }
     let given = InputAs {
         format: args.input_format,
         text: args.text.iter().map(column).collect(),
         encoding: args.encoding.clone(),
+        data: args.data.clone().unwrap_or(saved.config.data.clone()),
     };
     let input = read_input(&saved.task, &bytes, source, &given)?;
     let rows = &input.rows;
@@ -102,7 +112,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
         );
     }
     let length = saved.config.training.max_length;
-    let split = TokenizedSplit::from_examples(&rows.examples, &saved.tokenizer, length)?;
+    let split = saved.intake.take(&saved.task, rows, length)?;
     let outputs = saved.outputs(&split)?;
     let answers = Answers {
         rows,
@@ -110,6 +120,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
         outputs: &outputs,
         labels: &saved.task.labels,
         probabilities: args.probabilities,
+        images: saved.task.has_images(),
     };
     let text = match args.format {
         Format::Tsv => answers.tsv(source)?,
@@ -156,6 +167,8 @@ struct Answers<'a> {
     outputs: &'a Outputs,
     labels: &'a Labels,
     probabilities: bool,
+    /// Whether the rows are images.
+    images: bool,
 }
 
 impl Answers<'_> {
@@ -165,10 +178,9 @@ impl Answers<'_> {
         let indexed = self.rows.examples.iter().any(|e| e.index.is_some());
         let mut text = String::from(if indexed { "index" } else { "line" });
         text.push_str("\tprediction");
-        let classes: &[String] = match self.labels {
-            Labels::Classes(names) if self.probabilities => names,
-            Labels::AnyOf(any) if self.probabilities => &any.names,
-            _ => &[],
+        let classes = match self.probabilities {
+            true => self.labels.names(),
+            false => &[],
         };
         for name in classes {
             let _ = write!(text, "\tp({name})");
@@ -227,7 +239,8 @@ impl Answers<'_> {
 
     fn answer(&self, row: usize, object: &mut Map<String, Value>) {
         let example = &self.rows.examples[row];
-        object.insert("text".into(), example.text_a.clone().into());
+        let key = if self.images { "image" } else { "text" };
+        object.insert(key.into(), example.text_a.clone().into());
         if let Some(second) = &example.text_b {
             object.insert("second_text".into(), second.clone().into());
         }
@@ -241,12 +254,8 @@ impl Answers<'_> {
             }
         };
         object.insert("prediction".into(), prediction);
-        let names = match self.labels {
-            Labels::Classes(names) => names,
-            Labels::AnyOf(any) => &any.names,
-            Labels::Range { .. } => return,
-        };
-        if self.probabilities {
+        let names = self.labels.names();
+        if self.probabilities && !names.is_empty() {
             let all = self.outputs.probabilities(row, self.labels);
             let pairs = names.iter().cloned().zip(all.into_iter().map(Value::from));
             object.insert("probabilities".into(), Value::Object(pairs.collect()));

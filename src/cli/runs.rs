@@ -8,9 +8,12 @@ use serde::Serialize;
 
 use super::table;
 use crate::bail_input;
-use crate::cli::out::say;
+use crate::cli::out::{complain, say};
 use crate::config::{Config, Method};
+use crate::error::one_line;
+use crate::suite::folder::notes_failure;
 use crate::train::keep::checkpoint;
+use crate::train::keep::lock;
 use crate::train::keep::run_folder::{EvaluationLine, RunFolder};
 
 /// List the runs in a folder, with their state
@@ -21,12 +24,26 @@ use crate::train::keep::run_folder::{EvaluationLine, RunFolder};
 
 The score is the mean of the tasks' best dev scores; of a run that has not ended, the best mean so far.")]
 pub struct RunsArgs {
-    /// A folder with run folders, at any depth
+    /// A folder with run folders, up to five folders down
     #[arg(default_value = "runs")]
     dir: PathBuf,
     /// Print a JSON list
     #[arg(long)]
     json: bool,
+}
+
+/// What a run is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    /// It has come to its end.
+    Finished,
+    /// A process holds its folder.
+    Training,
+    /// Its suite says so.
+    Failed,
+    /// None of these: `--resume` goes on.
+    Stopped,
 }
 
 /// A run, as far as it has come.
@@ -37,8 +54,7 @@ struct Run {
     tasks: Vec<String>,
     seed: u64,
     score: Option<f64>,
-    /// Whether it has come to its end.
-    finished: bool,
+    state: State,
     /// The last step that was evaluated or saved.
     step: u64,
     /// Steps that it is to have, where that is known.
@@ -74,7 +90,10 @@ fn collect(root: &Path, folder: &Path, depth: usize, runs: &mut Vec<Run>) {
     let place = RunFolder::new(folder);
     // What was made by `covalign train` has a lock; other folders have a config.yaml too.
     if place.config().is_file() && place.lock().is_file() {
-        runs.extend(read(root, &place));
+        match read(root, &place) {
+            Ok(run) => runs.push(run),
+            Err(error) => complain!("left out: {}", one_line(&error)),
+        }
         return;
     }
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -88,9 +107,12 @@ fn collect(root: &Path, folder: &Path, depth: usize, runs: &mut Vec<Run>) {
     }
 }
 
-/// A run's state; none where its config cannot be read.
-fn read(root: &Path, folder: &RunFolder) -> Option<Run> {
-    let config = Config::load(&folder.config(), &[]).ok()?;
+/// How far a run has come.
+///
+/// # Errors
+/// An input error where its config cannot be read.
+fn read(root: &Path, folder: &RunFolder) -> Result<Run> {
+    let config = Config::load(&folder.config(), &[])?;
     // Of `single` over several tasks each has a folder of its own.
     let parts: Vec<RunFolder> = match config.method == Method::Single && config.tasks.len() > 1 {
         true => {
@@ -114,16 +136,22 @@ fn read(root: &Path, folder: &RunFolder) -> Option<Run> {
         lines.last().map_or(0, |line| line.step).max(saved)
     };
     let of: Option<u64> = parts.iter().map(total).sum();
-    let name = folder.root().strip_prefix(root).ok()?;
+    let name = folder.root().strip_prefix(root).unwrap_or(folder.root());
     let written = parts.iter().chain([folder]).filter_map(last_written).max();
-    Some(Run {
+    let state = match &results {
+        Some(_) => State::Finished,
+        None if lock::held(folder) => State::Training,
+        None if notes_failure(folder.root()) => State::Failed,
+        None => State::Stopped,
+    };
+    Ok(Run {
+        state,
         run: match name.as_os_str().is_empty() {
             true => folder.root().display().to_string(),
             false => name.display().to_string(),
         },
         method: config.method.name(),
         seed: config.training.seed,
-        finished: results.is_some(),
         evaluated: lines.iter().any(|lines| !lines.is_empty()),
         step: match &results {
             Some(results) => results.steps,
@@ -167,11 +195,17 @@ fn last_written(folder: &RunFolder) -> Option<SystemTime> {
 
 fn row(run: &Run) -> Vec<String> {
     let of = run.of.map_or(String::new(), |of| format!(" of {of}"));
-    let state = match (run.finished, run.evaluated, run.step) {
-        (true, ..) => "finished".into(),
-        (false, true, step) => format!("step {step}{of}"),
-        (false, false, 0) => "begun, nothing saved".into(),
-        (false, false, step) => format!("step {step}{of}, never evaluated"),
+    let state = match run.state {
+        State::Finished => "finished",
+        State::Training => "training",
+        State::Failed => "failed",
+        State::Stopped => "stopped",
+    };
+    let state = match (run.state, run.evaluated, run.step) {
+        (State::Finished, ..) => state.to_owned(),
+        (_, true, step) => format!("{state}, step {step}{of}"),
+        (_, false, 0) => format!("{state}, nothing saved"),
+        (_, false, step) => format!("{state}, step {step}{of}, never evaluated"),
     };
     let tasks = match run.tasks.len() {
         0..=3 => run.tasks.join(", "),

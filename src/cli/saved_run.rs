@@ -9,14 +9,14 @@ use anyhow::Result;
 use crate::bail_input;
 use crate::cli::out::complain;
 use crate::config::{Config, Engine};
-use crate::data::{TokenizedSplit, Tokenizer};
+use crate::data::{Intake, TokenizedSplit};
 use crate::model::source::Source;
 use crate::model::{fit, MultiTaskModel};
 use crate::task::{name, Task};
 use crate::telemetry::progress::Progress;
-use crate::train::evaluate::{self, Outputs};
 use crate::train::keep::checkpoint;
 use crate::train::keep::run_folder::RunFolder;
+use crate::train::outputs::{self, Outputs};
 use crate::train::step::precision::Arithmetic;
 use crate::train::{prepare, tasks};
 use crate::transfer;
@@ -40,15 +40,15 @@ pub struct SavedTask {
     /// The task's index in `model`.
     pub index: usize,
     pub model: MultiTaskModel,
-    pub tokenizer: Tokenizer,
+    pub intake: Intake,
     pub arithmetic: Arithmetic,
 }
 
-/// Says on standard error what people should know of a tokenizer, each line once.
-pub fn say_notes(tokenizer: &Tokenizer) {
+/// Says on standard error what people should know of what takes rows in, each line once.
+pub fn say_notes(intake: &Intake) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
-    for note in tokenizer.notes() {
+    for note in intake.notes() {
         if said.insert(note.clone()) {
             complain!("{note}");
         }
@@ -97,11 +97,11 @@ impl SavedTask {
         };
         let arithmetic = Arithmetic::new(&config)?;
         let source = Source::saved(&folder.encoder())?;
-        let tokenizer = Tokenizer::from_folder(&folder.encoder())?;
+        let intake = source.intake()?;
         let max_length = config.training.max_length;
         fit::check(
             source.shape.limits(),
-            &tokenizer,
+            &intake,
             max_length,
             &folder.encoder(),
         )?;
@@ -110,10 +110,10 @@ impl SavedTask {
         let (mut model, ..) = prepare::model(&config, encoder, &all)?;
         checkpoint::read(&saved(&folder, &config, name, weights)?, &model, None)?;
         model.encoder.set_products(arithmetic.products())?;
-        say_notes(&tokenizer);
+        say_notes(&intake);
         Ok(SavedTask {
             arithmetic,
-            tokenizer,
+            intake,
             task: tasks[index].clone(),
             index,
             model,
@@ -125,12 +125,12 @@ impl SavedTask {
     pub fn outputs(&self, split: &TokenizedSplit) -> Result<Outputs> {
         let label = format!("predicting {}", self.task.name);
         let bar = Progress::counter(split.len() as u64, &label);
-        let outputs = evaluate::outputs(
+        let outputs = outputs::compute(
             &self.model,
             (self.index, &self.task.name),
             split,
             self.config.evaluation.batch_size,
-            i64::from(self.tokenizer.pad_id()),
+            self.intake.pad_id(),
             self.arithmetic,
             &|rows| bar.add(rows as u64),
         )?;

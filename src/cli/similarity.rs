@@ -14,7 +14,7 @@ use crate::bail_input;
 use crate::cli::out::say;
 use crate::config::Config;
 use crate::config::Engine;
-use crate::data::Tokenizer;
+use crate::data::Intake;
 use crate::hub::encoder_dir;
 use crate::model::alignment::Alignment;
 use crate::model::encoder::{Encoder, Setup};
@@ -83,19 +83,22 @@ impl SimilarityArgs {
 pub fn run(args: SimilarityArgs) -> Result<()> {
     let config = own::config(&args.config, &args.overrides)?;
     let source = Source::of(&config.encoder)?;
-    let tokenizer = Tokenizer::from_folder(&source.folder)?;
-    saved_run::say_notes(&tokenizer);
+    if config.encoder.images().is_some() {
+        bail_input!("key `encoder`: similarity is of embeddings of words, which images have not");
+    }
+    let intake = source.intake()?;
+    saved_run::say_notes(&intake);
     let tasks = tasks::load_tasks(&config)?;
     if tasks.len() < 2 {
         bail_input!("key `tasks`: similarity is between tasks; name at least two");
     }
     let names: Vec<String> = tasks.iter().map(|task| task.name.clone()).collect();
     if let Some(run) = &args.run {
-        check_run(run, &names, &tokenizer)?;
+        check_run(run, &names, &intake)?;
     }
     let arithmetic = Arithmetic::new(&config)?;
-    let data = tasks::load_data(tasks, &config, &tokenizer, &encoder_dir::home())?;
-    let pad = i64::from(tokenizer.pad_id());
+    let data = tasks::load_data(tasks, &config, &intake, &encoder_dir::home())?;
+    let pad = intake.pad_id();
     let measure = |data: &TaskData, weights: &str, extractor: Extractor| {
         let label = format!("{weights} {}", data.task.name);
         let bar = Progress::counter(data.rows.len() as u64, &label);
@@ -111,7 +114,7 @@ pub fn run(args: SimilarityArgs) -> Result<()> {
     };
     let (encoder, _) = source.load(setup)?;
     let max_length = config.training.max_length;
-    fit::check(encoder.limits(), &tokenizer, max_length, &source.folder)?;
+    fit::check(encoder.limits(), &intake, max_length, &source.folder)?;
     let pretrained: Vec<Places> = data
         .iter()
         .map(|data| {
@@ -169,7 +172,7 @@ pub fn run(args: SimilarityArgs) -> Result<()> {
 }
 
 /// A run of the same tasks and the same vocabulary.
-fn check_run(run: &std::path::Path, names: &[String], tokenizer: &Tokenizer) -> Result<()> {
+fn check_run(run: &std::path::Path, names: &[String], intake: &Intake) -> Result<()> {
     let config = saved_run::open(run)?;
     for name in names {
         if !config.tasks.contains(name) {
@@ -180,8 +183,8 @@ fn check_run(run: &std::path::Path, names: &[String], tokenizer: &Tokenizer) -> 
             );
         }
         let folder = RunFolder::open(&transfer::folder_of(run, &config, name))?;
-        let own = Tokenizer::from_folder(&folder.encoder())?;
-        if own.fingerprint() != tokenizer.fingerprint() {
+        let own = Source::saved(&folder.encoder())?.intake()?;
+        if own.fingerprint() != intake.fingerprint() {
             bail_input!(
                 "{}: the run's encoder has another tokenizer than the config's",
                 run.display()

@@ -10,8 +10,9 @@ use super::table;
 use crate::cli::out::say;
 use crate::config::yaml::suggest;
 use crate::data::sources::sources;
-use crate::data::{cache, TokenizedSplit, Tokenizer};
+use crate::data::TokenizedSplit;
 use crate::hub::encoder_dir;
+use crate::model::source::Source;
 use crate::task::submission::{self, SubmissionFile, FILES};
 use crate::task::{Split, Task};
 use crate::telemetry::atomic;
@@ -170,11 +171,10 @@ fn find(
     }
     let label = format!("tokenising {name}");
     let bar = std::sync::OnceLock::new();
-    let split = cache::load_split_with(
+    let split = Source::saved(&folder.encoder())?.intake()?.load_split(
         &task,
         data,
         Split::Test,
-        &Tokenizer::from_folder(&folder.encoder())?,
         config.training.max_length,
         Some(&encoder_dir::home()),
         &|done, total| {

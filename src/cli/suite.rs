@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
 
+use super::shell;
 use crate::cli::out::say;
 use crate::error::{read_text, Interrupted};
+use crate::libtorch;
 use crate::suite::build;
 use crate::suite::check;
 use crate::suite::child::devices;
@@ -100,10 +102,10 @@ pub fn run(args: SuiteArgs) -> Result<()> {
         Some(out) => out.clone(),
         None => Path::new("runs").join(args.suite.file_stem().unwrap_or_default()),
     };
-    let cuda = tch::Cuda::device_count();
+    let cuda = libtorch::usable_cuda_devices();
     if args.dry_run {
         let plan = plan_with(threads)?;
-        let works = estimate::works(&plan, cuda > 0)?;
+        let works = estimate::works(&plan, !cuda.is_empty())?;
         let done: Vec<_> = plan
             .runs
             .iter()
@@ -135,7 +137,7 @@ pub fn run(args: SuiteArgs) -> Result<()> {
         start: args
             .shard
             .map_or(0.0, |s| (s.index - 1) as f64 / s.count as f64),
-        devices: devices(visible.as_deref(), cuda),
+        devices: devices(visible.as_deref(), &cuda),
     };
     let seen = match seen::read(&root) {
         Some(seen) => seen,
@@ -147,7 +149,7 @@ pub fn run(args: SuiteArgs) -> Result<()> {
     };
     print_seen(&seen);
     interrupt::install().context("cannot catch Ctrl-C")?;
-    let works = estimate::works(&plan, cuda > 0)?;
+    let works = estimate::works(&plan, !cuda.is_empty())?;
     let mut show = Show::new(&plan, works);
     let outcome = work::work(&folder, &plan, &options, &mut |event| show.event(event));
     show.finish();
@@ -165,7 +167,8 @@ pub fn run(args: SuiteArgs) -> Result<()> {
     say!("report       covalign report {}", root.display());
     say!("TensorBoard  tensorboard --logdir {}/runs", root.display());
     if outcome.interrupted {
-        let text = format!("stopped with {done} of {all} runs done; go on with --resume");
+        let command = shell::resumed();
+        let text = format!("stopped with {done} of {all} runs done; go on with: {command}");
         return Err(anyhow::Error::new(Interrupted(text)));
     }
     if failed > 0 {

@@ -5,7 +5,7 @@ use comfy_table::{presets, CellAlignment, ContentArrangement, Table};
 use crate::train::keep::run_folder::Results;
 
 /// One row per task with the metrics of its best evaluation, and their mean; 100 columns at most.
-pub fn score_table(results: &Results) -> String {
+pub fn score_table(results: &Results, unit: &str) -> String {
     let mut table = Table::new();
     table
         .load_preset(presets::UTF8_HORIZONTAL_ONLY)
@@ -47,7 +47,7 @@ pub fn score_table(results: &Results) -> String {
         false => "",
     };
     format!(
-        "{table}\n{}{note}{} steps in {:.0} s, {:.0} tokens/s on {} in {}",
+        "{table}\n{}{note}{} steps in {:.0} s, {:.0} {unit}/s on {} in {}",
         chosen(results),
         results.steps,
         results.seconds,

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::shell;
 use super::suite::duration::duration;
 use super::table;
 use crate::bail_input;
 use crate::cli::out::say;
-use crate::config::Config;
+use crate::config::{Config, Strategy};
 use crate::error::Interrupted;
 use crate::train::forecast::{forecast, Forecast};
 use crate::train::interrupt;
@@ -60,7 +61,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
     interrupt::install().context("cannot catch Ctrl-C")?;
     let results = transfer::train(&config, &out, args.resume);
     let results = results.map_err(|error| how_to_go_on(error, &folder))?;
-    say!("{}", table::score_table(&results));
+    say!("{}", table::score_table(&results, config.encoder.unit()));
     say!("run folder   {}", out.display());
     say!("TensorBoard  tensorboard --logdir {}", out.display());
     Ok(())
@@ -71,16 +72,9 @@ fn how_to_go_on(error: anyhow::Error, folder: &RunFolder) -> anyhow::Error {
     let Some(Interrupted(text)) = error.downcast_ref() else {
         return error;
     };
-    let program = std::env::args().next().unwrap_or("covalign".to_owned());
     let (config, out) = (folder.config(), folder.root());
-    let words = [
-        &program,
-        &*config.to_string_lossy(),
-        &*out.to_string_lossy(),
-    ];
-    // Without a NUL, which no path has, everything can be quoted.
-    let [program, config, out] = words.map(|word| shlex::try_quote(word).unwrap_or(word.into()));
-    let command = format!("{program} train {config} --out {out} --resume");
+    let (config, out) = (config.to_string_lossy(), out.to_string_lossy());
+    let command = shell::line(&["train", &config, "--out", &out, "--resume"]);
     anyhow::Error::new(Interrupted(format!("{text}; go on with: {command}")))
 }
 
@@ -108,15 +102,19 @@ fn shown(config: &Config, forecast: &Forecast) -> String {
         few @ ..10.0 => format!("{few:.2} MB"),
         many => format!("{many:.0} MB"),
     };
-    let thousands = |tokens: f64| match tokens {
-        ..1e4 => format!("{tokens:.0}"),
-        1e4..1e7 => format!("{:.0} thousand", tokens / 1e3),
-        _ => format!("{:.0} million", tokens / 1e6),
+    let about = match config.sampling.strategy {
+        // The shares of later epochs hang on dev scores.
+        Strategy::Dynamic => "about ",
+        _ => "",
+    };
+    let fewer = match config.evaluation.patience {
+        Some(_) => ", or fewer by evaluation.patience",
+        None => "",
     };
     format!(
         "{} on {} ({}, {}), training rows: {}\n\
-         steps    {}, an epoch has {:.1}; {} evaluations\n\
-         tokens   about {} to train on, {} to evaluate\n\
+         steps    {}, an epoch has {:.1}; {} evaluations{fewer}\n\
+         {:8} {about}{} to train on, {} to evaluate\n\
          time     about {} ({timed} steps timed, {:.2} s each; loading is not counted)\n\
          disk     weights up to {} while it trains, {} at its end",
         config.method.name(),
@@ -127,8 +125,9 @@ fn shown(config: &Config, forecast: &Forecast) -> String {
         forecast.steps,
         forecast.steps_per_epoch,
         forecast.evaluations,
-        thousands(forecast.tokens),
-        thousands(forecast.evaluated),
+        config.encoder.unit(),
+        forecast.tokens,
+        forecast.evaluated,
         duration(forecast.seconds),
         seconds / timed as f64,
         megabytes(forecast.bytes.0),

@@ -4,6 +4,7 @@
 
 pub mod alignment;
 pub mod encoder;
+pub mod images;
 mod rules;
 pub mod sampling;
 mod score;
@@ -11,6 +12,7 @@ pub mod start;
 pub mod training;
 pub mod values;
 pub mod weighting;
+pub mod words;
 pub mod yaml;
 
 use std::collections::BTreeMap;
@@ -26,6 +28,7 @@ use crate::error::read_text;
 use crate::{bail_input, input_error};
 pub use alignment::{Alignment, AlignmentForm, Schedule};
 pub use encoder::EncoderChoice;
+pub use images::ImageModule;
 pub use sampling::{BatchKind, Sampling, Strategy};
 pub use start::{Heads, StartFrom};
 pub use training::{Precision, ScoreScale, Training};
@@ -73,7 +76,8 @@ pub enum Engine {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The module that all tasks share: a BERT's name or folder, or the keys of a module over words.
+    /// The module that all tasks share: a BERT's name or folder, or the keys of a module over
+    /// words or images.
     pub encoder: EncoderChoice,
     /// Folder with one sub-folder per task; a relative path starts where covalign is called.
     pub data: PathBuf,

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::values::LengthWindow;
-use super::{BatchKind, Config, Method, Precision, Schedule, Strategy};
+use super::{BatchKind, Config, Method, Precision, Schedule, Strategy, Training};
 use crate::config::Engine;
 use crate::input_error;
 
@@ -27,6 +27,56 @@ impl Config {
             && rates.iter().all(|rate| rate.resolve(base) == 0.0)
     }
 
+    /// What has no meaning where the encoder takes images.
+    fn faults_with_images(&self, source: &str) -> Vec<anyhow::Error> {
+        let (t, default) = (&self.training, Training::default());
+        let window = self.sampling.length_window;
+        let rules = [
+            (
+                self.method != Method::Aligned,
+                "method",
+                "`aligned` is for embeddings of words; with images take `multitask` or `single`",
+            ),
+            (
+                self.turned.is_empty(),
+                "turned",
+                "is for embeddings of words, not for images",
+            ),
+            (
+                t.max_length == default.max_length,
+                "training.max_length",
+                "counts tokens; an image's size is `encoder.image_size`",
+            ),
+            (
+                // What `auto` comes to is in a run's folder.
+                matches!(window, LengthWindow::Auto | LengthWindow::Batches(1)),
+                "sampling.length_window",
+                "is for rows of texts: all images of a run have one size",
+            ),
+            (
+                t.batch_tokens.is_none(),
+                "training.batch_tokens",
+                "counts tokens; with images give training.batch_size",
+            ),
+            (
+                !t.gradient_checkpointing,
+                "training.gradient_checkpointing",
+                "is a BERT's; batch norms would count every image twice",
+            ),
+            (
+                t.reinit_layers.is_none(),
+                "training.reinit_layers",
+                "is a BERT's; `encoder.weights: none` starts at random",
+            ),
+            (
+                self.engine == Engine::Fast,
+                "engine",
+                "is a BERT's; images have one",
+            ),
+        ];
+        broken(&rules, source).collect()
+    }
+
     /// # Errors
     /// An input error that names the key.
     pub(super) fn validate(&self, source: &str) -> Result<()> {
@@ -42,6 +92,9 @@ impl Config {
         let mut faults: Vec<_> = parts.into_iter().filter_map(Result::err).collect();
         let t = &self.training;
         let e = &self.evaluation;
+        if self.encoder.images().is_some() {
+            faults.extend(self.faults_with_images(source));
+        }
         let over_words = self.encoder.words().is_some();
         let share = |x: f64| (0.0..=1.0).contains(&x);
         let positive = |x: f64| x > 0.0 && x.is_finite();
@@ -226,9 +279,7 @@ impl Config {
         faults.extend(large.map(|(count, key)| {
             input_error!("{source}: key `{key}` must be at most {most}, not {count}")
         }));
-        let broken = rules.iter().filter(|(holds, ..)| !holds);
-        faults
-            .extend(broken.map(|(_, key, demand)| input_error!("{source}: key `{key}` {demand}")));
+        faults.extend(broken(rules, source));
         let mut names: Vec<_> = self.tasks.iter().collect();
         names.sort();
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -239,4 +290,13 @@ impl Config {
         }
         faults
     }
+}
+
+/// An input error for each rule, a key and what it demands, that does not hold.
+fn broken<'a>(
+    rules: &'a [(bool, &str, &str)],
+    source: &'a str,
+) -> impl Iterator<Item = anyhow::Error> + 'a {
+    let broken = rules.iter().filter(|(holds, ..)| !holds);
+    broken.map(move |(_, key, demand)| input_error!("{source}: key `{key}` {demand}"))
 }

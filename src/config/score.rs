@@ -21,6 +21,8 @@ impl Config {
                 device: defaults.training.device,
                 threads: None,
                 gradient_checkpointing: false,
+                cuda_graphs: true,
+                deterministic: false,
                 ..self.training.clone()
             },
             checkpoints: Checkpoints::default(),

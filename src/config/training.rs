@@ -93,7 +93,13 @@ pub struct Training {
     /// Keep only the layers' inputs for the backward pass and compute the rest again: about a third
     /// slower, a fraction of the memory.
     pub gradient_checkpointing: bool,
-    /// Threads on the CPU; by default one per core.
+    /// On CUDA, record whole steps as CUDA graphs and replay them: the device need not wait for the
+    /// host, and takes about twice the memory for activations.
+    pub cuda_graphs: bool,
+    /// On CUDA, only operations that give the same bits each time. Without it, rows longer than 128
+    /// tokens have their gradients added up in no fixed order.
+    pub deterministic: bool,
+    /// Threads on the CPU that compute, and as many that tokenise or decode; by default one per core.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
     /// `auto` (CUDA when there), `cpu`, `cuda` or `cuda:1`.
@@ -128,6 +134,8 @@ impl Default for Training {
             head_dropout: None,
             precision: Precision::Auto,
             gradient_checkpointing: false,
+            cuda_graphs: true,
+            deterministic: false,
             threads: None,
             device: "auto".into(),
             seed: 42,

@@ -37,18 +37,6 @@ pub struct Weighting {
     pub weights: BTreeMap<String, f64>,
 }
 
-impl Method {
-    /// The name in a config.
-    pub fn name(self) -> &'static str {
-        match self {
-            Method::Equal => "equal",
-            Method::Fixed => "fixed",
-            Method::Uncertainty => "uncertainty",
-            Method::Svd => "svd",
-        }
-    }
-}
-
 impl Weighting {
     /// # Errors
     /// An input error that names the key.

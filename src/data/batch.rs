@@ -1,28 +1,46 @@
-//! Rows of a task as tensors of token ids: a rectangle with padding, or packed one after the other.
+//! Rows of a task as tensors: of token ids a rectangle with padding, or packed one after the other; of
+//! images pixels.
 
-use anyhow::Result;
+use anyhow::{bail, Result};
 use tch::{Device, Kind, Tensor};
 
+use super::images::{self, Frame};
 use super::TokenizedSplit;
+use crate::libtorch;
 
-/// How rows of different length lie together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How rows lie together.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Shape {
     /// `[batch, longest]`, filled up with the id `pad`.
     Padded { pad: i64 },
     /// `[tokens]`: no padding at all.
     Packed,
+    /// The same, filled up with a last row of the id `pad` that nobody reads, so that the number of
+    /// tokens is one of few.
+    Filled { pad: i64 },
+    /// Images, each in such a frame.
+    Pixels(Frame),
+}
+
+impl Shape {
+    /// The same for a pass of training, whose `seed` fixes how images are cut.
+    pub fn drawn(self, seed: u64) -> Shape {
+        match self {
+            Shape::Pixels(frame) => Shape::Pixels(frame.drawn(seed)),
+            texts => texts,
+        }
+    }
 }
 
 /// What the model takes: rows of one task.
 #[derive(Debug)]
 pub struct Batch {
-    /// Token ids, int64, `[batch, seq]` or `[tokens]`.
+    /// Token ids, int64, `[batch, seq]` or `[tokens]`; none of images.
     pub ids: Tensor,
     /// 0 for the first text and its special tokens, 1 for the second; int64, in the same shape.
     pub segments: Tensor,
     pub layout: Layout,
-    /// Tokens without the padding.
+    /// Tokens without the padding; of images their number.
     pub tokens: usize,
 }
 
@@ -34,21 +52,40 @@ pub enum Layout {
         mask: Option<Tensor>,
     },
     Packed(Packed),
+    /// `[batch, 3, height, width]` in float32.
+    Pixels(Tensor),
 }
 
 /// Where packed rows start, and the words that they are made of.
 #[derive(Debug)]
 pub struct Packed {
-    /// First token of each row, and the number of tokens: int64 `[batch + 1]`.
+    /// First token of each row, and the number of tokens: int64 `[batch + 1]`. Where there is filling, it
+    /// is one row more.
     pub starts: Tensor,
-    /// Tokens of the longest row.
+    /// Rows without the filling.
+    pub rows: i64,
+    /// Tokens of the longest row, or more.
     pub longest: i64,
     /// Each token's place in its row, int64 `[tokens]`.
     pub positions: Tensor,
+    /// None where there is filling.
+    pub words: Option<Words>,
+}
+
+impl Packed {
+    /// Where the rows start and end, without the filling: int64 `[batch + 1]`.
+    pub fn row_starts(&self) -> Result<Tensor> {
+        Ok(self.starts.f_narrow(0, 0, self.rows + 1)?)
+    }
+}
+
+/// The words of packed rows.
+#[derive(Debug)]
+pub struct Words {
     /// The different ids, int64, ascending.
     pub vocabulary: Tensor,
     /// Each token's place in `vocabulary`, int64 `[tokens]`.
-    pub words: Tensor,
+    pub places: Tensor,
 }
 
 /// One row: its ids, and where in them the second text starts.
@@ -62,6 +99,9 @@ impl Batch {
         shape: Shape,
         device: Device,
     ) -> Result<Self> {
+        if let Shape::Pixels(frame) = shape {
+            return Batch::of_pixels(images::pixels(split, rows, frame, device)?);
+        }
         let row = |&row: &u32| {
             let row = row as usize;
             (split.ids(row), split.second_segment_at(row))
@@ -69,9 +109,20 @@ impl Batch {
         Batch::new(&rows.iter().map(row).collect::<Vec<_>>(), shape, device)
     }
 
-    /// The same in page-locked memory, from which `device` copies without the host's waiting.
-    pub fn pinned(&self, device: Device) -> Result<Batch> {
-        self.map(|tensor| Ok(tensor.f_pin_memory(device)?))
+    /// Images put together: `[batch, 3, height, width]` in float32.
+    pub fn of_pixels(pixels: Tensor) -> Result<Self> {
+        let none = Tensor::f_from_slice::<i64>(&[])?;
+        Ok(Batch {
+            tokens: pixels.size()[0] as usize,
+            ids: none.shallow_clone(),
+            segments: none,
+            layout: Layout::Pixels(pixels),
+        })
+    }
+
+    /// The same in page-locked memory, from which CUDA copies without the host's waiting.
+    pub fn pinned(&self) -> Result<Batch> {
+        self.map(libtorch::pinned)
     }
 
     /// The same on `device`; nobody waits for the copy.
@@ -81,15 +132,22 @@ impl Batch {
 
     fn map(&self, change: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Batch> {
         let layout = match &self.layout {
+            Layout::Pixels(pixels) => return Batch::of_pixels(change(pixels)?),
             Layout::Padded { mask } => Layout::Padded {
                 mask: mask.as_ref().map(&change).transpose()?,
             },
             Layout::Packed(rows) => Layout::Packed(Packed {
                 starts: change(&rows.starts)?,
+                rows: rows.rows,
                 longest: rows.longest,
                 positions: change(&rows.positions)?,
-                vocabulary: change(&rows.vocabulary)?,
-                words: change(&rows.words)?,
+                words: match &rows.words {
+                    Some(words) => Some(Words {
+                        vocabulary: change(&words.vocabulary)?,
+                        places: change(&words.places)?,
+                    }),
+                    None => None,
+                },
             }),
         };
         Ok(Batch {
@@ -100,11 +158,46 @@ impl Batch {
         })
     }
 
+    /// All its tensors, in a fixed order.
+    pub fn tensors(&self) -> Vec<&Tensor> {
+        let mut all = vec![&self.ids, &self.segments];
+        match &self.layout {
+            Layout::Padded { mask } => all.extend(mask),
+            Layout::Packed(rows) => {
+                all.extend([&rows.starts, &rows.positions]);
+                let words = rows.words.iter();
+                all.extend(words.flat_map(|w| [&w.vocabulary, &w.places]));
+            }
+            Layout::Pixels(pixels) => all.push(pixels),
+        }
+        all
+    }
+
+    /// What the longest row is at most, in tokens; an image counts as one.
+    pub fn longest(&self) -> i64 {
+        match &self.layout {
+            Layout::Padded { .. } => self.ids.size()[1],
+            Layout::Packed(rows) => rows.longest,
+            Layout::Pixels(_) => 1,
+        }
+    }
+
+    /// Takes the numbers of a batch of the same shape in; nobody waits for the copy.
+    pub fn fill(&mut self, other: &Batch) -> Result<()> {
+        for (to, from) in self.tensors().into_iter().zip(other.tensors()) {
+            libtorch::copy_non_blocking(to, from)?;
+        }
+        self.tokens = other.tokens;
+        Ok(())
+    }
+
     /// Puts rows together on `device`.
     pub fn new(rows: &[Row], shape: Shape, device: Device) -> Result<Self> {
         match shape {
             Shape::Padded { pad } => padded(rows, pad, device),
-            Shape::Packed => packed(rows, device),
+            Shape::Packed => packed(rows, None, device),
+            Shape::Filled { pad } => packed(rows, Some(pad), device),
+            Shape::Pixels(_) => bail!("rows of token ids are no pixels"),
         }
     }
 }
@@ -123,9 +216,7 @@ fn padded(rows: &[Row], pad: i64, device: Device) -> Result<Batch> {
     }
     let shape = [rows.len() as i64, seq as i64];
     let place = |values: &[i64]| -> Result<Tensor> {
-        Ok(Tensor::f_from_slice(values)?
-            .f_view(shape)?
-            .f_to_device(device)?)
+        libtorch::sent(&Tensor::f_from_slice(values)?.f_view(shape)?, device)
     };
     let mask = if tokens == rows.len() * seq {
         None
@@ -133,7 +224,7 @@ fn padded(rows: &[Row], pad: i64, device: Device) -> Result<Batch> {
         let lengths: Vec<i64> = rows.iter().map(|(ids, _)| ids.len() as i64).collect();
         let lengths = Tensor::f_from_slice(&lengths)?.f_unsqueeze(1)?;
         let positions = Tensor::f_arange(seq as i64, (Kind::Int64, Device::Cpu))?;
-        Some(positions.f_lt_tensor(&lengths)?.f_to_device(device)?)
+        Some(libtorch::sent(&positions.f_lt_tensor(&lengths)?, device)?)
     };
     Ok(Batch {
         ids: place(&all)?,
@@ -143,7 +234,19 @@ fn padded(rows: &[Row], pad: i64, device: Device) -> Result<Batch> {
     })
 }
 
-fn packed(rows: &[Row], device: Device) -> Result<Batch> {
+/// Filled up, batches have a multiple of so many tokens.
+fn grain(tokens: usize) -> usize {
+    match tokens {
+        0..1024 => 64,
+        1024..8192 => 128,
+        _ => 512,
+    }
+}
+
+/// Longest rows of filled batches are taken for a multiple of so many tokens: a block of attention.
+const ATTENTION_BLOCK: usize = 128;
+
+fn packed(rows: &[Row], pad: Option<i64>, device: Device) -> Result<Batch> {
     let tokens: usize = rows.iter().map(|(ids, _)| ids.len()).sum();
     let mut all = Vec::with_capacity(tokens);
     let (mut segments, mut positions) = (Vec::with_capacity(tokens), Vec::with_capacity(tokens));
@@ -154,25 +257,46 @@ fn packed(rows: &[Row], device: Device) -> Result<Batch> {
         positions.extend(0..ids.len() as i64);
         starts.push(all.len() as i64);
     }
-    let mut vocabulary = all.clone();
-    vocabulary.sort_unstable();
-    vocabulary.dedup();
-    let words: Vec<i64> = all
-        .iter()
-        .map(|id| vocabulary.partition_point(|other| other < id) as i64)
-        .collect();
+    let mut longest = rows.iter().map(|(ids, _)| ids.len()).max().unwrap_or(0);
     let place = |values: &[i64]| -> Result<Tensor> {
-        Ok(Tensor::f_from_slice(values)?.f_to_device(device)?)
+        libtorch::sent(&Tensor::f_from_slice(values)?, device)
+    };
+    let words = match pad {
+        Some(pad) => {
+            // At least one token, so that no row is empty.
+            let filled = (tokens + 1).next_multiple_of(grain(tokens));
+            longest = longest
+                .max(filled - tokens)
+                .next_multiple_of(ATTENTION_BLOCK);
+            all.resize(filled, pad);
+            segments.resize(filled, 0);
+            positions.resize(filled, 0);
+            starts.push(filled as i64);
+            None
+        }
+        None => {
+            let mut vocabulary = all.clone();
+            vocabulary.sort_unstable();
+            vocabulary.dedup();
+            let places: Vec<i64> = all
+                .iter()
+                .map(|id| vocabulary.partition_point(|other| other < id) as i64)
+                .collect();
+            Some(Words {
+                vocabulary: place(&vocabulary)?,
+                places: place(&places)?,
+            })
+        }
     };
     Ok(Batch {
         ids: place(&all)?,
         segments: place(&segments)?,
         layout: Layout::Packed(Packed {
             starts: place(&starts)?,
-            longest: rows.iter().map(|(ids, _)| ids.len()).max().unwrap_or(0) as i64,
+            rows: rows.len() as i64,
+            longest: longest as i64,
             positions: place(&positions)?,
-            vocabulary: place(&vocabulary)?,
-            words: place(&words)?,
+            words,
         }),
         tokens,
     })

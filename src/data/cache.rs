@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use super::read::read_split;
 use super::rows::{Part, Skipped};
 use super::sources::sources;
-use super::tokenized::{Ids, Progress, Row, TokenizedSplit};
+use super::tokenized::{Content, Progress, Row, TokenizedSplit};
 use super::tokenizer::Tokenizer;
 use crate::error::io_error;
 use crate::task::{Label, Split, Task};
@@ -233,7 +233,7 @@ fn open(path: &Path) -> Result<TokenizedSplit> {
         "damaged"
     );
     Ok(TokenizedSplit {
-        ids: Ids::Mapped(map, start),
+        content: Content::Mapped(map, start),
         rows,
         parts: rest.parts,
         files: rest.files,

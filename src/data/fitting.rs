@@ -83,7 +83,7 @@ impl Look<'_> {
         let Some(Ok(first)) = rows.next() else {
             return Ok((false, Vec::new()));
         };
-        let texts = layout.text_columns();
+        let texts = layout.input_columns();
         let has = |column: &Column| match column {
             Column::Name(name) => first.fields.iter().any(|field| field == name),
             Column::Number(n) => *n <= first.fields.len(),
@@ -145,7 +145,7 @@ impl Look<'_> {
         }
         let own = self.task.layouts();
         let columns = own.iter().flat_map(|(_, layout)| {
-            let mut all = layout.text_columns();
+            let mut all = layout.input_columns();
             all.extend(
                 layout
                     .label_columns()

@@ -5,11 +5,12 @@
 //! one row a line, unless it looks like anything else: then it is refused rather than guessed at.
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use super::fitting::Look;
+use super::images::{is_image, locate, Places};
 use super::lines::decode;
 use super::reader::{LabelUse, Reader};
 use super::rows::{Part, Rows};
@@ -53,6 +54,8 @@ pub struct InputAs {
     pub text: Vec<Column>,
     /// A label of the WHATWG encoding standard.
     pub encoding: Option<String>,
+    /// The data folder, where images are looked for that are not named by their paths.
+    pub data: PathBuf,
 }
 
 /// An input, read.
@@ -69,6 +72,13 @@ pub struct Input {
 /// # Errors
 /// Input errors for what cannot be read, and for what could be read in two ways.
 pub fn read_input(task: &Task, bytes: &[u8], source: &str, given: &InputAs) -> Result<Input> {
+    if task.has_images() && is_image(bytes) {
+        bail_input!(
+            "{source}: is an image; give a file with an image's path on each line, or \
+             `echo {source} | covalign predict RUN --task {} -`",
+            task.name
+        );
+    }
     let reading = Reading {
         task,
         bytes,
@@ -88,6 +98,10 @@ pub fn read_input(task: &Task, bytes: &[u8], source: &str, given: &InputAs) -> R
     reader.read(&chosen.text, None, &mut rows)?;
     if rows.examples.is_empty() {
         bail_input!("{source}: no rows, read as {}", chosen.taken_for);
+    }
+    if task.has_images() {
+        let places = Places::of(task, &chosen.layout, &given.data)?.or_paths();
+        locate(&mut rows.examples, &rows.files, &places)?;
     }
     rows.parts.push(Part {
         name: None,
@@ -165,7 +179,7 @@ impl<'a> Reading<'a> {
             own.retain(|(_, layout)| is_wanted(layout));
             return Ok(own);
         }
-        own.retain(|(_, layout)| wanted == Format::LabelText || layout.text.is_some());
+        own.retain(|(_, layout)| wanted == Format::LabelText || !layout.input_columns().is_empty());
         for (_, layout) in &mut own {
             layout.format = Some(wanted);
         }
@@ -203,6 +217,7 @@ impl<'a> Reading<'a> {
             [a, b] => TextColumns::Two([a.clone(), b.clone()]),
             _ => bail_input!("--text: give one column, or two for a pair"),
         };
+        let image = columns.first().filter(|_| self.task.has_images());
         if columns.len() != self.task.inputs() {
             bail_input!(
                 "--text: {} columns; {} has {} text{}",
@@ -237,7 +252,8 @@ impl<'a> Reading<'a> {
         let layout = Layout {
             format: Some(format),
             header: Some(named),
-            text: Some(text),
+            image: image.cloned(),
+            text: image.is_none().then_some(text),
             label: None,
             index: None,
             ..own
@@ -254,14 +270,17 @@ impl<'a> Reading<'a> {
     /// the task's files.
     fn plain(&self) -> Result<Chosen<'a>> {
         let number = Column::Number;
+        let own = self.task.layouts();
         let mut layout = Layout {
             header: Some(false),
-            text: Some(match self.task.inputs() {
-                1 => TextColumns::One(number(1)),
-                _ => TextColumns::Two([number(1), number(2)]),
-            }),
+            images: own.into_iter().find_map(|(_, layout)| layout.images),
             ..Layout::default()
         };
+        match self.task.inputs() {
+            1 if self.task.has_images() => layout.image = Some(number(1)),
+            1 => layout.text = Some(TextColumns::One(number(1))),
+            _ => layout.text = Some(TextColumns::Two([number(1), number(2)])),
+        }
         let text = match self.decode(&layout) {
             Ok(text) => text,
             Err(e) => {
@@ -274,6 +293,7 @@ impl<'a> Reading<'a> {
             }
         };
         let texts = match self.task.inputs() {
+            1 if self.task.has_images() => "one image's file a line",
             1 => "one text a line",
             _ => "two texts a line with a tab between",
         };
@@ -287,13 +307,14 @@ impl<'a> Reading<'a> {
 
     fn described(&self, layout: &Layout) -> String {
         let texts: Vec<String> = layout
-            .text_columns()
+            .input_columns()
             .iter()
             .map(Column::to_string)
             .collect();
         let format = layout.format.unwrap_or_default();
         let columns = match format {
             Format::LabelText => String::new(),
+            _ if layout.image.is_some() => format!(", image in {}", texts.join(" and ")),
             _ => format!(", text in {}", texts.join(" and ")),
         };
         let header = match format {

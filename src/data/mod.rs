@@ -1,4 +1,4 @@
-//! Reading, tokenising, caching, batching, sampling over tasks.
+//! Reading, tokenising, caching, decoding, batching, sampling over tasks.
 
 pub mod batch;
 pub mod budget;
@@ -7,7 +7,9 @@ mod csv;
 pub mod deal;
 mod fitting;
 mod ids;
+pub mod images;
 pub mod input;
+pub mod intake;
 pub mod lines;
 pub mod mixed;
 pub mod normalize;
@@ -26,6 +28,7 @@ pub use crate::task::Split;
 pub use batch::Batch;
 pub use cache::{load_split, load_split_with};
 pub use input::{read_input, Input, InputAs, InputFormat};
+pub use intake::Intake;
 pub use read::read_split;
 pub use rows::{Example, Part, Rows, Skipped};
 pub use tokenized::TokenizedSplit;

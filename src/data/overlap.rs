@@ -2,8 +2,8 @@
 //! of its own: what a run has seen before it is scored on it.
 //!
 //! SST and MR, which Wu, Zhang and Ré (ICLR 2020) train together, share most of their sentences.
-//! Texts are compared by a key, a hash of what is left of them in [`normalized`]; the token cache
-//! holds it, so that the start of a run reads no text.
+//! Texts are compared by a key, a hash of what is left of them in [`normalized`], images by one of their
+//! paths; the token cache holds it, so that the start of a run reads no text.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -62,9 +62,17 @@ pub fn text_key(text_a: &str, text_b: Option<&str>) -> u64 {
         hash.update("\n");
         hash.update(b);
     }
-    let digest = hash.finalize();
+    key_of(hash.finalize())
+}
+
+/// The key of an image: of its path.
+pub fn path_key(path: &str) -> u64 {
+    key_of(Sha256::digest(path))
+}
+
+fn key_of(digest: impl AsRef<[u8]>) -> u64 {
     let mut bytes = [0; 8];
-    bytes.copy_from_slice(&digest[..8]);
+    bytes.copy_from_slice(&digest.as_ref()[..8]);
     u64::from_le_bytes(bytes).max(NO_TEXT + 1)
 }
 
@@ -143,14 +151,18 @@ impl Texts {
     }
 
     /// Of a split that was read.
-    pub fn of_rows(task: &str, split: Split, rows: &Rows) -> Texts {
+    pub fn of_rows(task: &Task, split: Split, rows: &Rows) -> Texts {
+        let images = task.has_images();
         let examples = rows.examples.par_iter().map(|e| Row {
-            key: text_key(&e.text_a, e.text_b.as_deref()),
+            key: match images {
+                true => path_key(&e.text_a),
+                false => text_key(&e.text_a, e.text_b.as_deref()),
+            },
             line: e.line,
             file: e.file,
         });
         Texts {
-            task: task.to_owned(),
+            task: task.name.clone(),
             split,
             rows: examples.collect(),
             files: rows.files.clone(),
@@ -311,7 +323,7 @@ pub fn texts_of_files(tasks: &[Task], data_dir: &Path, splits: &[Split]) -> Resu
         .collect();
     let read = |&(task, split): &(&Task, Split)| {
         let rows = read_split(task, data_dir, split)?;
-        Ok(Texts::of_rows(&task.name, split, &rows))
+        Ok(Texts::of_rows(task, split, &rows))
     };
     splits.par_iter().map(read).collect()
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::ids::IdFilter;
+use super::images::{locate, Places};
 use super::lines::{decode, read_file};
 use super::reader::{LabelUse, Reader};
 use super::rows::{Example, Part, Rows};
@@ -50,6 +51,10 @@ pub fn read_split(task: &Task, data_dir: &Path, split: Split) -> Result<Rows> {
                 row += 1;
                 row <= from || chosen.next().unwrap_or(false)
             });
+        }
+        if task.has_images() {
+            let places = Places::of(task, &layout, data_dir)?;
+            locate(&mut rows.examples[from..], &rows.files, &places)?;
         }
         if rows.examples.len() == from {
             bail_input!(

@@ -48,7 +48,7 @@ impl Reader<'_> {
     /// Adds the rows of `text` to `rows`, and its path to their files.
     pub(super) fn read(&self, text: &str, ids: Option<&IdFilter>, rows: &mut Rows) -> Result<()> {
         let format = self.layout.format.unwrap_or_default();
-        let texts = self.layout.text_columns();
+        let texts = self.layout.input_columns();
         let labels = self.layout.label_columns();
         let id_columns = ids.map_or(&[][..], |ids| ids.columns);
         let required = |column| Wanted {
@@ -274,16 +274,12 @@ impl Reader<'_> {
             (_, Ok(label)) => Ok(Some(label)),
             (LabelUse::Optional, Err(_)) if nothing => Ok(None),
             (_, Err(fault)) => {
-                let known = match &self.task.labels {
-                    Labels::Classes(names) => Some(names),
-                    Labels::AnyOf(any) => Some(&any.names),
-                    Labels::Range { .. } => None,
+                let names = self.task.labels.names().iter();
+                let names: Vec<&str> = names.map(String::as_str).collect();
+                let known = match fault.starts_with("unknown") {
+                    true => format!("; {}'s are {}", self.task.name, list(&names)),
+                    false => String::new(),
                 };
-                let known = known.filter(|_| fault.starts_with("unknown"));
-                let known = known.map_or(String::new(), |names| {
-                    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                    format!("; {}'s are {}", self.task.name, list(&names))
-                });
                 bail_input!("{}:{line}: {fault}{known}", self.path.display())
             }
         }

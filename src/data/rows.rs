@@ -1,4 +1,4 @@
-//! Rows of texts, as files hold them.
+//! Rows of texts or images, as files hold them.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use crate::task::Label;
 /// One row of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Example {
+    /// The first text, or the path of an image.
     pub text_a: String,
     pub text_b: Option<String>,
     pub label: Option<Label>,

@@ -1,12 +1,12 @@
-//! A split as token ids: what batches are made of.
+//! A split as token ids or as images: what batches are made of.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{bail, Result};
 use memmap2::Mmap;
 use rayon::prelude::*;
 
-use super::overlap::text_key;
+use super::overlap::{path_key, text_key};
 use super::rows::{Example, Part, Rows, Skipped};
 use super::tokenizer::{Tokenizer, Words};
 use crate::task::Label;
@@ -17,7 +17,7 @@ pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 /// Rows that one thread tokenises before it reports.
 const CHUNK: usize = 512;
 
-/// What a row is beside its ids.
+/// What a row is beside its ids; of an image these are 0.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Row {
     /// Where its ids end in the ids of all rows; they start where the row before ends.
@@ -33,16 +33,19 @@ pub(super) struct Row {
     pub text: u64,
 }
 
-/// The ids of all rows, one after the other: in memory, or in a cache file.
-pub(super) enum Ids {
-    Owned(Vec<i32>),
-    /// The file, and where in it the ids start (a multiple of 4).
+/// What all rows hold.
+pub(super) enum Content {
+    /// Ids, one row's after the other's.
+    Ids(Vec<i32>),
+    /// The same in a cache file, and where in it they start (a multiple of 4).
     Mapped(Mmap, usize),
+    /// The path of each row's image.
+    Images(Vec<PathBuf>),
 }
 
-/// A split's rows as token ids, with their labels and where they came from.
+/// A split's rows as token ids or as images' paths, with their labels and where they came from.
 pub struct TokenizedSplit {
-    pub(super) ids: Ids,
+    pub(super) content: Content,
     pub(super) rows: Vec<Row>,
     pub(super) parts: Vec<Part>,
     pub(super) files: Vec<PathBuf>,
@@ -79,6 +82,29 @@ impl TokenizedSplit {
         })
     }
 
+    /// Takes what [`super::read_split`] read of a task of images.
+    pub fn of_images(rows: Rows) -> Self {
+        let row = |e: &Example| Row {
+            end: 0,
+            second_segment_at: 0,
+            full_length: 1,
+            label: e.label,
+            file: e.file,
+            line: e.line,
+            index: e.index.clone(),
+            text: path_key(&e.text_a),
+        };
+        TokenizedSplit {
+            rows: rows.examples.iter().map(row).collect(),
+            content: Content::Images(rows.examples.into_iter().map(|e| e.text_a.into()).collect()),
+            parts: rows.parts,
+            files: rows.files,
+            skipped: rows.skipped,
+            warnings: Vec::new(),
+            from_cache: false,
+        }
+    }
+
     /// The number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -88,7 +114,31 @@ impl TokenizedSplit {
         self.rows.is_empty()
     }
 
-    /// Token ids of a row, special tokens included; no padding.
+    /// Whether its rows are images.
+    pub fn has_images(&self) -> bool {
+        matches!(self.content, Content::Images(_))
+    }
+
+    /// The path of a row's image.
+    ///
+    /// # Errors
+    /// Where the rows are texts.
+    pub fn image(&self, row: usize) -> Result<&Path> {
+        match &self.content {
+            Content::Images(paths) => Ok(&paths[row]),
+            _ => bail!("rows of texts have no images"),
+        }
+    }
+
+    /// What a row is long: tokens, or 1 image.
+    pub fn length(&self, row: usize) -> usize {
+        match self.content {
+            Content::Images(_) => 1,
+            _ => self.ids(row).len(),
+        }
+    }
+
+    /// Token ids of a row, special tokens included; no padding, and none of an image.
     pub fn ids(&self, row: usize) -> &[i32] {
         let start = if row == 0 {
             0
@@ -128,7 +178,7 @@ impl TokenizedSplit {
         self.rows[row].index.as_deref()
     }
 
-    /// What a row's text is compared by; see [`super::overlap`].
+    /// What a row's text or image is compared by; see [`super::overlap`].
     pub fn text_key(&self, row: usize) -> u64 {
         self.rows[row].text
     }
@@ -148,15 +198,16 @@ impl TokenizedSplit {
         &self.files
     }
 
-    /// The number of ids of every row.
+    /// The length of every row.
     pub fn lengths(&self) -> Vec<usize> {
-        (0..self.len()).map(|row| self.ids(row).len()).collect()
+        (0..self.len()).map(|row| self.length(row)).collect()
     }
 
     pub(super) fn all_ids(&self) -> &[i32] {
-        match &self.ids {
-            Ids::Owned(ids) => ids,
-            Ids::Mapped(map, start) => bytemuck::cast_slice(&map[*start..]),
+        match &self.content {
+            Content::Ids(ids) => ids,
+            Content::Mapped(map, start) => bytemuck::cast_slice(&map[*start..]),
+            Content::Images(_) => &[],
         }
     }
 }
@@ -205,7 +256,7 @@ fn tokenize(
         }));
     }
     Ok(TokenizedSplit {
-        ids: Ids::Owned(ids),
+        content: Content::Ids(ids),
         parts: vec![Part {
             name: None,
             rows: 0..rows.len(),

@@ -1,4 +1,5 @@
-// The kernels of kernels.h as operations that autograd knows, on the CPU. Every reduction over
+// The kernels of kernels.h as operations that autograd knows, on the CPU; on CUDA those of
+// cuda/rows.h. Every reduction over
 // rows goes through a fixed number of parts that are added in order, so that results do not
 // depend on the number of threads.
 
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "checks.h"
+#include "cuda/rows.h"
 #include "guard.h"
 #include "kernels.h"
 
@@ -138,9 +140,8 @@ struct EmbedFunction : Function<EmbedFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& words, const Tensor& positions,
                         const Tensor& segments, const Tensor& gamma, const Tensor& beta,
                         const Tensor& word_at, const Tensor& position_at, const Tensor& segment_at,
-                        double eps, Dropout dropout, bool half) {
+                        double eps, Dropout dropout, at::ScalarType kind) {
     const int64_t rows = word_at.numel(), width = words.size(1);
-    auto kind = half ? at::kBFloat16 : at::kFloat;
     auto y = at::empty({rows, width}, kind), xhat = at::empty({rows, width}, kind);
     auto rstd = at::empty({rows}, at::kFloat);
     by_type(y, [&](auto type) {
@@ -381,14 +382,22 @@ char* covalign_add_norm(const Tensor* x, const Tensor* bias, const Tensor* resid
                         const Tensor* gamma, const Tensor* beta, double eps, double p,
                         uint64_t key, Tensor** out) {
   return guarded([&] {
-    check_add_norm(*x, *bias, *residual, *gamma, *beta);
     Dropout dropout{key, static_cast<float>(p)};
+    if (x->is_cuda()) {
+      *out = new Tensor(cuda::add_norm(*x, *bias, *residual, *gamma, *beta, eps, dropout));
+      return;
+    }
+    check_add_norm(*x, *bias, *residual, *gamma, *beta);
     *out = new Tensor(AddNormFunction::apply(*x, *bias, *residual, *gamma, *beta, eps, dropout));
   });
 }
 
 char* covalign_gelu(const Tensor* x, const Tensor* bias, Tensor** out) {
   return guarded([&] {
+    if (x->is_cuda()) {
+      *out = new Tensor(cuda::gelu(*x, *bias));
+      return;
+    }
     check_dense(*x, x->scalar_type(), x->numel(), "x");
     check_dense(*bias, at::kFloat, x->size(-1), "the bias");
     *out = new Tensor(GeluFunction::apply(*x, *bias));
@@ -406,16 +415,30 @@ char* covalign_packed_attention(const Tensor* qkv, const Tensor* bias, const Ten
   });
 }
 
-// `tables` are words, positions, segments; `places` the row of each for every token.
+// Multi-head attention over packed rows on CUDA; `qkv` has its bias.
+char* covalign_packed_attention_cuda(const Tensor* qkv, const Tensor* starts, int64_t longest,
+                                     int64_t heads, bool first, double p, Tensor** out) {
+  return guarded([&] {
+    *out = new Tensor(cuda::packed_attention(*qkv, *starts, longest, heads, first, p));
+  });
+}
+
+// `tables` are words, positions, segments; `places` the row of each for every token. The result is of
+// the scalar type `kind`.
 char* covalign_embed(const Tensor* const* tables, const Tensor* const* places, const Tensor* gamma,
-                     const Tensor* beta, double eps, double p, uint64_t key, bool half,
+                     const Tensor* beta, double eps, double p, uint64_t key, int kind,
                      Tensor** out) {
   return guarded([&] {
-    check_embed(tables, places, *gamma, *beta);
     Dropout dropout{key, static_cast<float>(p)};
+    const auto type = static_cast<at::ScalarType>(kind);
+    if (gamma->is_cuda()) {
+      *out = new Tensor(cuda::embed(tables, places, *gamma, *beta, eps, dropout, type));
+      return;
+    }
+    check_embed(tables, places, *gamma, *beta);
     *out = new Tensor(EmbedFunction::apply(*tables[0], *tables[1], *tables[2], *gamma, *beta,
                                            *places[0], *places[1], *places[2], eps, dropout,
-                                           half));
+                                           type));
   });
 }
 }

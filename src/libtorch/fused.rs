@@ -1,10 +1,10 @@
-//! Operations that take a CPU one pass where libtorch takes several, forward and backward. Sums
+//! Operations in one pass where libtorch takes several, forward and backward, on CPU and CUDA. Sums
 //! over rows are taken in a fixed order: results do not depend on the number of threads.
 
 use std::ffi::{c_char, CStr};
 
 use anyhow::Result;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
 use super::{check, given};
@@ -38,6 +38,15 @@ extern "C" {
         key: u64,
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
+    fn covalign_packed_attention_cuda(
+        qkv: *const C_tensor,
+        starts: *const C_tensor,
+        longest: i64,
+        heads: i64,
+        first: bool,
+        p: f64,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
     fn covalign_embed(
         tables: *const *const C_tensor,
         places: *const *const C_tensor,
@@ -46,7 +55,7 @@ extern "C" {
         eps: f64,
         p: f64,
         key: u64,
-        half: bool,
+        kind: i32,
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
 }
@@ -138,14 +147,28 @@ pub fn packed_attention(
     })
 }
 
+/// The same on CUDA, of a `qkv` that has its bias; what is dropped, with probability `p`, comes from
+/// libtorch's generator.
+pub fn packed_attention_cuda(
+    qkv: &Tensor,
+    (starts, longest): (&Tensor, i64),
+    heads: i64,
+    first: bool,
+    p: f64,
+) -> Result<Tensor> {
+    made(|out| unsafe {
+        covalign_packed_attention_cuda(qkv.as_ptr(), starts.as_ptr(), longest, heads, first, p, out)
+    })
+}
+
 /// dropout(LayerNorm(sum of a row of each table)), `[tokens, width]`; `places` `[tokens]` are the
-/// rows. In bfloat16 if `half`.
+/// rows. In `kind`: float, bfloat16, on CUDA also half.
 pub fn embed(
     tables: [&Tensor; 3],
     places: [&Tensor; 3],
     norm: &Norm,
     dropout: Dropout,
-    half: bool,
+    kind: Kind,
 ) -> Result<Tensor> {
     let tables = tables.map(|t| t.as_ptr());
     let places = places.map(|t| t.as_ptr());
@@ -158,7 +181,7 @@ pub fn embed(
             norm.eps,
             dropout.p,
             dropout.key,
-            half,
+            super::scalar_type(kind),
             out,
         )
     })

@@ -5,6 +5,7 @@
 
 pub mod convolution;
 pub mod fused;
+pub mod graph;
 pub mod optimizer;
 pub mod profile;
 pub mod recurrent;
@@ -24,6 +25,17 @@ extern "C" {
     fn covalign_library_path() -> *const c_char;
     fn covalign_cpu_capability() -> *mut c_char;
     fn covalign_load_library(path: *const c_char) -> *mut c_char;
+    fn covalign_cuda_choices();
+    fn covalign_cuda_sources(
+        numbers: *const c_char,
+        rows: *const c_char,
+        optimizer: *const c_char,
+        nvrtc: *const c_char,
+    ) -> *mut c_char;
+    fn covalign_make_room() -> *mut c_char;
+    fn covalign_deterministic(on: bool, fill: bool) -> *mut c_char;
+    fn covalign_copy_non_blocking(to: *const C_tensor, from: *const C_tensor) -> *mut c_char;
+    fn covalign_pinned(x: *const C_tensor, out: *mut *mut C_tensor) -> *mut c_char;
     fn covalign_cuda_memory(free_bytes: *mut usize, total_bytes: *mut usize) -> *mut c_char;
     fn covalign_compute_capability(device: i32, major: *mut i32, minor: *mut i32) -> *mut c_char;
     fn covalign_autocast(device_type: i32, enabled: bool, scalar_type: i32) -> *mut c_char;
@@ -83,8 +95,16 @@ pub fn path() -> Option<PathBuf> {
     if path.is_null() {
         return None;
     }
-    let path = unsafe { CStr::from_ptr(path) }.to_string_lossy();
-    Some(PathBuf::from(path.into_owned()))
+    let path = PathBuf::from(
+        unsafe { CStr::from_ptr(path) }
+            .to_string_lossy()
+            .into_owned(),
+    );
+    // The loader may have found it through `..`.
+    match (path.parent().map(Path::canonicalize), path.file_name()) {
+        (Some(Ok(folder)), Some(name)) => Some(folder.join(name)),
+        _ => Some(path),
+    }
 }
 
 /// What became of libtorch's CUDA part.
@@ -93,6 +113,8 @@ pub enum CudaStatus {
     Loaded,
     /// `libtorch_cuda` lies neither beside `libtorch_cpu` nor in `cuda/` beside its folder.
     NotInstalled,
+    /// `CUDA_VISIBLE_DEVICES` is there and names no device.
+    Hidden,
     Failed(String),
 }
 
@@ -101,6 +123,7 @@ impl fmt::Display for CudaStatus {
         match self {
             CudaStatus::Loaded => f.write_str("loaded"),
             CudaStatus::NotInstalled => f.write_str("not installed"),
+            CudaStatus::Hidden => f.write_str("hidden by CUDA_VISIBLE_DEVICES"),
             CudaStatus::Failed(why) => write!(f, "failed to load: {why}"),
         }
     }
@@ -112,6 +135,11 @@ impl fmt::Display for CudaStatus {
 pub fn load_cuda() -> &'static CudaStatus {
     static STATUS: OnceLock<CudaStatus> = OnceLock::new();
     STATUS.get_or_init(|| {
+        // No need to load 2 GB of kernels that find nothing.
+        let visible = std::env::var("CUDA_VISIBLE_DEVICES");
+        if visible.is_ok_and(|devices| ["", "-1"].contains(&devices.trim())) {
+            return CudaStatus::Hidden;
+        }
         let folder = path().and_then(|p| p.parent().map(Path::to_path_buf));
         // `make setup` puts it into `cuda/`, where torch-sys does not link to it.
         let places = ["../cuda/libtorch_cuda.so", "libtorch_cuda.so"];
@@ -123,10 +151,93 @@ pub fn load_cuda() -> &'static CudaStatus {
             return CudaStatus::Failed("its path holds a NUL byte".into());
         };
         match check(unsafe { covalign_load_library(name.as_ptr()) }) {
-            Ok(()) => CudaStatus::Loaded,
+            // Without a driver there is no compiler to be found, and nothing to compile for.
+            Ok(()) if tch::Cuda::device_count() <= 0 => CudaStatus::Loaded,
+            Ok(()) => match give_kernels() {
+                Ok(()) => CudaStatus::Loaded,
+                Err(error) => CudaStatus::Failed(format!("{error:#}")),
+            },
             Err(error) => CudaStatus::Failed(format!("{error:#}")),
         }
     })
+}
+
+/// Gives the shim the sources of our kernels and the way to CUDA's compiler.
+fn give_kernels() -> Result<()> {
+    // Beside `libtorch_cpu`; by it the loader finds the compiler.
+    let nvrtc = path()
+        .unwrap_or_default()
+        .with_file_name("libcaffe2_nvrtc.so");
+    let nvrtc = CString::new(nvrtc.to_string_lossy().as_bytes())?;
+    check(unsafe {
+        covalign_cuda_choices();
+        covalign_cuda_sources(
+            concat!(include_str!("cuda/numbers.cu"), "\0")
+                .as_ptr()
+                .cast(),
+            concat!(include_str!("cuda/rows.cu"), "\0").as_ptr().cast(),
+            concat!(include_str!("cuda/optimizer.cu"), "\0")
+                .as_ptr()
+                .cast(),
+            nvrtc.as_ptr(),
+        )
+    })
+}
+
+/// Major and minor compute capability of a CUDA device.
+pub type Capability = (i32, i32);
+
+/// Where the kernels of libtorch's CUDA part begin: Turing. Older devices have none of them.
+pub const OLDEST: Capability = (7, 5);
+
+/// The CUDA devices of this machine in their order; of one that does not say what it is, (0, 0).
+/// Loads `libtorch_cuda` first: a process that asks before remembers for good that there is none.
+pub fn cuda_devices() -> Vec<Capability> {
+    let count = match load_cuda() {
+        CudaStatus::Loaded => tch::Cuda::device_count().max(0) as usize,
+        _ => 0,
+    };
+    let capability = |device| compute_capability(device).unwrap_or_default();
+    (0..count).map(capability).collect()
+}
+
+/// The numbers of the CUDA devices that libtorch has kernels for.
+pub fn usable_cuda_devices() -> Vec<usize> {
+    let devices = cuda_devices().into_iter().enumerate();
+    let usable = devices.filter(|(_, capability)| *capability >= OLDEST);
+    usable.map(|(device, _)| device).collect()
+}
+
+/// Gives memory that libtorch keeps for later back to the CUDA device, where little of it is free.
+pub fn make_room() -> Result<()> {
+    check(unsafe { covalign_make_room() })
+}
+
+/// Takes only algorithms that give the same bits each time (`on`), or whatever is fastest; `fill`: new
+/// memory is filled with NaN, so that a read before a write shows.
+pub fn deterministic(on: bool, fill: bool) -> Result<()> {
+    check(unsafe { covalign_deterministic(on, fill) })
+}
+
+/// Copies `from` into `to`, of the same shape and kind; from page-locked memory nobody waits.
+pub fn copy_non_blocking(to: &Tensor, from: &Tensor) -> Result<()> {
+    check(unsafe { covalign_copy_non_blocking(to.as_ptr(), from.as_ptr()) })
+}
+
+/// A copy in page-locked memory, from which CUDA copies without waiting.
+pub fn pinned(x: &Tensor) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    check(unsafe { covalign_pinned(x.as_ptr(), &mut out) })?;
+    given(out)
+}
+
+/// A tensor of the CPU on `device`: on CUDA by way of page-locked memory, and nobody waits for the
+/// copy.
+pub fn sent(x: &Tensor, device: Device) -> Result<Tensor> {
+    if !device.is_cuda() {
+        return Ok(x.f_to_device(device)?);
+    }
+    Ok(pinned(x)?.f_to_device_(device, x.kind(), true, false)?)
 }
 
 /// Free and total bytes of the current CUDA device.
@@ -136,8 +247,8 @@ pub fn cuda_memory() -> Result<(usize, usize)> {
     Ok((free, total))
 }
 
-/// Major and minor compute capability of a CUDA device.
-pub fn compute_capability(device: usize) -> Result<(i32, i32)> {
+/// What a CUDA device is.
+pub fn compute_capability(device: usize) -> Result<Capability> {
     let (mut major, mut minor) = (0, 0);
     check(unsafe { covalign_compute_capability(device as i32, &mut major, &mut minor) })?;
     Ok((major, minor))
@@ -173,15 +284,20 @@ pub fn widened_product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     given(out)
 }
 
-/// Runs `body` with matrix products in `kind` on `device`, as PyTorch's `torch.autocast`.
-pub fn autocast<T>(device: Device, kind: Kind, body: impl FnOnce() -> Result<T>) -> Result<T> {
-    // c10::DeviceType: CPU 0, CUDA 1; c10::ScalarType: Half 5, BFloat16 15.
-    let device_type = i32::from(device.is_cuda());
-    let scalar_type = match kind {
+/// c10::ScalarType of what products are taken in.
+fn scalar_type(kind: Kind) -> i32 {
+    match kind {
         Kind::Half => 5,
         Kind::BFloat16 => 15,
-        other => bail!("autocast takes bf16 or fp16, not {other:?}"),
-    };
+        _ => 6,
+    }
+}
+
+/// Runs `body` with matrix products in `kind` on `device`, as PyTorch's `torch.autocast`.
+pub fn autocast<T>(device: Device, kind: Kind, body: impl FnOnce() -> Result<T>) -> Result<T> {
+    // c10::DeviceType: CPU 0, CUDA 1.
+    let device_type = i32::from(device.is_cuda());
+    let scalar_type = scalar_type(kind);
     check(unsafe { covalign_autocast(device_type, true, scalar_type) })?;
     let result = body();
     check(unsafe { covalign_autocast(device_type, false, scalar_type) })?;

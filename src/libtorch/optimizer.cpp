@@ -1,4 +1,4 @@
-// AdamW: libtorch's fused kernel on CUDA, ours on the CPU; and the gradients' norm.
+// AdamW on the CPU, and the gradients' norm.
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -157,42 +157,11 @@ char* covalign_adamw_idle(const Tensor* table, const Tensor* exp_avg, const Tens
   });
 }
 
-// One AdamW step on CUDA, over leaves whose gradients are all defined. The gradients are divided
-// by `grad_scale` (a scalar tensor) and nothing happens where `found_inf` (likewise) is 1; both
-// stay on the device.
-char* covalign_adamw_cuda(Tensor** parameters, Tensor** leaves, Tensor** exp_avgs,
-                          Tensor** exp_avg_sqs, Tensor** steps, int64_t count,
-                          double learning_rate, double beta1, double beta2, double weight_decay,
-                          double eps, const Tensor* grad_scale, const Tensor* found_inf) {
-  return guarded([&] {
-    at::NoGradGuard no_grad;
-    auto values = gather(parameters, count), copies = gather(leaves, count);
-    auto counters = gather(steps, count);
-    std::vector<Tensor> gradients, from, to;
-    for (int64_t i = 0; i < count; i++) {
-      gradients.push_back(copies[i].grad().to(at::kFloat));
-      if (copies[i].is_same(values[i])) continue;
-      from.push_back(values[i]);
-      to.push_back(copies[i]);
-    }
-    at::_foreach_add_(counters, 1 - *found_inf);
-    at::_fused_adamw_(values, gradients, gather(exp_avgs, count), gather(exp_avg_sqs, count), {},
-                      counters, learning_rate, beta1, beta2, weight_decay, eps,
-                      /*amsgrad=*/false, /*maximize=*/false, *grad_scale, *found_inf);
-    if (!to.empty()) at::_foreach_copy_(to, from);
-  });
-}
-
-// The 2-norm of all gradients together, a scalar tensor on their device.
-char* covalign_gradient_norm(Tensor** tensors, int64_t count, Tensor** norm) {
+// The 2-norm of all gradients together, a scalar tensor.
+char* covalign_gradient_norm_cpu(Tensor** tensors, int64_t count, Tensor** norm) {
   return guarded([&] {
     at::NoGradGuard no_grad;
     auto gradients = gather(tensors, count);
-    if (gradients[0].is_cuda()) {
-      auto norms = at::_foreach_norm(gradients, 2, at::kFloat);
-      *norm = new Tensor(at::linalg_vector_norm(at::stack(norms), 2));
-      return;
-    }
     for (auto& gradient : gradients) {
       gradient = gradient.contiguous();
       check_dense(gradient, number_kind(gradient), gradient.numel(), "a gradient");
@@ -208,6 +177,18 @@ char* covalign_gradient_norm(Tensor** tensors, int64_t count, Tensor** norm) {
     double total = 0;
     for (double sum : sums) total += sum;
     *norm = new Tensor(at::scalar_tensor(std::sqrt(total), at::kFloat));
+  });
+}
+
+// Makes gradients in half precision float32: what later passes add to them is added in float32, as
+// torch.autocast's gradients are.
+char* covalign_widen_gradients(Tensor** tensors, int64_t count) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    for (int64_t i = 0; i < count; i++) {
+      auto& gradient = tensors[i]->mutable_grad();
+      if (gradient.defined()) gradient = gradient.to(at::kFloat);
+    }
   });
 }
 

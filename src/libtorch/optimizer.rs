@@ -1,6 +1,6 @@
 //! AdamW in one pass, and what it needs of gradients. Nothing is read back from a CUDA device.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 
 use anyhow::Result;
 use tch::{Kind, Tensor};
@@ -34,26 +34,37 @@ extern "C" {
         steps: *const Step,
         count: i64,
     ) -> *mut c_char;
-    fn covalign_adamw_cuda(
+    fn covalign_cuda_steps_new() -> *mut c_void;
+    fn covalign_cuda_steps_free(steps: *mut c_void);
+    fn covalign_cuda_steps_take(
+        steps: *mut c_void,
         parameters: *const *const C_tensor,
         leaves: *const *const C_tensor,
         exp_avgs: *const *const C_tensor,
         exp_avg_sqs: *const *const C_tensor,
-        steps: *const *const C_tensor,
+        counters: *const *const C_tensor,
+        learning_rates: *const f64,
+        weight_decays: *const f64,
         count: i64,
-        learning_rate: f64,
+        recording: bool,
+    ) -> *mut c_char;
+    fn covalign_cuda_steps_rates(steps: *mut c_void, learning_rates: *const f64);
+    fn covalign_cuda_steps_upload(steps: *mut c_void) -> *mut c_char;
+    fn covalign_cuda_steps_run(
+        steps: *mut c_void,
         beta1: f64,
         beta2: f64,
-        weight_decay: f64,
         eps: f64,
-        grad_scale: *const C_tensor,
-        found_inf: *const C_tensor,
+        clip_norm: f64,
+        loss_scale: *const C_tensor,
     ) -> *mut c_char;
-    fn covalign_gradient_norm(
+    fn covalign_cuda_steps_taken(steps: *mut c_void, taken: *mut *mut C_tensor);
+    fn covalign_gradient_norm_cpu(
         gradients: *const *const C_tensor,
         count: i64,
         norm: *mut *mut C_tensor,
     ) -> *mut c_char;
+    fn covalign_widen_gradients(tensors: *const *const C_tensor, count: i64) -> *mut c_char;
     fn covalign_clear_gradients(tensors: *const *const C_tensor, count: i64);
 }
 
@@ -143,31 +154,111 @@ pub fn adamw_cpu(states: &[&Moments], steps: &[Step]) -> Result<()> {
     })
 }
 
-/// One AdamW step on CUDA over `states`, all of whose leaves have gradients. These are divided by
-/// the scalar tensor `grad_scale`; nothing happens where the scalar tensor `found_inf` is 1.
-pub fn adamw_cuda(
-    states: &[&Moments],
-    constants: AdamW,
-    grad_scale: &Tensor,
-    found_inf: &Tensor,
-) -> Result<()> {
-    check(unsafe {
-        covalign_adamw_cuda(
-            pointers(states.iter().map(|s| &s.parameter)).as_ptr(),
-            pointers(states.iter().map(|s| &s.leaf)).as_ptr(),
-            pointers(states.iter().map(|s| &s.exp_avg)).as_ptr(),
-            pointers(states.iter().map(|s| &s.exp_avg_sq)).as_ptr(),
-            pointers(states.iter().map(|s| &s.step)).as_ptr(),
-            states.len() as i64,
-            constants.learning_rate,
-            constants.beta1,
-            constants.beta2,
-            constants.weight_decay,
-            constants.eps,
-            grad_scale.as_ptr(),
-            found_inf.as_ptr(),
-        )
-    })
+/// Steps on CUDA: what they need on the device is kept from one to the next.
+#[derive(Debug)]
+pub struct CudaSteps(*mut c_void);
+
+/// Parameters that move in one step, with their constants.
+pub type Moved<'a> = [(AdamW, Vec<&'a Moments>)];
+
+impl CudaSteps {
+    pub fn new() -> CudaSteps {
+        CudaSteps(unsafe { covalign_cuda_steps_new() })
+    }
+
+    /// Clips the gradients to `clip_norm` (0 clips nothing) and takes one AdamW step over states, all of
+    /// whose leaves have gradients. These are divided by the scalar tensor `loss_scale`, where there is
+    /// one.
+    pub fn step(
+        &mut self,
+        moved: &Moved,
+        clip_norm: f64,
+        loss_scale: Option<&Tensor>,
+    ) -> Result<()> {
+        self.take(moved, false)?;
+        self.upload()?;
+        self.run(moved[0].0, clip_norm, loss_scale)
+    }
+
+    /// The same while the device records, over the same parameters as the last step; before each
+    /// replay, [`CudaSteps::renew`].
+    pub fn record(
+        &mut self,
+        moved: &Moved,
+        clip_norm: f64,
+        loss_scale: Option<&Tensor>,
+    ) -> Result<()> {
+        self.take(moved, true)?;
+        self.run(moved[0].0, clip_norm, loss_scale)
+    }
+
+    /// Brings the learning rates of a recorded step up to date.
+    pub fn renew(&mut self, learning_rates: &[f64]) -> Result<()> {
+        unsafe { covalign_cuda_steps_rates(self.0, learning_rates.as_ptr()) };
+        self.upload()
+    }
+
+    /// Of the last step, on the device: the gradients' norm before clipping, and 1 where it is not
+    /// finite, so that nothing has moved, else 0; float32 scalars that the next step overwrites.
+    pub fn taken(&self) -> Result<(Tensor, Tensor)> {
+        let mut taken = std::ptr::null_mut();
+        unsafe { covalign_cuda_steps_taken(self.0, &mut taken) };
+        let taken = given(taken)?;
+        Ok((taken.f_select(0, 0)?, taken.f_select(0, 2)?))
+    }
+
+    fn take(&mut self, moved: &Moved, recording: bool) -> Result<()> {
+        let each = || {
+            moved
+                .iter()
+                .flat_map(|(a, s)| s.iter().map(move |s| (a, *s)))
+        };
+        let rates: Vec<f64> = each().map(|(a, _)| a.learning_rate).collect();
+        let decays: Vec<f64> = each().map(|(a, _)| a.weight_decay).collect();
+        check(unsafe {
+            covalign_cuda_steps_take(
+                self.0,
+                pointers(each().map(|(_, s)| &s.parameter)).as_ptr(),
+                pointers(each().map(|(_, s)| &s.leaf)).as_ptr(),
+                pointers(each().map(|(_, s)| &s.exp_avg)).as_ptr(),
+                pointers(each().map(|(_, s)| &s.exp_avg_sq)).as_ptr(),
+                pointers(each().map(|(_, s)| &s.step)).as_ptr(),
+                rates.as_ptr(),
+                decays.as_ptr(),
+                rates.len() as i64,
+                recording,
+            )
+        })
+    }
+
+    fn upload(&mut self) -> Result<()> {
+        check(unsafe { covalign_cuda_steps_upload(self.0) })
+    }
+
+    fn run(&mut self, constants: AdamW, clip: f64, loss_scale: Option<&Tensor>) -> Result<()> {
+        check(unsafe {
+            covalign_cuda_steps_run(
+                self.0,
+                constants.beta1,
+                constants.beta2,
+                constants.eps,
+                clip,
+                loss_scale.map_or(std::ptr::null(), Tensor::as_ptr),
+            )
+        })
+    }
+}
+
+impl Default for CudaSteps {
+    fn default() -> CudaSteps {
+        CudaSteps::new()
+    }
+}
+
+impl Drop for CudaSteps {
+    fn drop(&mut self) {
+        unsafe { covalign_cuda_steps_free(self.0) }
+    }
 }
 
 /// One AdamW step on the rows `rows` (int64) of a table on the CPU, with `gradient`
@@ -207,12 +298,21 @@ pub fn adamw_idle(
     })
 }
 
-/// The 2-norm of gradients together: a scalar on their device.
-pub fn gradient_norm(gradients: &[Tensor]) -> Result<Tensor> {
+/// The 2-norm of gradients together, on the CPU: a scalar.
+pub fn gradient_norm_cpu(gradients: &[Tensor]) -> Result<Tensor> {
     let pointers = pointers(gradients);
     let mut norm = std::ptr::null_mut();
-    check(unsafe { covalign_gradient_norm(pointers.as_ptr(), pointers.len() as i64, &mut norm) })?;
+    check(unsafe {
+        covalign_gradient_norm_cpu(pointers.as_ptr(), pointers.len() as i64, &mut norm)
+    })?;
     given(norm)
+}
+
+/// Makes the gradients of `leaves` float32, so that later passes add to them in float32, as gradients
+/// under torch.autocast are added up.
+pub fn widen_gradients<'a>(leaves: impl IntoIterator<Item = &'a Tensor>) -> Result<()> {
+    let leaves = pointers(leaves);
+    check(unsafe { covalign_widen_gradients(leaves.as_ptr(), leaves.len() as i64) })
 }
 
 /// Drops the gradients of `leaves`, so that the next backward pass writes instead of adding.

@@ -4,6 +4,7 @@
 #include <ATen/Context.h>
 #include <ATen/Version.h>
 #include <ATen/autocast_mode.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/version.h>
 
@@ -38,6 +39,32 @@ char* covalign_load_library(const char* path) {
   return strdup(dlerror());
 }
 
+// What libtorch decides about CUDA and covalign decides otherwise. On compute capability 9.0 and 10.0
+// attention would go to cuDNN, which builds a plan for each new shape and rounds dropout to sixteenths.
+void covalign_cuda_choices() { at::globalContext().setSDPUseCuDNN(false); }
+
+// A copy in page-locked memory, from which a device copies without the host's waiting.
+char* covalign_pinned(const Tensor* x, Tensor** out) {
+  return guarded([&] { *out = new Tensor(x->pin_memory()); });
+}
+
+// Takes only algorithms that give the same bits each time, or whatever is fastest. `fill` fills memory
+// that nothing has been written to with NaN.
+char* covalign_deterministic(bool on, bool fill) {
+  return guarded([&] {
+    auto& context = at::globalContext();
+    context.setDeterministicAlgorithms(on, /*warn_only=*/false);
+    context.setDeterministicFillUninitializedMemory(fill);
+  });
+}
+
+char* covalign_copy_non_blocking(const Tensor* to, const Tensor* from) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    to->copy_(*from, /*non_blocking=*/true);
+  });
+}
+
 // Free and total bytes of the current CUDA device, through the CUDA runtime that libtorch_cuda
 // brought with it.
 char* covalign_cuda_memory(size_t* free_bytes, size_t* total_bytes) {
@@ -46,6 +73,15 @@ char* covalign_cuda_memory(size_t* free_bytes, size_t* total_bytes) {
   if (!function) return strdup("the CUDA runtime is not loaded");
   int status = function(free_bytes, total_bytes);
   return status == 0 ? nullptr : strdup(("CUDA error " + std::to_string(status)).c_str());
+}
+
+// Gives the memory that libtorch keeps for later back to the device, where less than a quarter of it is
+// free: what a CUDA graph needs comes from there.
+char* covalign_make_room() {
+  size_t free_bytes = 0, total_bytes = 0;
+  if (char* message = covalign_cuda_memory(&free_bytes, &total_bytes)) return message;
+  if (free_bytes >= total_bytes / 4) return nullptr;
+  return guarded([&] { c10::getDeviceAllocator(c10::DeviceType::CUDA)->emptyCache(); });
 }
 
 // Major and minor compute capability of a CUDA device, through the same runtime.

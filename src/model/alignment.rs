@@ -7,7 +7,7 @@
 
 use anyhow::Result;
 use tch::nn::{Init, Path};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::config::alignment::{Form, Start};
 
@@ -22,8 +22,15 @@ pub struct Alignment {
 }
 
 impl Alignment {
-    /// Variables for a task under `path`, for embeddings `width` wide.
-    pub fn new(path: &Path, form: Form, start: Start, width: i64) -> Result<Alignment> {
+    /// Variables for a task under `path`, for embeddings `width` wide on `device`, to which the caller
+    /// moves the variables.
+    pub fn new(
+        path: &Path,
+        form: Form,
+        start: Start,
+        width: i64,
+        device: Device,
+    ) -> Result<Alignment> {
         let noise = match start {
             Start::Identity => 0.0,
             Start::Random => INIT_STD,
@@ -49,27 +56,28 @@ impl Alignment {
             }
             Form::Orthogonal => vec![path.f_var("skew", &square, normal(noise))?],
         };
-        let options = (Kind::Float, path.device());
         Ok(Alignment {
             form,
             parameters,
-            identity: Tensor::f_eye(width, options)?,
+            identity: Tensor::f_eye(width, (Kind::Float, device))?,
         })
     }
 
     /// X R for embeddings `[…, width]`, in their precision.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        let like = |t: Tensor| t.f_to_kind(x.kind());
-        let change = match self.form {
+        self.change()?.apply(x)
+    }
+
+    /// What R does, worked out for as many products as there are before its parameters change.
+    pub fn change(&self) -> Result<Change> {
+        Ok(match self.form {
             Form::LowRank(_) => {
                 let (u, v) = (&self.parameters[0], &self.parameters[1]);
-                let narrow = x.f_matmul(&like(u.shallow_clone())?)?;
-                narrow.f_matmul(&like(v.f_transpose(0, 1)?)?)?
+                Change::Product(vec![u.shallow_clone(), v.f_transpose(0, 1)?])
             }
-            Form::Diagonal => x.f_mul(&like(self.parameters[0].f_add_scalar(-1.0)?)?)?,
-            Form::Full | Form::Orthogonal => x.f_matmul(&like(self.departure()?)?)?,
-        };
-        Ok(x.f_add(&change)?)
+            Form::Diagonal => Change::Diagonal(self.parameters[0].f_add_scalar(-1.0)?),
+            Form::Full | Form::Orthogonal => Change::Product(vec![self.departure()?]),
+        })
     }
 
     /// R itself, `[width, width]`.
@@ -114,8 +122,35 @@ impl Alignment {
                 // (I + A)⁻¹ (I − A) − I = −2 (I + A)⁻¹ A; I + A is never singular.
                 let skew = first.f_sub(&first.f_transpose(0, 1)?)?;
                 let plus = self.identity.f_add(&skew)?;
-                Tensor::f_linalg_solve(&plus, &skew, true)?.f_mul_scalar(-2.0)?
+                // Whether the factors are singular would be asked of the device, which all wait for.
+                let (solved, ..) = Tensor::f_internal_linalg_solve_ex(&plus, &skew, true, false)?;
+                solved.f_mul_scalar(-2.0)?
             }
         })
+    }
+}
+
+/// R − I as X (R − I) takes it.
+pub enum Change {
+    /// R − I is the product of these.
+    Product(Vec<Tensor>),
+    /// R − I has this diagonal alone.
+    Diagonal(Tensor),
+}
+
+impl Change {
+    /// X R for embeddings `[…, width]`, in their precision.
+    pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        let change = match self {
+            Change::Product(factors) => {
+                let mut product = x.shallow_clone();
+                for factor in factors {
+                    product = product.f_matmul(&factor.f_to_kind(x.kind())?)?;
+                }
+                product
+            }
+            Change::Diagonal(diagonal) => x.f_mul(&diagonal.f_to_kind(x.kind())?)?,
+        };
+        Ok(x.f_add(&change)?)
     }
 }

@@ -42,12 +42,13 @@ pub trait Encoder {
     /// Width of what [`Encoder::pooled`] puts out.
     fn output_width(&self) -> i64;
 
-    fn limits(&self) -> Limits;
+    /// None where it takes images.
+    fn limits(&self) -> Option<Limits>;
 
     /// The probability that the encoder's own layers drop a value with.
     fn dropout(&self) -> f64;
 
-    /// All that training may change, by the names that checkpoints have.
+    /// All that training may change, running statistics too, by the names that checkpoints have.
     fn variables(&self) -> &VarStore;
 
     /// What an optimiser steps.
@@ -78,8 +79,8 @@ pub trait Encoder {
     fn reinitialize(&self, layers: usize, seed: u64) -> Result<()>;
 
     /// The embedding layer's output, `[batch, seq, width]`, or `[tokens, width]` where rows are
-    /// packed. There, `words` may be the rows of the word table that the batch's vocabulary names:
-    /// gradients then go to them instead of to the whole table.
+    /// packed; of images the pixels. With packed rows, `words` may be the rows of the word table that
+    /// the batch's vocabulary names: gradients then go to them instead of to the whole table.
     fn embed(&self, batch: &Batch, words: Option<&Tensor>, mode: Mode) -> Result<Tensor>;
 
     /// The vector of each row, `[batch, output width]`, from (aligned) embeddings.
@@ -105,6 +106,7 @@ pub trait Encoder {
         bail!("the encoder has no layer {index} of the embeddings' shape")
     }
 
-    /// Floating point operations of training on one row: of so many tokens, forward and backward.
+    /// Floating point operations of training on one row: of so many tokens, or images, forward and
+    /// backward.
     fn training_flops(&self, tokens: f64) -> f64;
 }

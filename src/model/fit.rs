@@ -9,15 +9,19 @@ use anyhow::Result;
 
 use super::encoder::Limits;
 use crate::bail_input;
-use crate::data::{TokenizedSplit, Tokenizer};
+use crate::data::{Intake, TokenizedSplit};
 
 /// Whether words, positions and segments of rows up to `max_length` have their embeddings in an
-/// encoder with these limits, of the folder `at`.
+/// encoder with these limits, of the folder `at`; images need none.
 ///
 /// # Errors
 /// An input error that names the key or the folder.
-pub fn check(limits: Limits, tokenizer: &Tokenizer, max_length: usize, at: &Path) -> Result<()> {
+pub fn check(limits: Option<Limits>, intake: &Intake, max_length: usize, at: &Path) -> Result<()> {
     let at = at.display();
+    let (limits, tokenizer) = match (limits, intake) {
+        (Some(limits), Intake::Texts(tokenizer)) => (limits, tokenizer),
+        _ => return Ok(()),
+    };
     if above(tokenizer.vocab_size(), limits.words) {
         bail_input!(
             "{at}: the vocabulary has {} entries, the weights have embeddings for {}; they belong \
@@ -42,7 +46,12 @@ pub fn check(limits: Limits, tokenizer: &Tokenizer, max_length: usize, at: &Path
 ///
 /// # Errors
 /// An input error that names the row's line.
-pub fn check_rows(limits: Limits, split: &TokenizedSplit, whose: &str) -> Result<()> {
+pub fn check_rows(limits: Option<Limits>, split: &TokenizedSplit, whose: &str) -> Result<()> {
+    let limits = match limits {
+        Some(limits) if !split.has_images() => limits,
+        None if split.has_images() => return Ok(()),
+        _ => bail_input!("task {whose}: images are for an encoder of images, and texts for others"),
+    };
     for row in 0..split.len() {
         let ids = split.ids(row);
         let outside = |id: &&i32| !(0..limits.words).contains(&i64::from(**id));

@@ -1,5 +1,5 @@
-//! What tasks share ([`encoder`] is its interface, [`bert`] and [`words`] are behind it), alignment,
-//! heads, weights in and out.
+//! What tasks share ([`encoder`] is its interface, [`bert`], [`words`] and [`images`] are behind it),
+//! alignment, heads, weights in and out.
 //!
 //! ŷ_i = A_i · pool( B( E(x) · R_i ) ): all tasks share the embedding layer E and the encoder B;
 //! each has its head A_i and, when trained aligned, its matrix R_i (Wu, Zhang, Ré, ICLR 2020).
@@ -10,6 +10,7 @@ pub mod encoder;
 pub mod encoder_init;
 pub mod fit;
 pub mod head;
+pub mod images;
 pub mod multi_task;
 pub mod rotation;
 pub mod save;

@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use anyhow::Result;
 use tch::nn::VarStore;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
-use super::alignment::Alignment;
+use super::alignment::{Alignment, Change};
 use super::encoder::Encoder;
 use super::head::Head;
 use super::{named_seed, rotation, Mode};
@@ -63,12 +63,19 @@ impl MultiTaskModel {
         seed: u64,
     ) -> Result<MultiTaskModel> {
         let device = encoder.variables().device();
-        let (heads, alignments) = (VarStore::new(device), VarStore::new(device));
+        // Drawn by the CPU's generator: the same start on every device.
+        let (mut heads, mut alignments) = (VarStore::new(Device::Cpu), VarStore::new(Device::Cpu));
         let (width, output) = (encoder.embedding_width(), encoder.output_width());
         let learned = |name: &str, form| -> Result<Rc<Alignment>> {
             tch::manual_seed(named_seed(seed, &format!("alignment {name}")));
             let path = alignments.root() / name;
-            Ok(Rc::new(Alignment::new(&path, form, sharing.start, width)?))
+            Ok(Rc::new(Alignment::new(
+                &path,
+                form,
+                sharing.start,
+                width,
+                device,
+            )?))
         };
         let shared = match sharing.matrices {
             Some(Matrices::Shared(form)) => Some(learned("shared", form)?),
@@ -106,6 +113,8 @@ impl MultiTaskModel {
                 })
             })
             .collect::<Result<_>>()?;
+        heads.set_device(device);
+        alignments.set_device(device);
         Ok(MultiTaskModel {
             encoder,
             heads,
@@ -114,11 +123,14 @@ impl MultiTaskModel {
         })
     }
 
-    /// Logits `[batch, outputs]` of the task at index `task`, in float32 whatever the precision.
-    pub fn forward(&self, task: usize, batch: &Batch, mode: Mode) -> Result<Tensor> {
-        let aligned = self.embed(task, batch, None, mode)?;
-        let pooled = self.encoder.pooled(&aligned, batch, mode)?;
-        self.logits(task, &pooled, mode)
+    /// What predicts the task at index `task` while no parameter changes.
+    pub fn predictor(&self, task: usize) -> Result<Predictor<'_>> {
+        let alignment = self.alignment(task);
+        Ok(Predictor {
+            model: self,
+            task,
+            change: alignment.map(Alignment::change).transpose()?,
+        })
     }
 
     /// The task's aligned embeddings E(x) R_i; `words` as [`Encoder::embed`] takes them.
@@ -129,14 +141,26 @@ impl MultiTaskModel {
         words: Option<&Tensor>,
         mode: Mode,
     ) -> Result<Tensor> {
-        let mut embedded = self.encoder.embed(batch, words, mode)?;
-        if let Some(turn) = &self.tasks[task].turn {
-            embedded = embedded.f_matmul(&turn.f_to_kind(embedded.kind())?)?;
-        }
+        let embedded = self.turned(task, batch, words, mode)?;
         match &self.tasks[task].alignment {
             Some(alignment) => alignment.apply(&embedded),
             None => Ok(embedded),
         }
+    }
+
+    /// The embeddings before the task's alignment.
+    fn turned(
+        &self,
+        task: usize,
+        batch: &Batch,
+        words: Option<&Tensor>,
+        mode: Mode,
+    ) -> Result<Tensor> {
+        let embedded = self.encoder.embed(batch, words, mode)?;
+        Ok(match &self.tasks[task].turn {
+            Some(turn) => embedded.f_matmul(&turn.f_to_kind(embedded.kind())?)?,
+            None => embedded,
+        })
     }
 
     /// The task's logits `[batch, outputs]` from the pooler's output; of regression the scores.
@@ -159,5 +183,26 @@ impl MultiTaskModel {
     /// The alignment of the task at index `task`, when trained aligned.
     pub fn alignment(&self, task: usize) -> Option<&Alignment> {
         self.tasks[task].alignment.as_deref()
+    }
+}
+
+/// A task's forward pass in evaluation.
+pub struct Predictor<'a> {
+    model: &'a MultiTaskModel,
+    task: usize,
+    change: Option<Change>,
+}
+
+impl Predictor<'_> {
+    /// Logits `[batch, outputs]`, in float32 whatever the precision.
+    pub fn logits(&self, batch: &Batch) -> Result<Tensor> {
+        let (model, mode) = (self.model, Mode::Evaluate);
+        let embedded = model.turned(self.task, batch, None, mode)?;
+        let aligned = match &self.change {
+            Some(change) => change.apply(&embedded)?,
+            None => embedded,
+        };
+        let pooled = model.encoder.pooled(&aligned, batch, mode)?;
+        model.logits(self.task, &pooled, mode)
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{json, Value};
 
 use super::bert;
 use super::encoder::Limits;
+use super::images::shape::{self as images, ImageShape};
 use super::words::shape::{WordShape, MODEL_TYPE};
 use crate::error::read_text;
 
@@ -16,6 +17,7 @@ use crate::error::read_text;
 pub enum EncoderShape {
     Bert(BertConfig),
     Words(WordShape),
+    Images(ImageShape),
 }
 
 impl EncoderShape {
@@ -24,24 +26,28 @@ impl EncoderShape {
         let text = read_text(&folder.join("config.json"))?;
         // What is no JSON is told by the reader of BERT's.
         let config: Value = serde_json::from_str(&text).unwrap_or_default();
-        Ok(match config["model_type"] == MODEL_TYPE {
-            true => EncoderShape::Words(WordShape::read(folder)?),
-            false => EncoderShape::Bert(bert::config::read(folder)?),
+        Ok(match config["model_type"].as_str() {
+            Some(MODEL_TYPE) => EncoderShape::Words(WordShape::read(folder)?),
+            Some(images::MODEL_TYPE) => EncoderShape::Images(ImageShape::read(folder)?),
+            _ => EncoderShape::Bert(bert::config::read(folder)?),
         })
     }
 
-    pub fn limits(&self) -> Limits {
+    /// What it has embeddings for; none where it takes images.
+    pub fn limits(&self) -> Option<Limits> {
         match self {
-            EncoderShape::Bert(config) => bert::limits(config),
-            EncoderShape::Words(shape) => shape.limits(),
+            EncoderShape::Bert(config) => Some(bert::limits(config)),
+            EncoderShape::Words(shape) => Some(shape.limits()),
+            EncoderShape::Images(_) => None,
         }
     }
 
-    /// Floating point operations of training on one row of so many tokens.
+    /// Floating point operations of training on one row of so many tokens, or on so many images.
     pub fn training_flops(&self, tokens: f64) -> f64 {
         match self {
             EncoderShape::Bert(config) => bert::training_flops(config, tokens),
             EncoderShape::Words(shape) => shape.training_flops(tokens),
+            EncoderShape::Images(shape) => shape.training_flops(tokens),
         }
     }
 
@@ -54,6 +60,14 @@ impl EncoderShape {
                 // Vectors are known by their content.
                 if let Some(module) = value["module"].as_object_mut() {
                     module.remove("embeddings");
+                }
+                value
+            }
+            EncoderShape::Images(shape) => {
+                let mut value = serde_json::to_value(shape)?;
+                // Weights are known by their content.
+                if let Some(module) = value["module"].as_object_mut() {
+                    module.remove("weights");
                 }
                 value
             }
@@ -88,6 +102,7 @@ impl EncoderShape {
                     ("vocab_size", json!(shape.vocab_size)),
                 ]
             }
+            EncoderShape::Images(shape) => vec![("kind", json!(shape.module.kind))],
         }
     }
 }

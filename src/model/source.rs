@@ -8,16 +8,19 @@ use tch::Device;
 
 use super::bert::Bert;
 use super::encoder::{Encoder, Setup, WORDS};
+use super::images::shape::ImageShape;
+use super::images::ImageEncoder;
 use super::save;
 use super::shape::EncoderShape;
 use super::weights::{self, LoadReport};
 use super::words::shape::WordShape;
 use super::words::WordEncoder;
 use crate::config::{EncoderChoice, Engine};
+use crate::data::{Intake, Tokenizer};
 use crate::error::{io_error, read_text};
 use crate::hub::{encoder_dir, word_vectors};
-use crate::input_error;
 use crate::telemetry::atomic;
+use crate::{bail_input, input_error};
 
 /// The frozen word table in the encoder's folder of a run; what is trained is in its checkpoints.
 const TABLE: &str = "embeddings.safetensors";
@@ -25,7 +28,7 @@ const TABLE: &str = "embeddings.safetensors";
 /// An encoder whose files are there.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// Its tokenizer's folder; a BERT's weights are there too.
+    /// Its tokenizer's folder; a BERT's weights are there too. Of images that of the weights.
     pub folder: PathBuf,
     pub shape: EncoderShape,
 }
@@ -44,13 +47,25 @@ impl Source {
                 let width = module.embedding_width.unwrap_or(width);
                 EncoderShape::Words(WordShape::new(module.clone(), words, width))
             }
+            EncoderChoice::Images(module) => EncoderShape::Images(ImageShape::new(module.clone())),
         };
         Ok(Source { folder, shape })
     }
 
-    /// The file of its weights, or of its words' vectors.
-    pub fn weights(&self) -> Result<PathBuf> {
-        weights::find(&self.folder)
+    /// The file of its weights, or of its words' vectors; none where images have a random start.
+    pub fn weights(&self) -> Result<Option<PathBuf>> {
+        match &self.shape {
+            EncoderShape::Images(shape) => Ok(shape.module.file().map(Path::to_owned)),
+            _ => weights::find(&self.folder).map(Some),
+        }
+    }
+
+    /// What makes rows into what it takes.
+    pub fn intake(&self) -> Result<Intake> {
+        Ok(match &self.shape {
+            EncoderShape::Images(_) => Intake::Images,
+            _ => Intake::Texts(Tokenizer::from_folder(&self.folder)?),
+        })
     }
 
     /// The encoder as a run begins with it.
@@ -69,10 +84,18 @@ impl Source {
             EncoderShape::Words(shape) => {
                 let encoder = WordEncoder::new(shape.clone(), setup)?;
                 if shape.module.embedding_width.is_none() {
-                    let path = self.weights()?;
+                    let path = weights::find(&self.folder)?;
                     encoder.fill_table(&weights::read_one(&path, WORDS)?, &path)?;
                 }
                 Ok((Box::new(encoder), LoadReport::default()))
+            }
+            EncoderShape::Images(shape) => {
+                let encoder = ImageEncoder::new(shape.clone(), setup)?;
+                let report = match shape.module.file() {
+                    Some(path) => encoder.fill(path)?,
+                    None => LoadReport::default(),
+                };
+                Ok((Box::new(encoder), report))
             }
         }
     }
@@ -104,6 +127,7 @@ impl Source {
                 }
                 Ok(Box::new(encoder))
             }
+            EncoderShape::Images(shape) => Ok(Box::new(ImageEncoder::new(shape.clone(), setup)?)),
         }
     }
 
@@ -131,16 +155,30 @@ impl Source {
                     save::write(&folder.join(TABLE), &save::copies(tensors)?)?;
                 }
             }
+            EncoderShape::Images(shape) => atomic::write_json(&to, shape)?,
         }
         Ok(())
     }
 }
 
-/// The folder with the tokenizer of a config's encoder.
+/// The folder with the tokenizer of a config's encoder, of images that of its weights.
 ///
 /// # Errors
 /// Input errors where it is not there, or its words' vectors cannot be read.
 pub fn folder(choice: &EncoderChoice) -> Result<PathBuf> {
+    if let EncoderChoice::Images(module) = choice {
+        let Some(file) = module.file() else {
+            return Ok(PathBuf::new());
+        };
+        if !file.is_file() {
+            bail_input!(
+                "key `encoder.weights`: {}: no such file; name one of torchvision's DenseNet-121, or \
+                 `none` for a random start",
+                file.display()
+            );
+        }
+        return Ok(file.parent().map(Path::to_owned).unwrap_or_default());
+    }
     let file = Path::new(choice.source());
     match choice.words().is_some() && file.is_file() {
         true => word_vectors::folder(file, &encoder_dir::home()),
@@ -163,7 +201,7 @@ fn table_size(folder: &Path) -> Result<(i64, i64)> {
     Ok((size("vocab_size")?, size("hidden_size")?))
 }
 
-/// Whether the engine that a config comes to takes packed rows on a device.
+/// Whether the engine that a config comes to takes rows without padding on a device.
 pub fn packs(choice: &EncoderChoice, engine: Engine, device: Device) -> bool {
-    choice.words().is_some() || Bert::packs(engine, device)
+    !matches!(choice, EncoderChoice::Pretrained(_)) || Bert::packs(engine, device)
 }

@@ -7,6 +7,8 @@ use serde_json::Value;
 pub struct Section {
     /// Where they lie, as `training`, `experiments[]`; empty at the top.
     pub path: String,
+    /// Where several kinds of keys may lie there: the words of `kind` that these belong to.
+    pub kinds: Vec<String>,
     pub meaning: String,
     pub keys: Vec<Key>,
 }
@@ -23,43 +25,67 @@ pub struct Key {
     pub default: Option<Value>,
     /// Empty where nobody has written it down.
     pub meaning: String,
-    /// The section with the keys below it.
-    pub below: Option<String>,
+    /// The sections with the keys below it; several, where keys of several kinds may lie there.
+    pub below: Vec<String>,
+}
+
+impl Section {
+    /// The path, and of several kinds which these are.
+    pub fn name(&self) -> String {
+        name(&self.path, &self.kinds)
+    }
+}
+
+fn name(path: &str, kinds: &[String]) -> String {
+    match kinds.is_empty() {
+        true => path.to_owned(),
+        false => format!("{path} of {}", kinds.join(", ")),
+    }
 }
 
 /// The sections of a schema; keys that can lie at several places come once.
 pub fn sections(root: &Value) -> Vec<Section> {
     let mut sections = Vec::new();
-    let mut known = vec![(resolve(root, root), String::new())];
+    let mut known = vec![(resolve(root, root), String::new(), Vec::new())];
     let mut next = 0;
-    while let Some((object, path)) = known.get(next).cloned() {
+    while let Some((object, path, kinds)) = known.get(next).cloned() {
         let mut keys = Vec::new();
         let required = object["required"].as_array();
-        for (name, schema) in object["properties"].as_object().into_iter().flatten() {
-            let below = object_in(root, schema).map(|inner| {
-                let seen = known.iter().find(|(seen, _)| std::ptr::eq(*seen, inner));
-                if let Some((_, path)) = seen {
-                    return path.clone();
+        for (key, schema) in object["properties"].as_object().into_iter().flatten() {
+            let list = resolve(root, schema).get("items").is_some();
+            let dot = if path.is_empty() { "" } else { "." };
+            let below = format!("{path}{dot}{key}{}", if list { "[]" } else { "" });
+            let objects = objects_in(root, schema);
+            let mut names = Vec::new();
+            for &inner in &objects {
+                let seen = known
+                    .iter()
+                    .position(|(seen, ..)| std::ptr::eq(*seen, inner));
+                let at = seen.unwrap_or(known.len());
+                if seen.is_none() {
+                    let kinds = match objects.len() {
+                        1 => Vec::new(),
+                        _ => kinds_of(root, inner),
+                    };
+                    known.push((inner, below.clone(), kinds));
                 }
-                let list = resolve(root, schema).get("items").is_some();
-                let dot = if path.is_empty() { "" } else { "." };
-                let below = format!("{path}{dot}{name}{}", if list { "[]" } else { "" });
-                known.push((inner, below.clone()));
-                below
-            });
+                let (_, path, kinds) = &known[at];
+                names.push(name(path, kinds));
+            }
             keys.push(Key {
-                name: name.clone(),
-                required: required.is_some_and(|names| names.contains(&name.as_str().into())),
+                name: key.clone(),
+                required: required.is_some_and(|names| names.contains(&key.as_str().into())),
                 kind: kind(root, schema),
                 words: words_of(root, schema),
                 // That of a group of keys is in its own section.
                 default: schema.get("default").filter(|d| !d.is_object()).cloned(),
                 meaning: meaning(root, schema),
-                below,
+                below: names,
             });
         }
         sections.push(Section {
             path,
+            kinds,
             meaning: meaning(root, object),
             keys,
         });
@@ -78,16 +104,29 @@ pub fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     }
 }
 
-/// The keys that can lie below a key, itself or in its list.
-pub fn object_in<'a>(root: &'a Value, schema: &'a Value) -> Option<&'a Value> {
+/// The keys that can lie below a key, itself or in its list; several, where it is one kind of keys or
+/// another.
+pub fn objects_in<'a>(root: &'a Value, schema: &'a Value) -> Vec<&'a Value> {
     let schema = resolve(root, schema);
     // What has a title of its own is said in words.
     if schema.get("properties").is_some() && schema.get("title").is_none() {
-        return Some(schema);
+        return vec![schema];
     }
     let items = schema.get("items").into_iter();
-    let mut inner = items.chain(alternatives(schema));
-    inner.find_map(|schema| object_in(root, schema))
+    let inner = items.chain(alternatives(schema));
+    let mut objects: Vec<&Value> = Vec::new();
+    for object in inner.flat_map(|schema| objects_in(root, schema)) {
+        if !objects.iter().any(|seen| std::ptr::eq(*seen, object)) {
+            objects.push(object);
+        }
+    }
+    objects
+}
+
+/// The words that an object's `kind` may be.
+fn kinds_of(root: &Value, object: &Value) -> Vec<String> {
+    let words = words_of(root, &object["properties"]["kind"]);
+    words.into_iter().map(|(word, _)| word).collect()
 }
 
 fn alternatives(schema: &Value) -> impl Iterator<Item = &Value> {
@@ -123,7 +162,7 @@ fn collect_words(root: &Value, schema: &Value, words: &mut Vec<(String, String)>
     let items = schema.get("items").into_iter();
     for inner in items.chain(alternatives(schema)) {
         // Keys have sections of their own.
-        if object_in(root, inner).is_none() {
+        if objects_in(root, inner).is_empty() {
             collect_words(root, inner, words);
         }
     }

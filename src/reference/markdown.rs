@@ -44,7 +44,7 @@ fn table(kind: Kind, section: &Section, examples: &[Value]) -> String {
     let title = kind.title();
     let heading = match section.path.as_str() {
         "" => format!("## {}{}", title[..1].to_uppercase(), &title[1..]),
-        path => format!("### {title}: `{path}`"),
+        _ => format!("### {title}: `{}`", section.name()),
     };
     let mut text = format!("{heading}\n\n");
     if !section.meaning.is_empty() {
@@ -57,7 +57,7 @@ fn table(kind: Kind, section: &Section, examples: &[Value]) -> String {
             kind_of(kind, key),
             default(key),
             meaning(key),
-            example(&section.path, &key.name, examples)
+            example(section, &key.name, examples)
                 .map_or(String::new(), |value| format!("`{value}`")),
         ];
         let cells = cells.map(|cell| cell.replace('|', "\\|"));
@@ -67,20 +67,22 @@ fn table(kind: Kind, section: &Section, examples: &[Value]) -> String {
 }
 
 fn kind_of(kind: Kind, key: &Key) -> String {
-    match &key.below {
-        Some(path) => {
-            let link = format!("{} {path}", kind.title()).replace(' ', "-");
-            let link: String = link
-                .chars()
-                .filter(|c| c.is_alphanumeric() || "-_".contains(*c))
-                .collect();
-            let keys = format!("keys: [`{path}`](#{})", link.to_lowercase());
-            match key.kind.strip_suffix("keys") {
-                Some(others) => format!("{others}{keys}"),
-                None => key.kind.replacen("keys", &keys, 1),
-            }
-        }
-        None => key.kind.clone(),
+    let links = key.below.iter().map(|name| {
+        let link = format!("{} {name}", kind.title()).replace(' ', "-");
+        let link: String = link
+            .chars()
+            .filter(|c| c.is_alphanumeric() || "-_".contains(*c))
+            .collect();
+        format!("[`{name}`](#{})", link.to_lowercase())
+    });
+    let links: Vec<String> = links.collect();
+    if links.is_empty() {
+        return key.kind.clone();
+    }
+    let keys = format!("keys: {}", links.join(", "));
+    match key.kind.strip_suffix("keys") {
+        Some(others) => format!("{others}{keys}"),
+        None => key.kind.replacen("keys", &keys, 1),
     }
 }
 
@@ -108,17 +110,17 @@ fn meaning(key: &Key) -> String {
 }
 
 /// What stands at a key in the first example that has it, on one line.
-pub fn example(path: &str, key: &str, examples: &[Value]) -> Option<String> {
-    let whole = match path {
-        "" => key.to_owned(),
-        path => format!("{path}.{key}"),
+pub fn example(section: &Section, key: &str, examples: &[Value]) -> Option<String> {
+    let path = section.path.split('.').filter(|step| !step.is_empty());
+    let path: Vec<&str> = path.map(|step| step.trim_end_matches("[]")).collect();
+    let of_kind = |example: &&Value| {
+        let kind = find(example, &[&path[..], &["kind"]].concat());
+        let kind = kind.and_then(Value::as_str).unwrap_or_default();
+        section.kinds.is_empty() || section.kinds.iter().any(|own| own == kind)
     };
-    let steps: Vec<&str> = whole
-        .split('.')
-        .map(|step| step.trim_end_matches("[]"))
-        .collect();
-    let found = examples.iter().find_map(|example| find(example, &steps));
-    found.map(flow)
+    let steps = [&path[..], &[key]].concat();
+    let mut examples = examples.iter().filter(of_kind);
+    examples.find_map(|example| find(example, &steps)).map(flow)
 }
 
 /// What stands at a path; where a list is on the way, in the first of its entries that has it.

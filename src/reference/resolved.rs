@@ -3,7 +3,7 @@
 use serde_json::Value as Schema;
 use serde_yaml::{Mapping, Value};
 
-use super::keys::{kind, object_in, words_of};
+use super::keys::{kind, objects_in, words_of};
 
 /// `tree` as YAML, with a comment for each key of `schema` that it does not have.
 pub fn resolved(schema: &Schema, tree: &Value) -> String {
@@ -17,7 +17,7 @@ fn write(root: &Schema, object: &Schema, tree: &Value, indent: usize, text: &mut
     let known = object["properties"].as_object();
     for (name, schema) in known.into_iter().flatten() {
         let value = tree.get(name).filter(|value| !value.is_null());
-        match (value, object_in(root, schema)) {
+        match (value, object_of(root, schema, value)) {
             (Some(value @ Value::Mapping(map)), Some(inner)) if !map.is_empty() => {
                 *text += &format!("{margin}{name}:\n");
                 write(root, inner, value, indent + 2, text);
@@ -26,6 +26,20 @@ fn write(root: &Schema, object: &Schema, tree: &Value, indent: usize, text: &mut
             (None, _) => *text += &format!("{margin}# {name}: {}\n", unset(root, schema)),
         }
     }
+}
+
+/// The keys that may lie below a key; of several kinds those of which `value` has the most.
+fn object_of<'a>(
+    root: &'a Schema,
+    schema: &'a Schema,
+    value: Option<&Value>,
+) -> Option<&'a Schema> {
+    let own = |object: &&Schema| {
+        let known = object["properties"].as_object().into_iter().flatten();
+        let own = |(name, _): &(&String, _)| value.is_some_and(|tree| tree.get(name).is_some());
+        known.filter(own).count()
+    };
+    objects_in(root, schema).into_iter().max_by_key(own)
 }
 
 /// What a key that nobody has set is, or may be.

@@ -91,15 +91,29 @@ fn filled(folder: &SuiteFolder, run: &Run) -> Result<String> {
     config.to_yaml()
 }
 
-/// The CUDA devices that runs take turns on: those of `visible` (`CUDA_VISIBLE_DEVICES`) where it is
-/// set, else all `count`. Empty where there is at most one.
-pub fn devices(visible: Option<&str>, count: i64) -> Vec<String> {
-    let all: Vec<String> = match visible {
-        Some(list) => list.split(',').map(|d| d.trim().to_owned()).collect(),
-        None => (0..count).map(|device| device.to_string()).collect(),
+/// The CUDA devices that runs take turns on, as `CUDA_VISIBLE_DEVICES` names them: the `usable` ones
+/// of `visible`, what it is, where it is set. Empty where there is at most one.
+pub fn devices(visible: Option<&str>, usable: &[usize]) -> Vec<String> {
+    let visible: Option<Vec<&str>> = visible.map(|list| list.split(',').map(str::trim).collect());
+    let name = |&device: &usize| match &visible {
+        Some(names) => names.get(device).map(|name| (*name).to_owned()),
+        None => Some(device.to_string()),
     };
-    match count > 1 {
-        true => all.into_iter().filter(|d| !d.is_empty()).collect(),
+    match usable.len() > 1 {
+        true => usable.iter().filter_map(name).collect(),
         false => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::devices;
+
+    #[test]
+    fn runs_take_turns_on_the_visible_devices_that_can_be_used() {
+        assert_eq!(devices(None, &[0, 2]), ["0", "2"]);
+        assert_eq!(devices(Some("3, GPU-8a"), &[0, 1]), ["3", "GPU-8a"]);
+        assert_eq!(devices(Some("3,1,0"), &[1, 2]), ["1", "0"]);
+        assert!(devices(Some("3"), &[0]).is_empty() && devices(None, &[]).is_empty());
     }
 }

@@ -20,7 +20,7 @@ const TOKENS_PER_WORD: f64 = 1.15;
 pub struct TaskSize {
     pub train: usize,
     pub dev: usize,
-    /// Mean over the training rows, by counting words.
+    /// Mean over the training rows, by counting words; of an image 1, as in a batch.
     pub tokens: f64,
     /// Whether the data files are there; else the numbers are the task file's.
     pub counted: bool,
@@ -61,11 +61,14 @@ fn count(task: &Task, data: &Path) -> Result<TaskSize> {
     if train.is_empty() {
         bail_input!("{}: no training rows of {}", data.display(), task.name);
     }
-    let tokens: f64 = train.iter().map(tokens).sum();
+    let tokens = match task.has_images() {
+        true => 1.0,
+        false => train.iter().map(tokens).sum::<f64>() / train.len() as f64,
+    };
     Ok(TaskSize {
         train: train.len(),
         dev: dev.len(),
-        tokens: tokens / train.len() as f64,
+        tokens,
         counted: true,
     })
 }
@@ -101,7 +104,11 @@ fn official(task: &Task) -> Option<TaskSize> {
     Some(TaskSize {
         train,
         dev,
-        tokens: UNKNOWN_TOKENS,
+        tokens: if task.has_images() {
+            1.0
+        } else {
+            UNKNOWN_TOKENS
+        },
         counted: false,
     })
 }

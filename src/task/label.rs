@@ -23,22 +23,21 @@ pub enum Labels {
 }
 
 /// Labels of which a row has none, one or several.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct AnyOf {
     /// Named as in the files, in the order of the outputs.
     #[serde(rename = "any_of")]
     #[schemars(with = "Vec<Scalar>")]
     pub names: Vec<String>,
     /// What stands between labels that are listed in one column.
-    #[serde(default = "bar")]
+    #[schemars(default = "bar")]
     pub separator: String,
     /// What such a list is where no label holds, as ChestX-ray14's `No Finding`; else it is empty.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub none: Option<String>,
     /// Labels in the files that are none of the task's.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<Scalar>")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default, with = "Vec<Scalar>")]
     pub ignore: Vec<String>,
 }
 
@@ -226,6 +225,14 @@ impl<'de> Deserialize<'de> for Labels {
 }
 
 impl Labels {
+    /// The names of classes, or of labels of which any may hold; none of a range.
+    pub fn names(&self) -> &[String] {
+        match self {
+            Labels::Classes(names) | Labels::AnyOf(AnyOf { names, .. }) => names,
+            Labels::Range { .. } => &[],
+        }
+    }
+
     /// What is wrong with these labels, where something is.
     pub(super) fn fault(&self) -> Option<String> {
         match self {

@@ -109,7 +109,11 @@ impl Metric {
         match self {
             Metric::Auroc => auroc(scores, gold),
             Metric::AveragePrecision => average_precision(scores, gold),
-            _ => f1(scores.iter().copied().zip(gold.iter().copied())),
+            _ => {
+                let predicted: Vec<usize> = scores.iter().map(|&s| usize::from(s > 0.0)).collect();
+                let gold: Vec<usize> = gold.iter().map(|&holds| usize::from(holds)).collect();
+                Metric::F1.of_classes(&predicted, &gold)
+            }
         }
     }
 
@@ -117,11 +121,9 @@ impl Metric {
     /// takes them.
     pub fn of_labels(self, labels: &[(Vec<f64>, Vec<bool>)]) -> f64 {
         if self == Metric::MicroF1 {
-            let rows = |(scores, gold): &(Vec<f64>, Vec<bool>)| {
-                let rows = scores.iter().copied().zip(gold.iter().copied());
-                rows.collect::<Vec<_>>()
-            };
-            return f1(labels.iter().flat_map(rows));
+            let scores: Vec<f64> = labels.iter().flat_map(|(s, _)| s).copied().collect();
+            let gold: Vec<bool> = labels.iter().flat_map(|(_, g)| g).copied().collect();
+            return self.of_label(&scores, &gold);
         }
         let each = labels
             .iter()
@@ -288,20 +290,6 @@ fn unit(values: &[f64]) -> Vec<f64> {
     let scaled: Vec<f64> = centred.iter().map(|v| v / largest).collect();
     let norm = dot(&scaled, &scaled).sqrt();
     scaled.iter().map(|v| v / norm).collect()
-}
-
-/// F1 of decisions: scores above 0; 0 where nothing is predicted nor labelled, as scikit-learn has it.
-fn f1(rows: impl IntoIterator<Item = (f64, bool)>) -> f64 {
-    let (mut both, mut either) = (0.0, 0.0);
-    for (score, holds) in rows {
-        let predicted = score > 0.0;
-        both += f64::from(predicted && holds);
-        either += f64::from(predicted) + f64::from(holds);
-    }
-    match either > 0.0 {
-        true => 2.0 * both / either,
-        false => 0.0,
-    }
 }
 
 /// Mann and Whitney's statistic: the share of pairs of a row with the label and one without in which

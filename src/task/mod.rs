@@ -2,6 +2,7 @@
 //!
 //! A task is one YAML file (see `configs/tasks`); adding one takes no Rust.
 
+pub mod cut;
 pub mod label;
 pub mod layout;
 pub mod metric;
@@ -19,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::yaml;
 use crate::error::read_text;
 use crate::{bail_input, input_error};
-use layout::{Cut, File, Files, Layout};
+use cut::Cut;
+use layout::{File, Files, Layout};
 use metric::Metric;
 
 pub use label::{AnyOf, Label, Labels};
@@ -125,6 +127,7 @@ built_in!(
     "MPQA",
     "SST",
     "TREC",
+    "ChestX-ray14",
     "DemoSentiment",
     "DemoParaphrase",
     "DemoSimilarity",
@@ -237,10 +240,18 @@ impl Task {
         self.files_of(split).is_some() || self.cut.as_ref().is_some_and(|cut| cut.makes(split))
     }
 
-    /// Texts in an example: 1 or 2.
+    /// Whether its rows are images.
+    pub fn has_images(&self) -> bool {
+        let mut files = Split::ALL
+            .iter()
+            .flat_map(|&split| self.files_of(split).unwrap_or_default());
+        files.any(|file| self.layout_of(file).image.is_some())
+    }
+
+    /// Texts in an example: 1 or 2; of an image 1.
     pub fn inputs(&self) -> usize {
         let file = Split::ALL.iter().find_map(|&s| self.files_of(s)?.first());
-        file.map_or(1, |file| self.layout_of(file).text_columns().len())
+        file.map_or(1, |file| self.layout_of(file).input_columns().len())
     }
 
     /// The files of a split that has some of its own.

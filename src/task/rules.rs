@@ -97,10 +97,14 @@ impl Task {
         let layout = self.layout_of(file);
         let key = |name: &str| format!("files.{split}.layout.{name}");
         let format = layout.format.unwrap_or_default();
-        let texts = layout.text_columns();
+        let texts = layout.input_columns();
+        let labels = layout.label_columns();
+        let input = layout.image.as_ref().map_or("text", |_| "image");
+        self.validate_images(&layout, &|name, what| fail(&key(name), what))?;
         if format != Format::LabelText {
-            if layout.text.is_none() {
-                return fail(&key("text"), "say which column holds the text".into());
+            if texts.is_empty() {
+                let what = "say which column holds the text, or with `image` an image's name";
+                return fail(&key("text"), what.into());
             }
             if file.labelled && layout.label.is_none() {
                 let what = "say which column holds the label, or `labelled: false`";
@@ -109,12 +113,11 @@ impl Task {
             if texts.len() == 2 && texts[0] == texts[1] {
                 return fail(&key("text"), format!("has {} twice", texts[0]));
             }
-            let labels = layout.label_columns();
             if let Some(label) = labels.iter().find(|label| texts.contains(label)) {
-                return fail(&key("label"), format!("{label} is the text's"));
+                return fail(&key("label"), format!("{label} is the {input}'s"));
             }
         }
-        self.validate_label_columns(&layout, &|what| fail(&key("label"), what))?;
+        self.validate_label_columns(&layout, &labels, &|what| fail(&key("label"), what))?;
         if texts.len() != self.inputs() {
             let what = "as many text columns as the task's other files";
             return fail(&key("text"), format!("needs {what}: {}", self.inputs()));
@@ -133,8 +136,7 @@ impl Task {
             }
             _ => Ok(()),
         };
-        texts.iter().try_for_each(|c| valid(&key("text"), c))?;
-        let labels = layout.label_columns();
+        texts.iter().try_for_each(|c| valid(&key(input), c))?;
         let mut labels = labels.iter().filter(|_| format != Format::LabelText);
         labels.try_for_each(|c| valid(&key("label"), c))?;
         layout
@@ -173,15 +175,35 @@ impl Task {
             None => Ok(()),
         }
     }
-}
 
-impl Task {
+    fn validate_images(&self, layout: &Layout, fail: Fail) -> Result<()> {
+        if layout.image.is_some() != self.has_images() {
+            return fail("image", "a task's files have images, all or none".into());
+        }
+        let by_line = layout.format == Some(Format::LabelText);
+        if layout.image.is_some() && (layout.text.is_some() || by_line) {
+            let what = "a row is an image or texts; images are in TSV, CSV or JSON lines";
+            return fail("image", what.into());
+        }
+        let Some(images) = &layout.images else {
+            return Ok(());
+        };
+        if layout.image.is_none() {
+            let what = "say with `image` which column holds the names of the images in them";
+            return fail("images", what.into());
+        }
+        match images.names() {
+            [] => fail("images", "is an empty list".into()),
+            _ => Ok(()),
+        }
+    }
+
     fn validate_label_columns(
         &self,
         layout: &Layout,
+        columns: &[Column],
         fail: &dyn Fn(String) -> Result<()>,
     ) -> Result<()> {
-        let columns = layout.label_columns();
         let twice = |at: &usize| columns[..*at].contains(&columns[*at]);
         match &self.labels {
             Labels::AnyOf(any) if layout.has_label_columns() => {

@@ -4,6 +4,12 @@ use std::io::{stderr, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+/// Prints a line on stderr where there is no bar.
+pub fn say(line: &str) {
+    // A stderr that nobody reads any more is no reason to stop a run.
+    writeln!(stderr(), "{line}").ok();
+}
+
 /// A bar that is drawn only when stderr is a terminal. It can be shared between threads.
 pub struct Progress {
     bar: ProgressBar,
@@ -63,11 +69,10 @@ impl Progress {
 
     /// Prints a line on stderr, above the bar when there is one.
     pub fn note(&self, line: &str) {
-        // A stderr that nobody reads any more is no reason to stop a run.
         if stderr().is_terminal() {
-            self.bar.suspend(|| writeln!(stderr(), "{line}").ok());
+            self.bar.suspend(|| say(line));
         } else {
-            writeln!(stderr(), "{line}").ok();
+            say(line);
         }
     }
 

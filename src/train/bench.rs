@@ -19,8 +19,6 @@ use crate::data::planned::PlannedBatch;
 use crate::libtorch::{self, profile};
 use crate::telemetry::progress::Progress;
 
-/// Steps that only warm up: libtorch sets itself up in them.
-const WARM_UP: u64 = 3;
 /// Steps whose stages are looked at where that slows them down.
 const LOOKED_AT: u64 = 20;
 /// Steps in a profile; more make a trace that viewers refuse.
@@ -68,17 +66,18 @@ impl Costs {
     }
 }
 
-/// Trains for `steps` steps and measures; then writes a profile of a few more to `trace`.
+/// Trains for `warm_up` steps, in which libraries set themselves up, and then measures `steps`; then
+/// writes a profile of a few more to `trace`.
 pub fn measure(
     learner: &mut Learner,
     batches: &mut Batches,
-    steps: u64,
+    (warm_up, steps): (u64, u64),
     trace: Option<&Path>,
 ) -> Result<Costs> {
     let device = learner.arithmetic.device();
     let bar = Progress::new(steps, "measuring");
     let mut loader = learner.loader();
-    for step in 0..WARM_UP {
+    for step in 0..warm_up {
         train(learner, (batches, &mut loader), step, 0.0, &mut |_| {})?;
     }
     synchronize(device);
@@ -159,13 +158,11 @@ fn train(
     seen: &mut impl FnMut(PlannedBatch),
 ) -> Result<()> {
     let moving = plan(learner, batches).moving(step.min(batches.length.total - 1));
-    for index in loader.begin(batches, step)? {
-        let loaded = loader.receive()?;
-        learner.stages.end(Stage::Data);
-        let _ = learner.backward(index, &loaded, moving)?;
-        seen(loaded.planned);
-    }
-    learner.step(factor)?;
+    let passes = loader.passes(batches, step)?;
+    learner.take(&passes, moving, factor)?;
+    passes
+        .into_iter()
+        .for_each(|(_, loaded)| seen(loaded.planned));
     Ok(())
 }
 
@@ -198,7 +195,7 @@ fn work(learner: &Learner, batches: &[PlannedBatch]) -> Work {
     };
     for batch in batches {
         let train = &learner.data[batch.task].train;
-        let length = |&row: &u32| train.ids(row as usize).len() as u64;
+        let length = |&row: &u32| train.length(row as usize) as u64;
         let lengths: Vec<u64> = batch.rows.iter().map(length).collect();
         let tokens: u64 = lengths.iter().sum();
         let longest = lengths.iter().max().copied().unwrap_or_default();
@@ -228,7 +225,8 @@ fn matmul_flops(learner: &Learner) -> Result<f64> {
         Kind::BFloat16 if libtorch::widens_bf16(device) => Kind::Float,
         kind => kind,
     };
-    let matrix = Tensor::f_ones([size, size], (kind, device))?;
+    // Of random numbers: products of ones take a device less power, and run faster than any real one.
+    let matrix = Tensor::f_randn([size, size], (Kind::Float, device))?.f_to_kind(kind)?;
     let mut best = f64::INFINITY;
     for _ in 0..6 {
         synchronize(device);

@@ -1,15 +1,13 @@
-//! Predictions on a split, and their scores.
+//! Scores of what the model puts out for a split.
 
-use anyhow::{bail, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tch::Tensor;
 
-use super::step::precision::Arithmetic;
-use crate::data::{Batch, TokenizedSplit};
-use crate::model::{fit, Mode, MultiTaskModel};
+use super::outputs::Outputs;
+use crate::data::TokenizedSplit;
 use crate::task::metric::{self, Metric};
-use crate::task::{Label, Labels, Task};
+use crate::task::{AnyOf, Label, Labels, Task};
 
 /// A token's forward pass beside its forward and backward pass.
 pub const COST: f64 = 1.0 / 3.0;
@@ -73,126 +71,6 @@ impl<'de> Deserialize<'de> for Scores {
     }
 }
 
-/// What the model puts out for rows of a task.
-#[derive(Debug, Clone)]
-pub struct Outputs {
-    /// Row after row, `width` numbers each: logits, or the predicted number.
-    pub values: Vec<f32>,
-    pub width: usize,
-}
-
-impl Outputs {
-    pub fn row(&self, row: usize) -> &[f32] {
-        &self.values[row * self.width..(row + 1) * self.width]
-    }
-
-    pub fn len(&self) -> usize {
-        self.values.len() / self.width
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-
-    /// The most likely class of a row; the first of equals.
-    pub fn class(&self, row: usize) -> usize {
-        let logits = self.row(row);
-        (1..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best })
-    }
-
-    /// The probabilities of the classes, softmax of a row's logits, or of labels of which any may
-    /// hold, the sigmoid of each.
-    pub fn probabilities(&self, row: usize, labels: &Labels) -> Vec<f64> {
-        let logits = self.row(row);
-        if matches!(labels, Labels::AnyOf(_)) {
-            let sigmoid = |&x: &f32| 1.0 / (1.0 + f64::from(-x).exp());
-            return logits.iter().map(sigmoid).collect();
-        }
-        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let powers: Vec<f64> = logits
-            .iter()
-            .map(|&x| f64::from(x - largest).exp())
-            .collect();
-        let sum: f64 = powers.iter().sum();
-        powers.into_iter().map(|p| p / sum).collect()
-    }
-
-    /// Whether the label at `index` is predicted: likelier than not.
-    pub fn holds(&self, row: usize, index: usize) -> bool {
-        self.row(row)[index] > 0.0
-    }
-
-    /// A row's prediction as files have it: the class's name, the number with three decimals, or the
-    /// labels that hold.
-    pub fn text(&self, row: usize, labels: &Labels) -> String {
-        match labels {
-            Labels::Classes(names) => names[self.class(row)].clone(),
-            Labels::Range { min, max } => format!("{:.3}", self.number(row, *min, *max)),
-            Labels::AnyOf(any) => any.list(|index| self.holds(row, index)),
-        }
-    }
-
-    /// The predicted number of a row, clipped to the task's range.
-    pub fn number(&self, row: usize, min: f64, max: f64) -> f64 {
-        f64::from(self.row(row)[0]).clamp(min, max)
-    }
-}
-
-/// Runs the model over a whole split of a task, given by its index and its name, rows of like length
-/// together; nothing is read back until the end. `progress` is told of the rows of each batch.
-///
-/// # Errors
-/// An input error where a row does not fit the encoder; an error where an output is no finite
-/// number, which no score nor prediction may be made of.
-pub fn outputs(
-    model: &MultiTaskModel,
-    (task, name): (usize, &str),
-    split: &TokenizedSplit,
-    batch_size: usize,
-    pad: i64,
-    arithmetic: Arithmetic,
-    progress: &dyn Fn(usize),
-) -> Result<Outputs> {
-    fit::check_rows(model.encoder.limits(), split, name)?;
-    let mut order: Vec<u32> = (0..split.len() as u32).collect();
-    order.sort_by_key(|&row| split.ids(row as usize).len());
-    let device = model.encoder.variables().device();
-    let shape = model.encoder.batch_shape(pad);
-    let logits = tch::no_grad(|| -> Result<Vec<Tensor>> {
-        order
-            .chunks(batch_size)
-            .map(|rows| {
-                let batch = Batch::collate(split, rows, shape, device)?;
-                progress(rows.len());
-                arithmetic.run(|| model.forward(task, &batch, Mode::Evaluate))
-            })
-            .collect()
-    })?;
-    if logits.is_empty() {
-        return Ok(Outputs {
-            values: Vec::new(),
-            width: 1,
-        });
-    }
-    let logits = Tensor::f_cat(&logits, 0)?.f_to_device(tch::Device::Cpu)?;
-    let width = logits.size()[1] as usize;
-    let sorted: Vec<f32> = Vec::try_from(logits.f_view([-1])?)?;
-    let mut values = vec![0.0; sorted.len()];
-    for (from, &row) in order.iter().enumerate() {
-        let to = row as usize * width;
-        let own = &sorted[from * width..(from + 1) * width];
-        if let Some(value) = own.iter().find(|value| !value.is_finite()) {
-            bail!(
-                "task {name}, line {}: the model puts out {value}; its weights have left what can \
-                 be computed with: train with a smaller training.learning_rate or precision fp32",
-                split.line(row as usize)
-            );
-        }
-        values[to..to + width].copy_from_slice(own);
-    }
-    Ok(Outputs { values, width })
-}
-
 /// The task's metrics over a labelled split. A split of several parts (MNLI's matched and
 /// mismatched) has each metric per part.
 pub fn scores(task: &Task, outputs: &Outputs, split: &TokenizedSplit) -> Result<Scores> {
@@ -212,7 +90,12 @@ pub fn scores(task: &Task, outputs: &Outputs, split: &TokenizedSplit) -> Result<
     }
     Ok(Scores {
         score: metric::score(&values),
-        labels: Answers::new(task, outputs, split, 0..split.len())?.labels(task),
+        labels: match &task.labels {
+            Labels::AnyOf(any) => {
+                Answers::new(task, outputs, split, 0..split.len())?.labels(any, &task.metrics)
+            }
+            _ => Vec::new(),
+        },
         metrics,
     })
 }
@@ -320,12 +203,12 @@ impl Answers {
     }
 
     /// Each label's own metrics: those of the task that are of one label too.
-    fn labels(&self, task: &Task) -> Vec<(String, Vec<(String, f64)>)> {
-        let (Answers::Labels(labels), Labels::AnyOf(any)) = (self, &task.labels) else {
+    fn labels(&self, any: &AnyOf, metrics: &[Metric]) -> Vec<(String, Vec<(String, f64)>)> {
+        let Answers::Labels(labels) = self else {
             return Vec::new();
         };
         let mut own: Vec<Metric> = Vec::new();
-        for metric in &task.metrics {
+        for metric in metrics {
             let metric = if metric.ranks() { *metric } else { Metric::F1 };
             if !own.contains(&metric) {
                 own.push(metric);

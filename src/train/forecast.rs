@@ -13,6 +13,8 @@ use super::tasks;
 use crate::config::{After, Config};
 use crate::model::save;
 
+/// Steps that come before those that are timed.
+const WARM_UP: u64 = 3;
 /// Steps that are timed.
 const TIMED: u64 = 10;
 
@@ -26,10 +28,10 @@ pub struct Forecast {
     pub steps: u64,
     pub steps_per_epoch: f64,
     pub evaluations: u64,
-    /// Tokens to train on: counted over the first epoch.
-    pub tokens: f64,
-    /// Tokens of dev rows, all evaluations together.
-    pub evaluated: f64,
+    /// Tokens, or images, to train on; `dynamic` sampling may choose others.
+    pub tokens: u64,
+    /// Those of dev rows, all evaluations together.
+    pub evaluated: u64,
     /// Steps that were timed, and their seconds.
     pub timed: (u64, f64),
     pub seconds: f64,
@@ -41,31 +43,29 @@ pub struct Forecast {
 pub fn forecast(config: &Config) -> Result<Forecast> {
     let Prepared {
         mut learner,
-        tokenizer,
+        intake,
         ..
     } = prepare(config, tasks::load_tasks(config)?)?;
-    let mut batches = run::batches(config, &learner.data, &tokenizer)?;
+    let mut batches = run::batches(config, &learner.data, &intake)?;
     let length = batches.length;
-    let counted = length.total.min(length.per_epoch.ceil() as u64).max(1);
-    let in_epoch: usize = (0..counted)
+    let tokens: usize = (0..length.total)
         .flat_map(|step| batches.step(step))
         .map(|(_, batch)| {
             let train = &learner.data[batch.task].train;
-            let lengths = batch.rows.iter().map(|&row| train.ids(row as usize).len());
+            let lengths = batch.rows.iter().map(|&row| train.length(row as usize));
             lengths.sum::<usize>()
         })
         .sum();
-    let tokens = in_epoch as f64 * length.total as f64 / counted as f64;
     let evaluations = length.total.div_ceil(length.evaluate_every);
     let dev: usize = learner
         .data
         .iter()
-        .flat_map(|data| (0..data.dev.len()).map(|row| data.dev.ids(row).len()))
+        .flat_map(|data| data.dev.lengths())
         .sum();
-    let evaluated = (evaluations * dev as u64) as f64;
+    let evaluated = evaluations * dev as u64;
     let bytes = bytes(config, &learner)?;
     let steps = TIMED.min(length.total);
-    let costs = bench::measure(&mut learner, &mut batches, steps, None)?;
+    let costs = bench::measure(&mut learner, &mut batches, (WARM_UP, steps), None)?;
     Ok(Forecast {
         rows: learner
             .data
@@ -77,10 +77,10 @@ pub fn forecast(config: &Config) -> Result<Forecast> {
         steps: length.total,
         steps_per_epoch: length.per_epoch,
         evaluations,
-        tokens,
+        tokens: tokens as u64,
         evaluated,
         timed: (steps, costs.seconds),
-        seconds: (tokens + COST * evaluated) / costs.tokens_per_second(),
+        seconds: (tokens as f64 + COST * evaluated as f64) / costs.tokens_per_second(),
         bytes,
     })
 }

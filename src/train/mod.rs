@@ -1,8 +1,8 @@
 //! A run: its loop, and what the loop needs.
 //!
 //! [`run`] takes a config to its results: [`tasks`] and [`prepare`] make what is trained, [`start`]
-//! gives it another run's weights where the config says so, [`trainer`] is the loop, [`evaluate`]
-//! scores. Around the loop, in the order in which a step comes by:
+//! gives it another run's weights where the config says so, [`trainer`] is the loop,
+//! [`outputs`] are the model's answers, which [`evaluate`] scores. Around the loop, in the order in which a step comes by:
 //!
 //! - [`feed`]: which batch comes when, and its tensors.
 //! - [`step`]: what a batch does to the model: precision, gradients, the optimiser, its schedule.
@@ -18,6 +18,7 @@ pub mod feed;
 pub mod forecast;
 pub mod interrupt;
 pub mod keep;
+pub mod outputs;
 pub mod own;
 pub mod prepare;
 pub mod run;

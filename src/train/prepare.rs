@@ -8,9 +8,11 @@ use super::say::stages::Stages;
 use super::step::learner::Learner;
 use super::step::optimizer::Optimizer;
 use super::step::precision::Arithmetic;
+use super::step::recorded::RecordedSteps;
 use super::tasks;
 use crate::config::{Config, Method};
-use crate::data::tokenizer::Tokenizer;
+use crate::data::batch::Shape;
+use crate::data::Intake;
 use crate::hub::encoder_dir;
 use crate::model::encoder::{Encoder, Setup};
 use crate::model::source::Source;
@@ -22,7 +24,7 @@ use crate::weighting::{self, Objectives, Weighting};
 /// Everything that a run starts from.
 pub struct Prepared {
     pub learner: Learner,
-    pub tokenizer: Tokenizer,
+    pub intake: Intake,
     /// What the encoder's weights lacked and had too much.
     pub report: LoadReport,
     pub source: Source,
@@ -35,14 +37,14 @@ pub struct Prepared {
 pub fn prepare(config: &Config, tasks: Vec<Task>) -> Result<Prepared> {
     let source = Source::of(&config.encoder)?;
     let arithmetic = Arithmetic::new(config)?;
-    let tokenizer = Tokenizer::from_folder(&source.folder)?;
+    let intake = source.intake()?;
     let (encoder, report) = source.load(setup(config, arithmetic))?;
     if let Some(layers) = config.training.reinit_layers {
         encoder.reinitialize(layers, config.training.seed)?;
     }
     let max_length = config.training.max_length;
-    fit::check(encoder.limits(), &tokenizer, max_length, &source.folder)?;
-    let data = tasks::load_data(tasks, config, &tokenizer, &encoder_dir::home())?;
+    fit::check(encoder.limits(), &intake, max_length, &source.folder)?;
+    let data = tasks::load_data(tasks, config, &intake, &encoder_dir::home())?;
     for data in &data {
         for split in [&data.train, &data.dev] {
             fit::check_rows(encoder.limits(), split, &data.task.name)?;
@@ -51,6 +53,11 @@ pub fn prepare(config: &Config, tasks: Vec<Task>) -> Result<Prepared> {
     let tasks: Vec<&Task> = data.iter().map(|d| &d.task).collect();
     let (mut model, objectives, weighting) = model(config, encoder, &tasks)?;
     model.encoder.set_products(arithmetic.products())?;
+    let training = &config.training;
+    let records = training.cuda_graphs
+        && training.accumulate == 1
+        && !training.gradient_checkpointing
+        && matches!(model.encoder.batch_shape(0), Shape::Filled { .. });
     let learner = Learner {
         objectives,
         weighting,
@@ -59,12 +66,13 @@ pub fn prepare(config: &Config, tasks: Vec<Task>) -> Result<Prepared> {
         data: Arc::new(data),
         model,
         arithmetic,
-        pad: i64::from(tokenizer.pad_id()),
+        pad: intake.pad_id(),
         stages: Stages::unmeasured(),
+        recorded: records.then(RecordedSteps::default),
     };
     Ok(Prepared {
         learner,
-        tokenizer,
+        intake,
         report,
         source,
     })

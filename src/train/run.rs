@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::evaluate;
 use super::feed::batches::{Batches, Length};
-use super::keep::begin::{check_tokenizer, lay_out};
+use super::keep::begin::{check_intake, lay_out};
 use super::keep::checkpoint::{self, Progress};
 use super::keep::made_of::{Content, MadeOf};
 use super::keep::reading::Reading;
@@ -24,7 +24,7 @@ use super::tasks::{self, TaskData};
 use super::trainer::Trainer;
 use crate::config::{Config, Method};
 use crate::data::sampling::PLAN;
-use crate::data::tokenizer::Tokenizer;
+use crate::data::Intake;
 use crate::hub::encoder_dir;
 use crate::libtorch;
 use crate::task::Task;
@@ -67,7 +67,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     let content = Reading::start(config, &tasks);
     let Prepared {
         mut learner,
-        tokenizer,
+        intake,
         report,
         source: encoder_source,
     } = prepare(config, tasks)?;
@@ -83,7 +83,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         }
         (true, None) => (None, vec![same::UNRECORDED.to_owned()]),
     };
-    let mut batches = batches(config, &learner.data, &tokenizer)?;
+    let mut batches = batches(config, &learner.data, &intake)?;
     let length = batches.length;
     let mut progress = match saved {
         Some((_, saved)) => checkpoint::read(&saved, &learner.model, Some(&mut learner.optimizer))?,
@@ -105,7 +105,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     let products = learner.arithmetic.products();
     learner.model.encoder.set_products(products)?;
     if resume {
-        check_tokenizer(folder, &tokenizer)?;
+        check_intake(folder, &intake)?;
     } else if let Some(made_of) = &made_of {
         lay_out(
             folder,
@@ -113,7 +113,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
             &learner.data,
             (&encoder_source, learner.model.encoder.as_ref()),
             made_of,
-            &tokenizer,
+            &intake,
         )?;
     }
     let arithmetic = learner.arithmetic;
@@ -127,7 +127,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     }
     let recorder = Recorder::open(folder, config, resume, progress.step, length.total)?;
     let mut lines = introduction(config, &report, &learner.data, length, arithmetic);
-    lines.extend(tokenizer.notes().iter().cloned());
+    lines.extend(intake.notes().iter().cloned());
     lines.extend(progress.start.as_ref().map(starts_from));
     lines.extend(doubts);
     let mut trainer = Trainer::new(learner, batches, folder, recorder, progress);
@@ -192,31 +192,27 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
 ///
 /// # Errors
 /// Input errors as [`Batches::new`], and for tasks of `training.steps_with` that cannot be read.
-pub fn batches(config: &Config, data: &[TaskData], tokenizer: &Tokenizer) -> Result<Batches> {
-    let joint = joint_length(config, data, tokenizer)?;
+pub fn batches(config: &Config, data: &[TaskData], intake: &Intake) -> Result<Batches> {
+    let joint = joint_length(config, data, intake)?;
     Batches::of_length(config, data, joint)
 }
 
 /// How long the joint run is whose steps a config asks for, where it does.
-fn joint_length(
-    config: &Config,
-    data: &[TaskData],
-    tokenizer: &Tokenizer,
-) -> Result<Option<Length>> {
+fn joint_length(config: &Config, data: &[TaskData], intake: &Intake) -> Result<Option<Length>> {
     let mut joint = config.clone();
-    joint.tasks = std::mem::take(&mut joint.training.steps_with);
-    if joint.tasks.is_empty() {
+    let others = std::mem::take(&mut joint.training.steps_with);
+    if others.is_empty() {
         return Ok(None);
     }
     joint.method = Method::Multitask;
     joint.evaluation.test = false;
     let mut tasks: Vec<Task> = data.iter().map(|data| data.task.clone()).collect();
-    for task in tasks::load_tasks(&joint)? {
+    for task in tasks::load_named(config, &others, "training.steps_with")? {
         if !tasks.iter().any(|own| own.name == task.name) {
             tasks.push(task);
         }
     }
-    let data = tasks::load_data(tasks, &joint, tokenizer, &encoder_dir::home())?;
+    let data = tasks::load_data(tasks, &joint, intake, &encoder_dir::home())?;
     Ok(Some(Batches::new(&joint, &data)?.length))
 }
 

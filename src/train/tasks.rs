@@ -10,13 +10,11 @@ use rand_chacha::ChaCha8Rng;
 use super::keep::run_folder::RunFolder;
 use crate::bail_input;
 use crate::config::{Config, ScoreScale};
-use crate::data::cache;
 use crate::data::overlap::{self, Overlap, Texts};
 use crate::data::planned::TaskRows;
 use crate::data::sampling;
 use crate::data::sources::sources;
-use crate::data::tokenizer::Tokenizer;
-use crate::data::TokenizedSplit;
+use crate::data::{intake, Intake, TokenizedSplit};
 use crate::error::one_line;
 use crate::model::{named_seed, TaskShape};
 use crate::task::{name, Label, Labels, Split, Task};
@@ -42,7 +40,7 @@ pub struct TaskData {
 impl TaskData {
     /// The training rows with their lengths, for the sampler.
     pub fn sampled(&self) -> TaskRows {
-        let length = |&row: &u32| self.train.ids(row as usize).len() as u32;
+        let length = |&row: &u32| self.train.length(row as usize) as u32;
         TaskRows {
             lengths: self.rows.iter().map(length).collect(),
             rows: self.rows.clone(),
@@ -52,12 +50,17 @@ impl TaskData {
 
 /// Reads the task files that a config names; two tasks of one name are an error.
 pub fn load_tasks(config: &Config) -> Result<Vec<Task>> {
-    let mut tasks: Vec<Task> = Vec::with_capacity(config.tasks.len());
-    for given in &config.tasks {
+    load_named(config, &config.tasks, "tasks")
+}
+
+/// The same of the task files that `key` names.
+pub fn load_named(config: &Config, names: &[String], key: &str) -> Result<Vec<Task>> {
+    let mut tasks: Vec<Task> = Vec::with_capacity(names.len());
+    for given in names {
         let task = Task::load(given)?;
         if let Some(other) = tasks.iter().find(|t| name::same(&t.name, &task.name)) {
             bail_input!(
-                "key `tasks`: two tasks are called `{}` and `{}`, which must differ by more than \
+                "key `{key}`: two tasks are called `{}` and `{}`, which must differ by more than \
                  case: they are names of files",
                 other.name,
                 task.name
@@ -65,10 +68,11 @@ pub fn load_tasks(config: &Config) -> Result<Vec<Task>> {
         }
         if !task.has_split(Split::Train) || !task.has_split(Split::Dev) {
             bail_input!(
-                "key `tasks`: `{}` has no training or no dev rows; it can be predicted, not trained",
+                "key `{key}`: `{}` has no training or no dev rows; it can be predicted, not trained",
                 task.name
             );
         }
+        intake::check(&task, config.encoder.images().is_some())?;
         tasks.push(task);
     }
     Ok(tasks)
@@ -111,22 +115,21 @@ pub fn shape(task: &Task, scores: ScoreScale) -> TaskShape {
     }
 }
 
-/// Tokenises the splits of every task, or takes them from the cache, and chooses the rows to train
+/// Takes in the splits of every task, or takes them from the cache, and chooses the rows to train
 /// on. Test rows are looked at for overlaps alone.
 pub fn load_data(
     tasks: Vec<Task>,
     config: &Config,
-    tokenizer: &Tokenizer,
+    intake: &Intake,
     cache_dir: &Path,
 ) -> Result<Vec<TaskData>> {
     let load = |task: &Task, split: Split| {
         let label = format!("tokenising {} {split}", task.name);
         let bar = OnceLock::new();
-        let loaded = cache::load_split_with(
+        let loaded = intake.load_split(
             task,
             &config.data,
             split,
-            tokenizer,
             config.training.max_length,
             Some(cache_dir),
             &|done, total| {

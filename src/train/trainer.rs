@@ -11,8 +11,8 @@ use super::interrupt;
 use super::keep::checkpoint::{self, Best, Progress, Snapshot};
 use super::keep::run_folder::{Overall, RunFolder};
 use super::keep::saver::Saver;
+use super::outputs;
 use super::say::recorder::Recorder;
-use super::say::stages::Stage;
 use super::say::window::Window;
 use super::step::learner::Learner;
 use super::step::schedule::Plan;
@@ -77,14 +77,13 @@ impl<'a> Trainer<'a> {
                 moving = Some(plan.moving(step));
                 self.learner.optimizer.set_moving(plan.moving(step));
             }
-            for index in loader.begin(&mut self.batches, step)? {
-                let loaded = loader.receive()?;
-                self.learner.stages.end(Stage::Data);
-                let loss = self.learner.backward(index, &loaded, plan.moving(step))?;
-                window.push(step, loaded.planned, &loss, loaded.batch.tokens);
-            }
+            let passes = loader.passes(&mut self.batches, step)?;
             let factor = plan.factor(step);
-            window.push_norm(step, self.learner.step(factor)?);
+            let (losses, norm) = self.learner.take(&passes, plan.moving(step), factor)?;
+            for ((_, loaded), loss) in passes.into_iter().zip(&losses) {
+                window.push(step, loaded.planned, loss, loaded.batch.tokens);
+            }
+            window.push_norm(step, norm);
             self.progress.step += 1;
 
             let stop = interrupt::asked();
@@ -178,7 +177,7 @@ impl<'a> Trainer<'a> {
     /// A task's scores on a split.
     fn scores(&self, index: usize, split: &TokenizedSplit) -> Result<Scores> {
         let data = &self.learner.data[index];
-        let outputs = evaluate::outputs(
+        let outputs = outputs::compute(
             &self.learner.model,
             (index, &data.task.name),
             split,

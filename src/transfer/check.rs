@@ -4,8 +4,7 @@ use anyhow::{Error, Result};
 
 use super::{check_names, runs_of};
 use crate::config::Config;
-use crate::data::tokenizer::Tokenizer;
-use crate::data::{read_split, Split};
+use crate::data::{read_split, Intake, Split};
 use crate::hub::encoder_dir;
 use crate::model::fit;
 use crate::model::source::Source;
@@ -21,9 +20,9 @@ pub fn faults(config: &Config) -> Vec<Error> {
     let mut faults: Vec<Error> = Vec::new();
     let named = config.tasks.iter().map(|task| Task::load(task));
     let named: Vec<Task> = named.filter_map(|task| keep(&mut faults, task)).collect();
-    let tokenizer = keep(&mut faults, encoder(config));
+    let intake = keep(&mut faults, encoder(config));
     for task in &named {
-        keep(&mut faults, rows(config, task, tokenizer.as_ref()));
+        keep(&mut faults, rows(config, task, intake.as_ref()));
     }
     keep(&mut faults, start::Source::open(config));
     if named.len() == config.tasks.len() {
@@ -49,26 +48,21 @@ fn keep<T>(faults: &mut Vec<Error>, result: Result<T>) -> Option<T> {
     }
 }
 
-/// The encoder's files; its tokenizer, where it fits.
-fn encoder(config: &Config) -> Result<Tokenizer> {
+/// The encoder's files; what takes its rows, where it fits.
+fn encoder(config: &Config) -> Result<Intake> {
     let source = Source::of(&config.encoder)?;
     source.weights()?;
-    let tokenizer = Tokenizer::from_folder(&source.folder)?;
+    let intake = source.intake()?;
     let max_length = config.training.max_length;
-    fit::check(
-        source.shape.limits(),
-        &tokenizer,
-        max_length,
-        &source.folder,
-    )?;
-    Ok(tokenizer)
+    fit::check(source.shape.limits(), &intake, max_length, &source.folder)?;
+    Ok(intake)
 }
 
-/// A task's rows: as training reads them, or without a tokenizer as far as that goes.
-fn rows(config: &Config, task: &Task, tokenizer: Option<&Tokenizer>) -> Result<()> {
-    if let Some(tokenizer) = tokenizer {
+/// A task's rows: as training reads them, or without an encoder as far as that goes.
+fn rows(config: &Config, task: &Task, intake: Option<&Intake>) -> Result<()> {
+    if let Some(intake) = intake {
         let home = encoder_dir::home();
-        return tasks::load_data(vec![task.clone()], config, tokenizer, &home).map(drop);
+        return tasks::load_data(vec![task.clone()], config, intake, &home).map(drop);
     }
     for split in [Split::Train, Split::Dev] {
         read_split(task, &config.data, split)?;
@@ -80,7 +74,7 @@ fn rows(config: &Config, task: &Task, tokenizer: Option<&Tokenizer>) -> Result<(
 fn whole(config: &Config) -> Result<()> {
     for run in runs_of(config)? {
         let prepared = prepare(&run, tasks::load_tasks(&run)?)?;
-        batches(&run, &prepared.learner.data, &prepared.tokenizer)?;
+        batches(&run, &prepared.learner.data, &prepared.intake)?;
     }
     Ok(())
 }

@@ -89,11 +89,7 @@ fn check_names(config: &Config) -> Result<()> {
         Some(RowLimit::Named(limits)) => limits.keys().collect(),
         _ => Vec::new(),
     };
-    let with = Config {
-        tasks: config.training.steps_with.clone(),
-        ..config.clone()
-    };
-    let with = tasks::load_tasks(&with)?;
+    let with = tasks::load_named(config, &config.training.steps_with, "training.steps_with")?;
     let keys = [
         ("training.max_train_rows", limits),
         ("label_noise", config.label_noise.keys().collect()),

@@ -13,6 +13,7 @@ use tch::{Kind, Tensor};
 
 use crate::bail_input;
 use crate::data::{Batch, TokenizedSplit};
+use crate::libtorch;
 use crate::model::{fit, Mode, MultiTaskModel};
 use crate::task::{Labels, Task};
 
@@ -74,7 +75,7 @@ fn of_task(
     let mut sum = Tensor::f_zeros(size, (Kind::Double, device))?;
     // Rows of like length together; the sum does not depend on their order.
     let mut order: Vec<usize> = (0..rows.rows.len()).collect();
-    order.sort_by_key(|&at| rows.split.ids(rows.rows[at] as usize).len());
+    order.sort_by_key(|&at| rows.split.length(rows.rows[at] as usize));
     for at in order.chunks(batch_size) {
         let chosen: Vec<u32> = at.iter().map(|&at| rows.rows[at]).collect();
         let shape = encoder.batch_shape(pad);
@@ -90,7 +91,7 @@ fn of_task(
             .map(|(value, mean)| (value - mean) / rows.rows.len() as f64)
             .collect();
         let y = Tensor::f_from_slice(&centred)?.f_view([at.len() as i64, objectives as i64])?;
-        let y = y.f_to_device(device)?.f_transpose(0, 1)?;
+        let y = libtorch::sent(&y, device)?.f_transpose(0, 1)?;
         sum = sum.f_addmm(&y, &features.f_to_kind(Kind::Double)?)?;
         progress(at.len());
     }

@@ -1,7 +1,9 @@
 //! Uncertainty weighting (Kendall, Gal, Cipolla, CVPR 2018): Σ ½ e^{−s_i} L_i + ½ s_i, where s_i, the
 //! logarithm of an objective's variance, is learned with the model.
 
-use anyhow::Result;
+use std::ops::Range;
+
+use anyhow::{Context, Result};
 use tch::nn::{Init, VarStore};
 use tch::{Kind, Tensor};
 
@@ -10,8 +12,7 @@ use crate::task::Task;
 
 pub(super) struct Uncertainty {
     /// s of each task's objectives, from 0, `[n]`; they are with its head, `TASK.log_variance`.
-    log_variances: Vec<Tensor>,
-    objectives: Objectives,
+    log_variances: Vec<(Range<usize>, Tensor)>,
 }
 
 impl Uncertainty {
@@ -20,15 +21,16 @@ impl Uncertainty {
         tasks: &[&Task],
         variables: &VarStore,
     ) -> Result<Uncertainty> {
-        let of = |(index, task): (usize, &&Task)| {
-            let count = objectives.of(index).len() as i64;
+        let of = |(index, task): (usize, &&Task)| -> Result<(Range<usize>, Tensor)> {
+            let own = objectives.of(index);
             let place = variables.root() / &task.name;
-            place.f_var("log_variance", &[count], Init::Const(0.0))
+            let count = own.len() as i64;
+            let from = Init::Const(0.0);
+            Ok((own, place.f_var("log_variance", &[count], from)?))
         };
         let log_variances = tasks.iter().enumerate().map(of);
         Ok(Uncertainty {
-            log_variances: log_variances.collect::<Result<_, _>>()?,
-            objectives: objectives.clone(),
+            log_variances: log_variances.collect::<Result<_>>()?,
         })
     }
 
@@ -40,18 +42,21 @@ impl Uncertainty {
 
 impl Weighting for Uncertainty {
     fn weigh(&self, seen: &Seen) -> Result<Weighted> {
-        let mut tasks = (0..self.log_variances.len()).map(|task| (task, self.objectives.of(task)));
-        let own = tasks.find(|(_, own)| *own == seen.which);
-        let own = own.map(|(task, _)| self.log_variances[task].shallow_clone());
-        let own = own.map_or_else(|| Tensor::f_cat(&self.log_variances, 0), Ok)?;
+        let mut tasks = self.log_variances.iter();
+        let own = tasks.find(|(which, _)| *which == seen.which);
+        let (_, own) = own.context("a batch has the objectives of one task")?;
         Ok(Weighted {
-            weights: Some(Self::weights_of(&own)?),
+            weights: Some(Self::weights_of(own)?),
             penalty: Some(own.f_mean(Kind::Float)?.f_mul_scalar(0.5)?),
         })
     }
 
     fn weights(&self) -> Result<Vec<f64>> {
-        let all = tch::no_grad(|| Self::weights_of(&Tensor::f_cat(&self.log_variances, 0)?))?;
-        Ok(Vec::try_from(all.f_to_kind(Kind::Double)?)?)
+        let mut all = Vec::new();
+        for (_, own) in &self.log_variances {
+            let weights = tch::no_grad(|| Self::weights_of(own))?;
+            all.extend(Vec::<f64>::try_from(weights.f_to_kind(Kind::Double)?)?);
+        }
+        Ok(all)
     }
 }

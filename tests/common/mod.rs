@@ -43,10 +43,12 @@ pub fn write_demo(folder: &Path) {
     assert!(status.status.success(), "{}", text(&status.stderr));
 }
 
-/// The built binary with arguments, in `folder`.
+/// The built binary with arguments, in `folder`. It computes on the CPU, whose numbers the tests
+/// compare; a test of CUDA makes devices visible again.
 pub fn covalign(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_covalign"));
     command.current_dir(folder).args(args);
+    command.env("CUDA_VISIBLE_DEVICES", "");
     command
 }
 
@@ -110,13 +112,15 @@ pub fn events(path: &Path) -> Vec<Event> {
     events
 }
 
-/// Two short tasks of different shape; a dozen steps.
+/// Two short tasks of different shape; a dozen steps, on the CPU also where a test takes the config
+/// into its own process.
 pub const CONFIG: &str = "
 encoder: all-MiniLM-L6-v2
 data: demo
 tasks: [DemoSentiment, DemoSimilarity]
 training:
-  {max_steps: 6, batch_size: 8, learning_rate: 1e-4, max_length: 32, max_train_rows: 48, threads: 1}
+  {max_steps: 6, batch_size: 8, learning_rate: 1e-4, max_length: 32, max_train_rows: 48, threads: 1,
+   device: cpu}
 evaluation: {every: 3 steps}
 checkpoints: {every: 3 steps}
 ";

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::data::overlap::Texts;
 use crate::data::sources::{sources, Source};
-use crate::data::{read_split, Skipped, Split, TokenizedSplit, Tokenizer};
+use crate::data::{images, Intake, Skipped, Split, TokenizedSplit};
 use crate::error::one_line;
 use crate::task::{Label, Labels, Task};
 
@@ -36,8 +36,15 @@ pub struct TaskReport {
 }
 
 impl TaskReport {
-    /// Reads every file of `task` in `dir`; what cannot be read is told, and hides nothing else.
-    pub fn read(task: &Task, dir: &Path, tokenizer: &Tokenizer, max_length: usize) -> TaskReport {
+    /// Reads every file of `task` in `dir`, with `decode` images too; what cannot be read is told, and
+    /// hides nothing else.
+    pub fn read(
+        task: &Task,
+        dir: &Path,
+        intake: &Intake,
+        max_length: usize,
+        decode: bool,
+    ) -> TaskReport {
         let mut report = TaskReport {
             task: task.clone(),
             max_length,
@@ -62,9 +69,7 @@ impl TaskReport {
                     continue;
                 }
             };
-            let read = read_split(task, dir, split).and_then(|rows| {
-                TokenizedSplit::from_rows(rows, tokenizer, report.max_length, &|_, _| {})
-            });
+            let read = intake.load_split(task, dir, split, max_length, None, &|_, _| {});
             match read {
                 Ok(tokens) => {
                     for (number, source) in found.iter().enumerate() {
@@ -80,6 +85,10 @@ impl TaskReport {
                     }
                     let texts = Texts::of_tokens(&task.name, split, &tokens);
                     report.texts.push(texts);
+                    if decode && tokens.has_images() {
+                        let broken = images::check(&tokens).err();
+                        report.wrong.extend(broken.iter().map(one_line));
+                    }
                 }
                 Err(e) if report.wrong.contains(&one_line(&e)) => {}
                 Err(e) => report.wrong.push(one_line(&e)),

@@ -6,7 +6,7 @@ use super::found::{FileReport, TaskReport};
 use crate::cli::out::say;
 use crate::data::overlap;
 use crate::data::Split;
-use crate::task::{AnyOf, Labels};
+use crate::task::Labels;
 
 /// The widest that a table gets.
 const WIDTH: u16 = 100;
@@ -40,11 +40,15 @@ impl TaskReport {
             row.push(rows.to_string());
             row.push(self.size(file));
             row.push(file.label_summary(&task.labels));
-            row.extend([0.5, 0.95, 0.99, 1.0].map(|p| percentile(&file.lengths, p).to_string()));
-            row.push(format!(
-                "{:.1}%",
-                100.0 * file.truncated as f64 / rows.max(1) as f64
-            ));
+            // Images are not counted in tokens.
+            if !task.has_images() {
+                let lengths = [0.5, 0.95, 0.99, 1.0].map(|p| percentile(&file.lengths, p));
+                row.extend(lengths.map(|length| length.to_string()));
+                row.push(format!(
+                    "{:.1}%",
+                    100.0 * file.truncated as f64 / rows.max(1) as f64
+                ));
+            }
             table.add_row(row);
         }
         if !self.files.is_empty() {
@@ -83,44 +87,33 @@ impl TaskReport {
 
 impl FileReport {
     fn label_summary(&self, labels: &Labels) -> String {
-        match labels {
-            _ if self.values.is_empty() => "none".to_string(),
-            Labels::Classes(names) | Labels::AnyOf(AnyOf { names, .. }) => {
-                let count = |(class, name): (usize, &String)| {
-                    format!("{name}:{}", self.labels.get(&class).unwrap_or(&0))
-                };
-                names
-                    .iter()
-                    .enumerate()
-                    .map(count)
-                    .collect::<Vec<_>>()
-                    .join(" ")
-            }
-            Labels::Range { .. } => {
-                let numbers = self.values.iter().filter_map(|v| v.number());
-                format!("mean {:.2}", mean(numbers.map(f64::from)))
-            }
+        if self.values.is_empty() {
+            return "none".to_string();
         }
+        if let Labels::Range { .. } = labels {
+            let numbers = self.values.iter().filter_map(|v| v.number());
+            return format!("mean {:.2}", mean(numbers.map(f64::from)));
+        }
+        self.by_label(labels, |rows| rows.to_string())
     }
 
     /// Shares of the labels, or their mean.
     fn balance(&self, labels: &Labels) -> String {
-        let (Labels::Classes(names) | Labels::AnyOf(AnyOf { names, .. })) = labels else {
+        if let Labels::Range { .. } = labels {
             return self.label_summary(labels);
+        }
+        let all = self.values.len().max(1) as f64;
+        self.by_label(labels, |rows| format!("{:.0}%", 100.0 * rows as f64 / all))
+    }
+
+    /// Each label's name with what is `shown` of the number of its rows.
+    fn by_label(&self, labels: &Labels, shown: impl Fn(usize) -> String) -> String {
+        let of_label = |(label, name): (usize, &String)| {
+            let rows = self.labels.get(&label).copied().unwrap_or(0);
+            format!("{name}:{}", shown(rows))
         };
-        let share = |(class, name): (usize, &String)| {
-            let count = *self.labels.get(&class).unwrap_or(&0) as f64;
-            format!(
-                "{name}:{:.0}%",
-                100.0 * count / self.values.len().max(1) as f64
-            )
-        };
-        names
-            .iter()
-            .enumerate()
-            .map(share)
-            .collect::<Vec<_>>()
-            .join(" ")
+        let all: Vec<String> = labels.names().iter().enumerate().map(of_label).collect();
+        all.join(" ")
     }
 
     fn print_skipped(&self) {
@@ -205,7 +198,10 @@ pub fn print_stats(found: &[TaskReport]) {
             size(Split::Train),
             size(Split::Dev),
             size(Split::Test),
-            format!("{:.1}", mean(lengths.map(|&n| n as f64))),
+            match report.task.has_images() {
+                true => "-".to_string(),
+                false => format!("{:.1}", mean(lengths.map(|&n| n as f64))),
+            },
             balance,
         ]);
     }

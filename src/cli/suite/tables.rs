@@ -81,7 +81,7 @@ pub fn plan_table(plan: &Plan, works: &[Work], done: &[Option<Results>], jobs: u
         jobs
     );
     if works.iter().any(|work| !work.counted) {
-        text += "\nsome data is not there: rows as in the task files, 30 tokens each";
+        text += "\nsome data is not there: rows as in the task files, texts of 30 tokens each";
     }
     text
 }

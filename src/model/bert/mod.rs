@@ -66,10 +66,12 @@ impl Bert {
     /// An encoder in the shapes of `config` with random parameters that `seed` fixes.
     pub fn random(config: BertConfig, engine: Engine, device: Device, seed: u64) -> Result<Self> {
         tch::manual_seed(named_seed(seed, "encoder"));
-        let variables = VarStore::new(device);
+        // On the CPU first: what its generator draws is the same on every device.
+        let mut variables = VarStore::new(Device::Cpu);
         let embeddings = BertEmbeddings::new(variables.root() / "embeddings", &config);
         let layers = BertModel::new(variables.root(), &config);
         initialize(&variables, config.initializer_range, |_| true)?;
+        variables.set_device(device);
         let forward = match engine {
             Engine::Fast if Bert::packs(engine, device) => {
                 Forward::Packed(PackedForward::new(&variables, &config)?)
@@ -90,7 +92,7 @@ impl Bert {
 
     /// Whether an engine takes packed rows on a device.
     pub fn packs(engine: Engine, device: Device) -> bool {
-        engine == Engine::Fast && device == Device::Cpu
+        engine == Engine::Fast && (device == Device::Cpu || device.is_cuda())
     }
 
     /// A pretrained encoder from a folder with `config.json` and weights. `dropout` replaces both
@@ -143,8 +145,8 @@ impl Encoder for Bert {
         self.config.hidden_size
     }
 
-    fn limits(&self) -> Limits {
-        limits(&self.config)
+    fn limits(&self) -> Option<Limits> {
+        Some(limits(&self.config))
     }
 
     fn dropout(&self) -> f64 {
@@ -171,6 +173,7 @@ impl Encoder for Bert {
 
     fn batch_shape(&self, pad: i64) -> Shape {
         match self.forward {
+            Forward::Packed(_) if self.variables.device().is_cuda() => Shape::Filled { pad },
             Forward::Packed(_) => Shape::Packed,
             _ => Shape::Padded { pad },
         }
@@ -194,7 +197,7 @@ impl Encoder for Bert {
     }
 
     fn reads_rows(&self) -> bool {
-        matches!(self.forward, Forward::Packed(_))
+        self.batch_shape(0) == Shape::Packed
     }
 
     fn parameters(&self) -> Vec<Parameter> {
@@ -250,7 +253,7 @@ impl Encoder for Bert {
         let last = index + 1 == self.segments();
         match &self.forward {
             Forward::Packed(packed) => match packed.layer(index, x, batch, last, mode)? {
-                hidden if last => packed.pool(&hidden),
+                hidden if last => packed.pool(&hidden, batch),
                 hidden => Ok(hidden),
             },
             Forward::Padded(padded) => match padded.layer(index, x, batch, last, mode)? {
@@ -307,7 +310,13 @@ fn initialize(variables: &VarStore, deviation: f32, chosen: impl Fn(&str) -> boo
             let _ = match name.as_str() {
                 n if n.ends_with("LayerNorm.weight") => variable.f_fill_(1.0)?,
                 n if n.ends_with("bias") => variable.f_fill_(0.0)?,
-                _ => variable.f_normal_(0.0, f64::from(deviation))?,
+                // Drawn by the CPU's generator: the same start on every device.
+                _ => {
+                    let mut drawn = Tensor::f_empty(variable.size(), (Kind::Float, Device::Cpu))?;
+                    let _ = drawn.f_normal_(0.0, f64::from(deviation))?;
+                    variable.f_copy_(&drawn)?;
+                    variable.shallow_clone()
+                }
             };
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! BERT's forward pass on a CPU, made for training: rows lie packed without padding, query, key
+//! BERT's forward pass made for training: rows lie packed without padding, query, key
 //! and value come from one product, what lies between two products is one pass
 //! ([`crate::libtorch::fused`]), and the last layer computes only what the pooler reads.
 //!
@@ -11,8 +11,8 @@ use tch::nn::VarStore;
 use tch::{Kind, Tensor};
 
 use super::activation::activation;
-use super::parameters::Parameters;
-use crate::data::batch::{Batch, Layout, Packed};
+use super::parameters::{Layer, Parameters};
+use crate::data::batch::{Batch, Layout, Packed, Words};
 use crate::libtorch::fused::{self, Dropout};
 use crate::model::Mode;
 
@@ -41,9 +41,9 @@ impl PackedForward {
     /// the word table that the batch's vocabulary names, where gradients are to reach them.
     pub fn embed(&self, batch: &Batch, words: Option<&Tensor>, mode: Mode) -> Result<Tensor> {
         let rows = packed(batch)?;
-        let (table, places) = match words {
-            Some(words) => (words, &rows.words),
-            None => (&self.parameters.words, &batch.ids),
+        let (table, places) = match (words, &rows.words) {
+            (Some(words), Some(Words { places, .. })) => (words, places),
+            _ => (&self.parameters.words, &batch.ids),
         };
         let dropout = self.dropout(mode, 0, self.hidden_dropout);
         fused::embed(
@@ -51,17 +51,19 @@ impl PackedForward {
             [places, &rows.positions, &batch.segments],
             &self.parameters.embedding_norm.1,
             dropout,
-            self.parameters.products() == Kind::BFloat16,
+            self.parameters.products(),
         )
     }
 
-    /// tanh of the pooler's layer on states of first tokens, `[batch, width]` in float32.
-    pub fn pool(&self, first: &Tensor) -> Result<Tensor> {
+    /// tanh of the pooler's layer on states of first tokens, without the filling's: `[batch, width]` in
+    /// float32.
+    pub fn pool(&self, first: &Tensor, batch: &Batch) -> Result<Tensor> {
+        let first = first.f_narrow(0, 0, packed(batch)?.rows)?;
         self.parameters.pool(&first.f_to_kind(Kind::Float)?)
     }
 
     /// The layer at `index`: of all tokens, `[tokens, width]` as it takes them, or with `first` of
-    /// each row's first token, `[batch, width]`.
+    /// each row's first token, the filling's too, `[batch, width]`.
     pub fn layer(
         &self,
         index: usize,
@@ -73,15 +75,8 @@ impl PackedForward {
         let (layer, rows) = (&self.parameters.layers[index], packed(batch)?);
         let index = index as u64;
         let hidden = |site: u64| self.dropout(mode, 3 * index + site, self.hidden_dropout);
-        let qkv = layer.qkv.product(x)?;
-        let context = fused::packed_attention(
-            &qkv,
-            &layer.qkv.bias,
-            (&rows.starts, rows.longest),
-            self.heads,
-            first,
-            self.dropout(mode, 3 * index + 1, self.attention_dropout),
-        )?;
+        let dropout = self.dropout(mode, 3 * index + 1, self.attention_dropout);
+        let context = self.attention(layer, x, rows, first, dropout)?;
         let residual = match first {
             true => {
                 let at = rows.starts.f_narrow(0, 0, rows.starts.size()[0] - 1)?;
@@ -100,6 +95,24 @@ impl PackedForward {
         fused::add_norm(narrow, &layer.output.bias, &x, norm, hidden(3))
     }
 
+    /// What the tokens of each row see of it, or with `first` what its first token sees.
+    fn attention(
+        &self,
+        layer: &Layer,
+        x: &Tensor,
+        rows: &Packed,
+        first: bool,
+        dropout: Dropout,
+    ) -> Result<Tensor> {
+        let cut = (&rows.starts, rows.longest);
+        if x.device().is_cuda() {
+            let qkv = layer.qkv.apply(x)?;
+            return fused::packed_attention_cuda(&qkv, cut, self.heads, first, dropout.p);
+        }
+        let qkv = layer.qkv.product(x)?;
+        fused::packed_attention(&qkv, &layer.qkv.bias, cut, self.heads, first, dropout)
+    }
+
     fn activate(&self, x: Tensor, bias: &Tensor) -> Result<Tensor> {
         match self.activation {
             Activation::gelu => fused::gelu(x, bias),
@@ -111,10 +124,14 @@ impl PackedForward {
         }
     }
 
-    /// Every place of a pass where something is dropped has a key of its own.
+    /// Every place of a pass where something is dropped has a key of its own. On CUDA the seed lies on
+    /// the device ([`crate::libtorch::graph::seed_dropout`]), and keys are counted from it.
     fn dropout(&self, mode: Mode, site: u64, p: f64) -> Dropout {
         match mode {
             Mode::Evaluate => Dropout { p: 0.0, key: 0 },
+            Mode::Train { .. } if self.parameters.words.device().is_cuda() => {
+                Dropout { p, key: site }
+            }
             Mode::Train { seed } => Dropout {
                 p,
                 key: seed.wrapping_add(site),
@@ -126,6 +143,6 @@ impl PackedForward {
 fn packed(batch: &Batch) -> Result<&Packed> {
     match &batch.layout {
         Layout::Packed(rows) => Ok(rows),
-        Layout::Padded { .. } => bail!("this engine takes packed rows"),
+        _ => bail!("this engine takes packed rows"),
     }
 }

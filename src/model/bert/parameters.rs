@@ -17,11 +17,13 @@ const POOLER: &str = "pooler.dense";
 /// A matrix `[out, in]` with its bias `[out]`.
 pub struct Linear {
     name: String,
-    pub bias: Tensor,
     /// In float32.
+    pub bias: Tensor,
     master: Tensor,
     /// What products use: the master, or a copy of it in half precision.
     leaf: Tensor,
+    /// What is added in the same operation as a product: the bias, or on CUDA such a copy.
+    bias_leaf: Tensor,
     /// Whether factors in bfloat16 are widened, and the product is rounded.
     widens: bool,
 }
@@ -66,22 +68,27 @@ impl Linear {
             let product = self.product(&x.f_to_kind(self.leaf.kind())?)?;
             return Ok(product.f_add(&self.bias.f_to_kind(product.kind())?)?);
         }
-        Ok(x.f_linear(&self.leaf, Some(&self.bias))?)
+        Ok(x.f_linear(&self.leaf, Some(&self.bias_leaf))?)
     }
 
     /// Takes products in `kind` from now on, from the master as it is now.
     fn set_products(&mut self, kind: Kind) -> Result<()> {
         self.widens = kind == Kind::BFloat16 && libtorch::widens_bf16(self.master.device());
-        if kind == self.master.kind() {
-            self.leaf = self.master.shallow_clone();
-        } else if kind == self.leaf.kind() {
-            tch::no_grad(|| self.leaf.f_copy_(&self.master))?;
-        } else {
-            let copy = self.master.f_detach()?.f_to_kind(kind)?;
-            self.leaf = copy.f_set_requires_grad(true)?;
-        }
-        Ok(())
+        copy_in(&mut self.leaf, &self.master, kind)
     }
+}
+
+/// Makes `leaf` the master itself, or a copy of it in `kind`, the same as before where there is one.
+fn copy_in(leaf: &mut Tensor, master: &Tensor, kind: Kind) -> Result<()> {
+    if kind == master.kind() {
+        *leaf = master.shallow_clone();
+    } else if kind == leaf.kind() {
+        tch::no_grad(|| leaf.f_copy_(master))?;
+    } else {
+        let copy = master.f_detach()?.f_to_kind(kind)?;
+        *leaf = copy.f_set_requires_grad(true)?;
+    }
+    Ok(())
 }
 
 impl Layer {
@@ -117,6 +124,7 @@ impl Parameters {
         };
         let linear = |name: String, master: Tensor, bias: Tensor| Linear {
             name,
+            bias_leaf: bias.shallow_clone(),
             bias,
             leaf: master.shallow_clone(),
             master,
@@ -190,7 +198,13 @@ impl Parameters {
         let layers = self.layers.iter_mut();
         layers
             .flat_map(Layer::matrices_mut)
-            .try_for_each(|linear| linear.set_products(kind))
+            .try_for_each(|linear| linear.set_products(kind))?;
+        if self.words.device().is_cuda() {
+            for Layer { qkv, .. } in &mut self.layers {
+                copy_in(&mut qkv.bias_leaf, &qkv.bias, kind)?;
+            }
+        }
+        Ok(())
     }
 
     /// What an optimiser steps.
@@ -218,7 +232,11 @@ impl Parameters {
                 value: linear.master.shallow_clone(),
                 leaf: linear.leaf.shallow_clone(),
             });
-            all.push(Parameter::new(&format!("{name}.bias"), &linear.bias));
+            all.push(Parameter {
+                name: format!("{name}.bias"),
+                value: linear.bias.shallow_clone(),
+                leaf: linear.bias_leaf.shallow_clone(),
+            });
         }
         all
     }

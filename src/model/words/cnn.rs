@@ -5,7 +5,7 @@ use tch::nn::{Init, Path};
 use tch::Tensor;
 
 use super::rows::Rows;
-use crate::config::encoder::WordModule;
+use crate::config::words::WordModule;
 
 /// For each size of window, filters `[width, input, window]` and their biases `[width]`, as
 /// torch.nn.Conv1d's.

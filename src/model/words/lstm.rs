@@ -5,7 +5,7 @@ use tch::nn::{Init, Path};
 use tch::Tensor;
 
 use super::rows::Rows;
-use crate::config::encoder::{Pool, WordModule};
+use crate::config::words::{Pool, WordModule};
 
 pub struct Lstm {
     /// From the lowest layer up, and of each its readings: forward, and backward where there is one.

@@ -5,7 +5,7 @@ use tch::nn::{Init, Path};
 use tch::Tensor;
 
 use super::rows::Rows;
-use crate::config::encoder::WordModule;
+use crate::config::words::WordModule;
 
 /// Weights `[width, input]` and biases `[width]`, as torch.nn.Linear's, from the lowest layer up.
 pub struct Mlp(Vec<(Tensor, Tensor)>);

@@ -26,7 +26,7 @@ use self::shape::WordShape;
 use super::encoder::{Encoder, Limits, Setup, WORDS};
 use super::{named_seed, Mode, Parameter};
 use crate::bail_input;
-use crate::config::encoder::ModuleKind;
+use crate::config::words::ModuleKind;
 use crate::config::Engine;
 use crate::data::batch::{Batch, Layout, Packed, Shape};
 
@@ -119,8 +119,8 @@ impl Encoder for WordEncoder {
         self.shape.output_width()
     }
 
-    fn limits(&self) -> Limits {
-        self.shape.limits()
+    fn limits(&self) -> Option<Limits> {
+        Some(self.shape.limits())
     }
 
     fn dropout(&self) -> f64 {
@@ -181,9 +181,9 @@ impl Encoder for WordEncoder {
     }
 
     fn embed(&self, batch: &Batch, words: Option<&Tensor>, _: Mode) -> Result<Tensor> {
-        Ok(match words {
-            Some(words) => words.f_index_select(0, &packed(batch)?.words)?,
-            None => self.table.f_index_select(0, &batch.ids)?,
+        Ok(match (words, &packed(batch)?.words) {
+            (Some(table), Some(words)) => table.f_index_select(0, &words.places)?,
+            _ => self.table.f_index_select(0, &batch.ids)?,
         })
     }
 
@@ -212,6 +212,6 @@ impl Encoder for WordEncoder {
 fn packed(batch: &Batch) -> Result<&Packed> {
     match &batch.layout {
         Layout::Packed(rows) => Ok(rows),
-        Layout::Padded { .. } => bail!("a module over words takes packed rows"),
+        _ => bail!("a module over words takes packed rows"),
     }
 }

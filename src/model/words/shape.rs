@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::config::encoder::{ModuleKind, WordModule};
+use crate::config::words::{ModuleKind, WordModule};
 use crate::error::read_text;
 use crate::input_error;
 use crate::model::encoder::Limits;

@@ -12,13 +12,15 @@ use super::batches::Batches;
 use crate::data::batch::Shape;
 use crate::data::planned::PlannedBatch;
 use crate::data::Batch;
+use crate::libtorch;
+use crate::model::named_seed;
 use crate::task::{Label, Labels};
 use crate::train::tasks::TaskData;
 
 /// Passes that are put together ahead, at least, where they are known.
 const AHEAD: usize = 3;
 
-/// A batch with its labels, on the run's device.
+/// A batch with its labels in the host's memory, page-locked where a device copies from it.
 pub struct Loaded {
     pub planned: PlannedBatch,
     pub batch: Batch,
@@ -27,40 +29,57 @@ pub struct Loaded {
     pub labels: Tensor,
 }
 
+impl Loaded {
+    /// Batch and labels on `device`; nobody waits for the copy.
+    pub fn to(&self, device: Device) -> Result<(Batch, Tensor)> {
+        let labels = &self.labels;
+        let labels = labels.f_to_device_(device, labels.kind(), true, false)?;
+        Ok((self.batch.to(device)?, labels))
+    }
+}
+
 /// Gives the batches of a run's steps in their order.
 pub struct Loader {
-    device: Device,
     /// Dropped to end the thread.
-    orders: Sender<PlannedBatch>,
+    orders: Sender<(u64, PlannedBatch)>,
     loaded: Receiver<Result<Loaded>>,
     /// The steps that are on their way, with the numbers of their passes.
     steps: VecDeque<(u64, Vec<u64>)>,
 }
 
 impl Loader {
-    /// A loader of rows of `data` in the engine's shape.
-    pub fn start(data: Arc<Vec<TaskData>>, shape: Shape, device: Device) -> Loader {
-        let (orders, queue) = channel::<PlannedBatch>();
+    /// A loader of rows of `data` in the engine's shape, into page-locked memory if `pinned`. What is
+    /// drawn for a pass follows from the run's seed and the pass's number.
+    pub fn start(data: Arc<Vec<TaskData>>, shape: Shape, pinned: bool, seed: u64) -> Loader {
+        let (orders, queue) = channel::<(u64, PlannedBatch)>();
         let (done, loaded) = channel();
         std::thread::spawn(move || {
-            for planned in queue {
+            for (pass, planned) in queue {
+                let drawn = named_seed(seed, &format!("images of pass {pass}")) as u64;
+                let shape = shape.drawn(drawn);
                 // The one who asked has gone: the run has ended.
-                if done.send(load(&data, planned, shape, device)).is_err() {
+                if done.send(load(&data, planned, shape, pinned)).is_err() {
                     return;
                 }
             }
         });
         Loader {
-            device,
             orders,
             loaded,
             steps: VecDeque::new(),
         }
     }
 
-    /// The numbers of the passes of an optimiser step, for each of which [`Loader::receive`] gives the
-    /// batch; has the steps after it begun too. Steps come one after the other.
-    pub fn begin(&mut self, batches: &mut Batches, step: u64) -> Result<Vec<u64>> {
+    /// The batches of an optimiser step, with the numbers of its passes; has the steps after it begun
+    /// too. Steps come one after the other.
+    pub fn passes(&mut self, batches: &mut Batches, step: u64) -> Result<Vec<(u64, Loaded)>> {
+        let passes = self.begin(batches, step)?;
+        let each = passes.into_iter();
+        each.map(|index| Ok((index, self.loaded.recv().map_err(|_| gone())??)))
+            .collect()
+    }
+
+    fn begin(&mut self, batches: &mut Batches, step: u64) -> Result<Vec<u64>> {
         let mut next = self.steps.back().map_or(step, |(last, _)| last + 1);
         let total = batches.length.total;
         let waiting = |steps: &VecDeque<(u64, Vec<u64>)>| -> usize {
@@ -70,7 +89,7 @@ impl Loader {
         {
             let mut passes = Vec::new();
             for (index, planned) in batches.step(next) {
-                self.orders.send(planned).map_err(|_| gone())?;
+                self.orders.send((index, planned)).map_err(|_| gone())?;
                 passes.push(index);
             }
             self.steps.push_back((next, passes));
@@ -81,45 +100,28 @@ impl Loader {
             _ => bail!("step {step} was not the next"),
         }
     }
-
-    /// The next batch, on the device.
-    pub fn receive(&mut self) -> Result<Loaded> {
-        let Loaded {
-            planned,
-            batch,
-            labels,
-        } = self.loaded.recv().map_err(|_| gone())??;
-        Ok(Loaded {
-            planned,
-            batch: batch.to(self.device)?,
-            labels: labels.f_to_device_(self.device, labels.kind(), true, false)?,
-        })
-    }
 }
 
 fn gone() -> anyhow::Error {
     anyhow!("the thread that puts batches together has ended")
 }
 
-fn load(data: &[TaskData], planned: PlannedBatch, shape: Shape, device: Device) -> Result<Loaded> {
+fn load(data: &[TaskData], planned: PlannedBatch, shape: Shape, pinned: bool) -> Result<Loaded> {
     let task = &data[planned.task];
     let batch = Batch::collate(&task.train, &planned.rows, shape, Device::Cpu)?;
     let labels = labels(task, &planned.rows)?;
-    Ok(match device {
-        Device::Cpu => Loaded {
-            planned,
-            batch,
-            labels,
-        },
-        _ => Loaded {
-            planned,
-            batch: batch.pinned(device)?,
-            labels: labels.f_pin_memory(device)?,
-        },
+    let (batch, labels) = match pinned {
+        true => (batch.pinned()?, libtorch::pinned(&labels)?),
+        false => (batch, labels),
+    };
+    Ok(Loaded {
+        planned,
+        batch,
+        labels,
     })
 }
 
-/// As [`Loaded::labels`], on the CPU.
+/// As [`Loaded::labels`].
 fn labels(data: &TaskData, rows: &[u32]) -> Result<Tensor> {
     let of_row = |&row: &u32| data.train.label(row as usize);
     let outputs = data.task.outputs() as usize;

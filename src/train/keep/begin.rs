@@ -6,7 +6,7 @@ use super::made_of::MadeOf;
 use super::run_folder::{CutSplit, RunFolder};
 use crate::bail_input;
 use crate::config::{After, Config};
-use crate::data::Tokenizer;
+use crate::data::Intake;
 use crate::error::io_error;
 use crate::hub::encoder_dir::TOKENIZER_FILES;
 use crate::model::encoder::Encoder;
@@ -15,15 +15,15 @@ use crate::telemetry::atomic;
 use crate::train::tasks::TaskData;
 
 /// A resumed run goes on with the tokens that it was begun with.
-pub fn check_tokenizer(folder: &RunFolder, tokenizer: &Tokenizer) -> Result<()> {
-    let begun = Tokenizer::from_folder(&folder.encoder())?;
-    if begun.fingerprint() != tokenizer.fingerprint() {
+pub fn check_intake(folder: &RunFolder, intake: &Intake) -> Result<()> {
+    let begun = Source::saved(&folder.encoder())?.intake()?;
+    if begun.fingerprint() != intake.fingerprint() {
         bail_input!(
             "{}: the run was begun with another tokenizer ({}) than its encoder has now ({}); start \
              a new run with another --out",
             folder.encoder().display(),
             begun.description(),
-            tokenizer.description()
+            intake.description()
         );
     }
     Ok(())
@@ -36,7 +36,7 @@ pub fn lay_out(
     data: &[TaskData],
     (source, encoder): (&Source, &dyn Encoder),
     made_of: &MadeOf,
-    tokenizer: &Tokenizer,
+    intake: &Intake,
 ) -> Result<()> {
     RunFolder::create(folder.root())?;
     RunFolder::create(&folder.checkpoints())?;
@@ -45,17 +45,19 @@ pub fn lay_out(
     // Where no weights will stay there is nothing that could predict.
     let keeps = config.checkpoints.after != After::Nothing;
     source.save(encoder, &folder.encoder(), keeps)?;
-    for name in TOKENIZER_FILES {
-        let from = source.folder.join(name);
-        if from.is_file() {
-            let to = folder.encoder().join(name);
-            std::fs::copy(&from, &to).map_err(|e| io_error(&to, e))?;
+    if let Intake::Texts(tokenizer) = intake {
+        for name in TOKENIZER_FILES {
+            let from = source.folder.join(name);
+            if from.is_file() {
+                let to = folder.encoder().join(name);
+                std::fs::copy(&from, &to).map_err(|e| io_error(&to, e))?;
+            }
         }
+        // The copies have another name and place: nothing of the tokenizer may be left to those.
+        let settled = folder.encoder().join("tokenizer_config.json");
+        atomic::write_json(&settled, tokenizer.config())?;
     }
-    // The copies have another name and place: nothing of the tokenizer may be left to those.
-    let settled = folder.encoder().join("tokenizer_config.json");
-    atomic::write_json(&settled, tokenizer.config())?;
-    check_tokenizer(folder, tokenizer)?;
+    check_intake(folder, intake)?;
     for data in data {
         let path = folder.task(&data.task.name);
         if let Some(parent) = path.parent() {

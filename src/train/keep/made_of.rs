@@ -38,6 +38,9 @@ pub struct TaskContent {
     pub definition: Value,
     /// By split, in the task's order. `test` only where `deduplicate` reads it.
     pub files: BTreeMap<String, Vec<FileContent>>,
+    /// sha256 over those of the images that the rows of a split name, in the rows' order.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, String>,
 }
 
 /// One file of a split.

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use anyhow::{anyhow, Context, Result};
+use rayon::prelude::*;
 use serde_json::{json, Value};
+use sha2::{Digest, Sha256};
 
 use super::checkpoint;
 use super::made_of::{
@@ -14,7 +16,7 @@ use super::made_of::{
 use super::run_folder::RunFolder;
 use crate::config::Config;
 use crate::data::sources::{sources, Source};
-use crate::data::Tokenizer;
+use crate::data::{read_split, Intake};
 use crate::hub::encoder_dir::TOKENIZER_FILES;
 use crate::libtorch;
 use crate::model::save;
@@ -24,7 +26,8 @@ use crate::task::{Labels, Split, Task};
 use crate::train::step::learner::Learner;
 use crate::train::step::precision::device_kind;
 
-/// Content that is being read beside other work: a large encoder's weights take seconds.
+/// Content that is being read beside other work: a large encoder's weights take seconds, a hundred
+/// thousand images minutes.
 pub struct Reading(JoinHandle<Result<Content>>);
 
 impl Reading {
@@ -78,7 +81,10 @@ impl Content {
             splits.push(Split::Test);
         }
         let own = tasks.iter().map(|task| {
-            let content = TaskContent::read(task, data, &splits)?;
+            let mut content = TaskContent::read(task, data, &splits)?;
+            if task.has_images() {
+                content.images = images(task, data)?;
+            }
             Ok((task.name.clone(), content))
         });
         let named = config.deduplicate.named().iter();
@@ -126,8 +132,24 @@ impl TaskContent {
                 "cut": task.cut(),
             })),
             files,
+            images: BTreeMap::new(),
         })
     }
+}
+
+/// What the images are that a run is trained on and chosen by.
+fn images(task: &Task, data: &Path) -> Result<BTreeMap<String, String>> {
+    let of_split = |split: Split| {
+        let rows = read_split(task, data, split)?.examples;
+        let each = rows.par_iter().map(|row| save::sha256(row.text_a.as_ref()));
+        let each: Vec<String> = each.collect::<Result<_>>()?;
+        let all = Sha256::digest(each.concat());
+        Ok((split.name().to_owned(), format!("{all:x}")))
+    };
+    [Split::Train, Split::Dev]
+        .map(of_split)
+        .into_iter()
+        .collect()
 }
 
 impl FileContent {
@@ -139,8 +161,9 @@ impl FileContent {
             format: Some(format),
             header: Some(layout.header.unwrap_or(format != Format::LabelText)),
             short_rows: Some(layout.short_rows.unwrap_or_default()),
-            // A row's name moves nothing.
+            // A row's name moves nothing, nor does where its image lies.
             index: None,
+            images: None,
             ..layout
         };
         let columns = |ids: &Option<Ids>| ids.as_ref().map(|ids| ids.columns.clone());
@@ -173,7 +196,7 @@ fn said(mut tree: Value) -> Value {
 
 impl EncoderContent {
     fn read(source: &EncoderSource) -> Result<EncoderContent> {
-        let folder = &source.folder;
+        let (folder, intake) = (&source.folder, source.intake()?);
         let mut config = said(source.shape.to_value()?);
         if let Some(config) = config.as_object_mut() {
             // What other programs call a head's outputs, and ask to be given, moves no weight.
@@ -183,10 +206,16 @@ impl EncoderContent {
         let there = there.filter(|(_, path)| path.is_file());
         let file = |(name, path): (&&str, PathBuf)| Ok((name.to_string(), save::sha256(&path)?));
         Ok(EncoderContent {
-            weights: save::sha256(&source.weights()?)?,
+            weights: match source.weights()? {
+                Some(file) => save::sha256(&file)?,
+                None => "none".into(),
+            },
             config,
-            tokenizer: Tokenizer::from_folder(folder)?.fingerprint().to_owned(),
-            tokenizer_files: there.map(file).collect::<Result<_>>()?,
+            tokenizer: intake.fingerprint().to_owned(),
+            tokenizer_files: match intake {
+                Intake::Texts(_) => there.map(file).collect::<Result<_>>()?,
+                Intake::Images => BTreeMap::new(),
+            },
         })
     }
 }

@@ -15,7 +15,7 @@ use super::made_of::MadeOf;
 use crate::data::TokenizedSplit;
 use crate::error::io_error;
 use crate::model::save::sha256;
-use crate::task::layout::Cut;
+use crate::task::cut::Cut;
 use crate::train::evaluate::Scores;
 use crate::{bail_input, input_error};
 
@@ -281,7 +281,7 @@ pub struct Results {
     pub steps: u64,
     pub epochs: f64,
     pub seconds: f64,
-    /// Tokens trained on a second, padding left out, evaluation and saving left out.
+    /// Tokens or images trained on a second, padding left out, evaluation and saving left out.
     pub tokens_per_second: f64,
     pub seed: u64,
     pub encoder: EncoderIdentity,

@@ -156,6 +156,10 @@ fn of_task(name: &str, was: &TaskContent, is: &TaskContent, found: &mut Vec<Diff
     splits.sort();
     splits.dedup();
     for split in splits {
+        let images = |content: &TaskContent| content.images.get(split).cloned();
+        let images = [was, is].map(|content| images(content).unwrap_or("none".into()));
+        let what = format!("{task}the images of {split} rows (sha256)");
+        differ(&what, &images[0], &images[1], found);
         let of = |content: &TaskContent| content.files.get(split).cloned().unwrap_or_default();
         let (was, is) = (of(was), of(is));
         let count = |files: usize| format!("{files} files");

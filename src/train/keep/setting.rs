@@ -267,6 +267,8 @@ impl RunFacts {
             device: _,
             // The same numbers by another way.
             gradient_checkpointing: _,
+            cuda_graphs: _,
+            deterministic: _,
             threads: _,
             seed: _,
         } = training;
@@ -445,7 +447,11 @@ fn content(record: Option<&MadeOf>, task: &str) -> String {
         let each = files.map(|file| json!([file.sha256, file.read_as, file.ids_sha256]));
         each.collect()
     };
-    digest(&json!([task.definition, files("train"), files("dev")]))
+    let rows = [task.definition.clone(), files("train"), files("dev")];
+    match task.images.is_empty() {
+        true => digest(&json!(rows)),
+        false => digest(&json!([rows, task.images])),
+    }
 }
 
 fn digest(value: &Value) -> String {

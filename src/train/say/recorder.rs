@@ -21,6 +21,8 @@ pub struct Recorder {
     lines: JsonLines,
     log: File,
     progress: Progress,
+    /// What rows are counted in.
+    unit: &'static str,
 }
 
 impl Recorder {
@@ -46,6 +48,7 @@ impl Recorder {
             })?,
             log: log.map_err(|e| io_error(&path, e))?,
             progress: Progress::new(total, "training").starting_at(start),
+            unit: config.encoder.unit(),
         };
         if start == 0 {
             recorder.describe(config)?;
@@ -107,10 +110,11 @@ impl Recorder {
             self.events.scalar("train/grad_norm", norm, step)?;
         }
         let speed = look.tokens as f64 / seconds;
-        self.events.scalar("train/tokens_per_second", speed, step)?;
+        let name = format!("train/{}_per_second", self.unit);
+        self.events.scalar(&name, speed, step)?;
         let mean = shown.iter().sum::<f64>() / shown.len().max(1) as f64;
         self.progress
-            .at(step, format!("loss {mean:.3}, {speed:.0} tokens/s"));
+            .at(step, format!("loss {mean:.3}, {speed:.0} {}/s", self.unit));
         Ok(())
     }
 

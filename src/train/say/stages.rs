@@ -68,6 +68,11 @@ impl Stages {
         }
     }
 
+    /// Whether the clock runs.
+    pub fn run(&self) -> bool {
+        self.device.is_some()
+    }
+
     /// The time since the last stage's end was `stage`'s.
     pub fn end(&mut self, stage: Stage) {
         let Some(device) = self.device else { return };

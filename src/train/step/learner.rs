@@ -11,9 +11,12 @@ use super::losses;
 use super::optimizer::Optimizer;
 use super::precision::Arithmetic;
 use super::recompute::Recompute;
+use super::recorded::{self, RecordedSteps};
 use super::schedule::Moving;
 use crate::config::weighting::Method;
 use crate::config::Config;
+use crate::data::Batch;
+use crate::libtorch::graph;
 use crate::model::{named_seed, Mode, MultiTaskModel};
 use crate::telemetry::progress::Progress;
 use crate::train::feed::loader::{Loaded, Loader};
@@ -34,22 +37,83 @@ pub struct Learner {
     /// The id that pads a batch.
     pub pad: i64,
     pub stages: Stages,
+    /// Where steps are recorded; see [`recorded`].
+    pub recorded: Option<RecordedSteps>,
+}
+
+/// One pass of a step: rows of one task, on the device.
+pub struct Pass<'a> {
+    pub task: usize,
+    /// What their mean loss counts for.
+    pub weight: f64,
+    pub batch: &'a Batch,
+    pub labels: &'a Tensor,
+}
+
+impl<'a> Pass<'a> {
+    /// Of what was `loaded`, once it is on the device.
+    pub fn of(loaded: &Loaded, batch: &'a Batch, labels: &'a Tensor) -> Pass<'a> {
+        Pass {
+            task: loaded.planned.task,
+            weight: loaded.planned.weight,
+            batch,
+            labels,
+        }
+    }
 }
 
 impl Learner {
-    /// Forward and backward over the run's batch at `index`: its rows' mean loss, a scalar on the
-    /// device.
+    /// One step of the optimiser, over the batches of its passes with their numbers in the run: their
+    /// mean losses, and the gradients' norm before clipping; scalars on the device.
+    pub fn take(
+        &mut self,
+        passes: &[(u64, Loaded)],
+        moving: Moving,
+        factor: f64,
+    ) -> Result<(Vec<Tensor>, Option<Tensor>)> {
+        if let ([(index, loaded)], false) = (passes, self.stages.run()) {
+            if self.recorded.is_some() {
+                let (loss, norm) = recorded::take(self, (*index, loaded), moving, factor)?;
+                return Ok((vec![loss], norm));
+            }
+        }
+        let mut losses = Vec::with_capacity(passes.len());
+        for (index, loaded) in passes {
+            losses.push(self.backward(*index, loaded, moving)?);
+            if losses.len() < passes.len() {
+                self.optimizer.widen_gradients()?;
+            }
+        }
+        let norm = self.optimizer.step(factor)?;
+        self.stages.end(Stage::Optimizer);
+        Ok((losses, norm))
+    }
+
+    /// Forward and backward over the run's batch at `index`: its rows' mean loss, a scalar on the device.
     pub fn backward(&mut self, index: u64, loaded: &Loaded, moving: Moving) -> Result<Tensor> {
-        let Loaded {
-            planned,
-            batch,
-            labels,
-        } = loaded;
-        let task = planned.task;
-        // Dropout depends on the seed and the batch alone: a resumed run needs no generator.
+        let (batch, labels) = loaded.to(self.arithmetic.device())?;
+        self.stages.end(Stage::Data);
+        let mode = self.seed(index)?;
+        self.pass(Pass::of(loaded, &batch, &labels), moving, mode)
+    }
+
+    /// Makes what the run's batch at `index` draws depend on the seed and the batch alone: a resumed run
+    /// needs no generator.
+    pub fn seed(&self, index: u64) -> Result<Mode> {
         let seed = named_seed(self.config.training.seed, &format!("batch {index}"));
         tch::manual_seed(seed);
-        let mode = Mode::Train { seed: seed as u64 };
+        graph::seed_dropout(self.arithmetic.device(), seed)?;
+        Ok(Mode::Train { seed: seed as u64 })
+    }
+
+    /// Forward and backward over a batch: its rows' mean loss, a scalar on the device.
+    pub fn pass(&mut self, pass: Pass, moving: Moving, mode: Mode) -> Result<Tensor> {
+        let Pass {
+            task,
+            weight,
+            batch,
+            labels,
+        } = pass;
         let words = self.optimizer.words(batch)?;
         let (model, stages, arithmetic) = (&self.model, &mut self.stages, self.arithmetic);
         let aligned = arithmetic.run(|| model.embed(task, batch, words.as_ref(), mode))?;
@@ -75,7 +139,7 @@ impl Learner {
         };
         let share = 1.0 / self.config.training.accumulate as f64;
         let objective = weighting::objective(self.weighting.as_ref(), &seen)?;
-        let mut objective = objective.f_mul_scalar(share * planned.weight)?;
+        let mut objective = objective.f_mul_scalar(share * weight)?;
         let loss = losses.f_detach()?.f_mean(Kind::Float)?;
         let decay = self.config.alignment.decay_to_identity;
         if let Some(alignment) = model.alignment(task) {
@@ -119,14 +183,8 @@ impl Learner {
     /// What puts this learner's batches together.
     pub fn loader(&self) -> Loader {
         let shape = self.model.encoder.batch_shape(self.pad);
-        Loader::start(Arc::clone(&self.data), shape, self.arithmetic.device())
-    }
-
-    /// One step of the optimiser; the gradients' norm before clipping.
-    pub fn step(&mut self, factor: f64) -> Result<Option<Tensor>> {
-        let norm = self.optimizer.step(factor)?;
-        self.stages.end(Stage::Optimizer);
-        Ok(norm)
+        let (device, seed) = (self.arithmetic.device(), self.config.training.seed);
+        Loader::start(Arc::clone(&self.data), shape, device.is_cuda(), seed)
     }
 }
 

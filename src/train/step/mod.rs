@@ -2,7 +2,7 @@
 //!
 //! [`learner`] takes a batch forward and back in the [`precision`] asked for, perhaps with
 //! [`recompute`]; [`optimizer`] steps, with [`word_rows`] for the word table and [`loss_scale`] in
-//! fp16; [`schedule`] says what moves, and how fast.
+//! fp16; [`schedule`] says what moves, and how fast. On CUDA, [`recorded`] replays whole steps.
 
 pub mod learner;
 pub mod loss_scale;
@@ -10,5 +10,6 @@ pub mod losses;
 pub mod optimizer;
 pub mod precision;
 pub mod recompute;
+pub mod recorded;
 pub mod schedule;
 mod word_rows;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{anyhow, Result};
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use super::loss_scale::LossScale;
 use super::precision::Arithmetic;
@@ -11,7 +11,7 @@ use super::schedule::Moving;
 use super::word_rows::WordRows;
 use crate::config::{Config, Training};
 use crate::data::Batch;
-use crate::libtorch::optimizer::{self as steps, AdamW, Moments};
+use crate::libtorch::optimizer::{self as steps, AdamW, CudaSteps, Moments};
 use crate::model::encoder::WORDS;
 use crate::model::{MultiTaskModel, Parameter};
 
@@ -25,7 +25,7 @@ struct Group {
 }
 
 /// AdamW with a learning rate for the encoder, the heads and the alignments each. Biases,
-/// LayerNorms and alignments have no weight decay. A parameter without a gradient is left alone,
+/// norms and alignments have no weight decay. A parameter without a gradient is left alone,
 /// moments and all.
 pub struct Optimizer {
     groups: Vec<Group>,
@@ -35,6 +35,7 @@ pub struct Optimizer {
     /// Where gradients are those of a loss that was scaled up.
     loss_scale: Option<LossScale>,
     training: Training,
+    cuda: Option<CudaSteps>,
 }
 
 const ENCODER: &str = "encoder";
@@ -63,9 +64,12 @@ impl Optimizer {
             Some(at) if model.encoder.reads_rows() => Some(encoder.remove(at)),
             _ => None,
         };
-        let decay_of = |name: &str| match name.contains("bias") || name.contains("LayerNorm") {
-            true => 0.0,
-            false => training.weight_decay,
+        let decay_of = |name: &str| {
+            let norm = name.contains("LayerNorm") || name.contains(".norm");
+            match name.contains("bias") || norm {
+                true => 0.0,
+                false => training.weight_decay,
+            }
         };
         let mut groups = Vec::new();
         for parameter in encoder {
@@ -88,6 +92,7 @@ impl Optimizer {
                 false => None,
             },
             training: training.clone(),
+            cuda: arithmetic.device().is_cuda().then(CudaSteps::new),
         })
     }
 
@@ -127,71 +132,95 @@ impl Optimizer {
         }
     }
 
+    /// Forgets a step that was begun.
+    pub fn clear_gradients(&self) {
+        let states = self.groups.iter().flat_map(|group| &group.states);
+        steps::clear_gradients(states.map(|state| &state.leaf));
+    }
+
+    /// Between the passes of a step: what they add up is added in float32.
+    pub fn widen_gradients(&self) -> Result<()> {
+        let states = self.groups.iter().flat_map(|group| &group.states);
+        steps::widen_gradients(states.map(|state| &state.leaf))
+    }
+
     /// Clips the gradients to `clip_norm` and takes one step, every learning rate times `factor`;
     /// then drops the gradients. Returns the gradients' norm before clipping, on the device; where
     /// it is not finite, nothing moves.
     pub fn step(&mut self, factor: f64) -> Result<Option<Tensor>> {
+        if let Some(mut steps) = self.cuda.take() {
+            let moved = self.step_with(&mut steps, factor);
+            let norm = moved?.map(|()| steps.taken()?.0.f_detach_copy().map_err(Into::into));
+            self.cuda = Some(steps);
+            return norm.transpose();
+        }
         let rows = match &mut self.words {
             Some(words) => words.gradient()?,
             None => None,
         };
         let training = &self.training;
-        let moving: Vec<(AdamW, Vec<&Moments>)> = self
-            .groups
-            .iter()
-            .map(|group| {
-                let constants = constants(training, group.learning_rate, factor);
-                let states = group.states.iter();
-                let moving = states.filter(|s| s.leaf.grad().defined()).collect();
-                (constants.with_decay(group.weight_decay), moving)
-            })
-            .collect();
-        let leaves = || moving.iter().flat_map(|(_, s)| s).map(|s| &s.leaf);
-        let mut gradients: Vec<Tensor> = leaves().map(Tensor::grad).collect();
+        let moved = moved(&self.groups, training, factor);
+        let mut gradients: Vec<Tensor> = leaves(&moved).map(Tensor::grad).collect();
         gradients.extend(rows.iter().map(|(_, gradient)| gradient.shallow_clone()));
         if gradients.is_empty() {
             return Ok(None);
         }
-        let mut norm = steps::gradient_norm(&gradients)?;
         let loss_scale = self.loss_scale.as_ref().map(LossScale::scale);
-        if let Some(scale) = loss_scale {
-            norm = norm.f_div(scale)?;
-        }
-        let not_finite = norm.f_isfinite()?.f_logical_not()?.f_to_kind(Kind::Float)?;
-        if norm.device() == Device::Cpu {
-            let length = f64::try_from(&norm)?;
-            let up = loss_scale.map_or(Ok(1.0), f64::try_from)?;
-            let scale = clipping(training.clip_norm, length) / up;
-            if length.is_finite() {
-                for (constants, states) in &moving {
-                    step_on_cpu(states, *constants, scale)?;
-                }
-                if let (Some(words), Some((rows, gradient))) = (&mut self.words, &rows) {
-                    let constants = constants(training, self.words_rate, factor)
-                        .with_decay(training.weight_decay);
-                    words.step(constants, scale, rows, gradient)?;
-                }
+        let up = loss_scale.map_or(Ok(1.0), f64::try_from)?;
+        let length = f64::try_from(steps::gradient_norm_cpu(&gradients)?)? / up;
+        let scale = clipping(training.clip_norm, length) / up;
+        if length.is_finite() {
+            for (constants, states) in &moved {
+                step_on_cpu(states, *constants, scale)?;
             }
-        } else {
-            let mut divisor = match training.clip_norm > 0.0 {
-                true => {
-                    let ratio = norm.f_add_scalar(1e-6)?.f_div_scalar(training.clip_norm)?;
-                    ratio.f_clamp_min(1.0)?
-                }
-                false => norm.f_ones_like()?,
-            };
-            if let Some(scale) = loss_scale {
-                divisor = divisor.f_mul(scale)?;
-            }
-            for (constants, states) in moving.iter().filter(|(_, s)| !s.is_empty()) {
-                steps::adamw_cuda(states, *constants, &divisor, &not_finite)?;
+            if let (Some(words), Some((rows, gradient))) = (&mut self.words, &rows) {
+                let constants =
+                    constants(training, self.words_rate, factor).with_decay(training.weight_decay);
+                words.step(constants, scale, rows, gradient)?;
             }
         }
-        steps::clear_gradients(leaves());
+        steps::clear_gradients(leaves(&moved));
         if let Some(loss_scale) = &mut self.loss_scale {
-            loss_scale.update(&not_finite)?;
+            let not_finite = f32::from(u8::from(!length.is_finite()));
+            loss_scale.update(&Tensor::from(not_finite))?;
         }
-        Ok(Some(norm))
+        Ok(Some(Tensor::from(length as f32)))
+    }
+
+    /// The same on CUDA with `steps`, which then tells of the norm; none where nothing has a gradient.
+    pub fn step_with(&mut self, steps: &mut CudaSteps, factor: f64) -> Result<Option<()>> {
+        let (training, loss_scale) = (&self.training, self.loss_scale.as_ref());
+        let moved = moved(&self.groups, training, factor);
+        if leaves(&moved).next().is_none() {
+            return Ok(None);
+        }
+        let scale = loss_scale.map(LossScale::scale);
+        steps.step(&moved, training.clip_norm, scale)?;
+        steps::clear_gradients(leaves(&moved));
+        self.scale_again(steps)?;
+        Ok(Some(()))
+    }
+
+    /// The same while the device records; the learning rates of what moves, before the factor.
+    pub fn record_with(&mut self, steps: &mut CudaSteps) -> Result<Vec<f64>> {
+        let (training, loss_scale) = (&self.training, self.loss_scale.as_ref());
+        let moved = moved(&self.groups, training, 1.0);
+        let scale = loss_scale.map(LossScale::scale);
+        steps.record(&moved, training.clip_norm, scale)?;
+        steps::clear_gradients(leaves(&moved));
+        let rates = moved
+            .iter()
+            .flat_map(|(a, s)| s.iter().map(|_| a.learning_rate));
+        let rates = rates.collect();
+        self.scale_again(steps)?;
+        Ok(rates)
+    }
+
+    fn scale_again(&mut self, steps: &CudaSteps) -> Result<()> {
+        match &mut self.loss_scale {
+            Some(loss_scale) => loss_scale.update(&steps.taken()?.1),
+            None => Ok(()),
+        }
     }
 
     /// Takes what steps are put off: afterwards the model's variables are what AdamW makes them.
@@ -273,6 +302,25 @@ fn add(
         .states
         .push(Moments::fresh(parameter.value, parameter.leaf)?);
     Ok(())
+}
+
+/// The parameters that have gradients, with their constants.
+fn moved<'a>(
+    groups: &'a [Group],
+    training: &Training,
+    factor: f64,
+) -> Vec<(AdamW, Vec<&'a Moments>)> {
+    let groups = groups.iter().map(|group| {
+        let constants = constants(training, group.learning_rate, factor);
+        let states = group.states.iter();
+        let moved: Vec<&Moments> = states.filter(|s| s.leaf.grad().defined()).collect();
+        (constants.with_decay(group.weight_decay), moved)
+    });
+    groups.collect()
+}
+
+fn leaves<'a>(moved: &'a [(AdamW, Vec<&'a Moments>)]) -> impl Iterator<Item = &'a Tensor> {
+    moved.iter().flat_map(|(_, states)| states).map(|s| &s.leaf)
 }
 
 fn constants(training: &Training, learning_rate: f64, factor: f64) -> AdamW {

@@ -1,12 +1,15 @@
 //! Where and in what arithmetic forward and backward pass are computed.
 
+use std::sync::Once;
+
 use anyhow::Result;
 use tch::{Device, Kind};
 
 use crate::bail_input;
 use crate::config::{Config, Engine, Precision};
-use crate::libtorch;
+use crate::libtorch::{self, graph, Capability, CudaStatus, OLDEST};
 use crate::model::source;
+use crate::telemetry::progress;
 
 /// Precision on a device, decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,17 +21,32 @@ pub struct Arithmetic {
 }
 
 impl Arithmetic {
-    /// Decides what `auto` means on this machine, and sets libtorch's threads and TF32 switch: a
+    /// Decides what `auto` means on this machine, and sets threads and libtorch's TF32 switch: a
     /// run's numbers come again only with the same number of threads.
     pub fn new(config: &Config) -> Result<Arithmetic> {
         let settings = &config.training;
+        if settings.deterministic && std::env::var_os("CUBLAS_WORKSPACE_CONFIG").is_none() {
+            // cuBLAS's own condition for the same bits each time, read when it is loaded.
+            std::env::set_var("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
+        }
         let device = device(&settings.device)?;
         if let Some(threads) = settings.threads {
             tch::set_num_threads(threads as i32);
+            // What tokenises and decodes too; an error says that these threads are running already.
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let _ = pool.build_global();
+        }
+        let half = matches!(settings.precision, Precision::Bf16 | Precision::Fp16);
+        let images_on_cpu = config.encoder.images().is_some() && !device.is_cuda();
+        if images_on_cpu && half {
+            bail_input!(
+                "key `training.precision`: on a CPU images are computed in fp32; say fp32 or auto"
+            );
         }
         let arithmetic = Arithmetic {
             device,
             products: match settings.precision {
+                Precision::Auto if images_on_cpu => Kind::Float,
                 // A module over words has products too small for half precision.
                 Precision::Auto if config.encoder.words().is_some() => Kind::Float,
                 Precision::Auto => fastest(device)?,
@@ -39,7 +57,9 @@ impl Arithmetic {
             tf32: settings.precision == Precision::Tf32,
         };
         if device.is_cuda() {
+            graph::own_stream(device)?;
             libtorch::allow_tf32(arithmetic.tf32)?;
+            libtorch::deterministic(settings.deterministic, false)?;
         }
         Ok(arithmetic)
     }
@@ -53,10 +73,10 @@ impl Arithmetic {
         self.products
     }
 
-    /// The engine that `wanted` comes to: packed rows are not computed in fp16.
+    /// The engine that `wanted` comes to: a CPU does not compute packed rows in fp16.
     pub fn engine(self, wanted: Engine) -> Engine {
         match wanted {
-            Engine::Fast if self.products == Kind::Half => Engine::Padded,
+            Engine::Fast if self.products == Kind::Half && !self.device.is_cuda() => Engine::Padded,
             other => other,
         }
     }
@@ -132,24 +152,60 @@ fn device(name: &str) -> Result<Device> {
     if name == "cpu" {
         return Ok(Device::Cpu);
     }
+    let (device, note) = choose(name, &libtorch::cuda_devices(), libtorch::load_cuda())?;
+    if let Some(note) = note {
+        static SAID: Once = Once::new();
+        SAID.call_once(|| progress::say(&note));
+    }
+    Ok(device)
+}
+
+/// The device that `name` names where there are `devices`; a note where `auto` passes over what is
+/// there.
+fn choose(
+    name: &str,
+    devices: &[Capability],
+    status: &CudaStatus,
+) -> Result<(Device, Option<String>)> {
+    let old = |(index, (major, minor)): (usize, &Capability)| {
+        let (from, to) = OLDEST;
+        format!(
+            "cuda:{index} has compute capability {major}.{minor}, and libtorch's kernels begin at \
+             {from}.{to}"
+        )
+    };
+    if name == "auto" {
+        let usable = devices.iter().position(|capability| *capability >= OLDEST);
+        let unused = match (status, devices.first()) {
+            (CudaStatus::Failed(_), _) => Some(format!("libtorch's CUDA part {status}")),
+            (_, first) => first.map(|capability| old((0, capability))),
+        };
+        return Ok(match (usable, unused) {
+            (Some(index), _) => (Device::Cuda(index), None),
+            (None, why) => {
+                let note = why.map(|why| format!("device: auto takes the CPU: {why}"));
+                (Device::Cpu, note)
+            }
+        });
+    }
     let index = match name {
-        "auto" | "cuda" => 0,
+        "cuda" => 0,
         _ => match name.strip_prefix("cuda:").map(str::parse::<usize>) {
             Some(Ok(index)) => index,
             _ => bail_input!("key `training.device`: `{name}` is none of auto, cpu, cuda, cuda:1"),
         },
     };
-    let status = libtorch::load_cuda();
-    let count = tch::Cuda::device_count().max(0) as usize;
-    if index < count {
-        Ok(Device::Cuda(index))
-    } else if name == "auto" {
-        Ok(Device::Cpu)
-    } else {
-        bail_input!(
-            "key `training.device`: `{name}` is not there ({count} CUDA devices; libtorch's CUDA \
-             part: {status}); see `covalign doctor`"
-        )
+    match devices.get(index) {
+        Some(capability) if *capability >= OLDEST => Ok((Device::Cuda(index), None)),
+        Some(capability) => {
+            let why = old((index, capability));
+            bail_input!("key `training.device`: {why}; take another device, or cpu")
+        }
+        None => bail_input!(
+            "key `training.device`: `{name}` is not there ({} CUDA devices; libtorch's CUDA part: \
+             {status}); see `covalign doctor`",
+            devices.len()
+        ),
     }
 }
 
@@ -166,5 +222,39 @@ pub fn device_name(device: tch::Device) -> String {
     match device {
         tch::Device::Cuda(index) => format!("cuda:{index}"),
         _ => "cpu".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_passes_over_devices_that_libtorch_has_no_kernels_for_and_others_are_refused() {
+        let of = |name: &str, devices: &[Capability]| choose(name, devices, &CudaStatus::Loaded);
+        let h100 = (9, 0);
+        assert_eq!(of("auto", &[]).unwrap(), (Device::Cpu, None));
+        assert_eq!(of("auto", &[(7, 5)]).unwrap(), (Device::Cuda(0), None));
+        let (device, note) = of("auto", &[(7, 0), h100]).unwrap();
+        assert_eq!((device, note), (Device::Cuda(1), None));
+        let (device, note) = of("auto", &[(7, 0)]).unwrap();
+        assert_eq!(device, Device::Cpu);
+        assert!(note.unwrap().contains("cuda:0 has compute capability 7.0"));
+        let broken = CudaStatus::Failed("libcudart.so.13: file too short".into());
+        let (device, note) = choose("auto", &[], &broken).unwrap();
+        assert_eq!(device, Device::Cpu);
+        assert!(note.unwrap().contains("file too short"));
+
+        let (device, note) = of("cuda:1", &[(6, 1), h100]).unwrap();
+        assert_eq!((device, note), (Device::Cuda(1), None));
+        for (name, part) in [
+            ("cuda", "cuda:0 has compute capability 6.1"),
+            ("cuda:2", "2 CUDA devices"),
+            ("gpu", "none of auto"),
+        ] {
+            let error = of(name, &[(6, 1), h100]).unwrap_err();
+            assert_eq!(crate::error::exit_code(&error), 2);
+            assert!(format!("{error:#}").contains(part), "{error:#}");
+        }
     }
 }

@@ -11,6 +11,14 @@ use crate::libtorch;
 use crate::model::encoder::Encoder;
 use crate::model::Mode;
 
+/// On CUDA, attention draws from libtorch's generator what it drops: a segment draws the same again
+/// when it is computed again.
+fn draws_of(segment: usize, mode: Mode, x: &Tensor) {
+    if let (Mode::Train { seed }, true) = (mode, x.device().is_cuda()) {
+        tch::manual_seed(seed.wrapping_add(1 + segment as u64) as i64);
+    }
+}
+
 /// A forward pass through the encoder whose insides were not kept.
 pub struct Recompute {
     /// What each segment takes.
@@ -31,6 +39,7 @@ impl Recompute {
         let mut inputs = Vec::with_capacity(encoder.segments());
         let mut x = embeddings.f_detach()?;
         for segment in 0..encoder.segments() {
+            draws_of(segment, mode, &x);
             let next =
                 tch::no_grad(|| arithmetic.run(|| encoder.segment(segment, &x, batch, mode)))?;
             inputs.push(std::mem::replace(&mut x, next));
@@ -54,6 +63,7 @@ impl Recompute {
         let mut gradient = self.pooled.grad();
         for (segment, input) in self.inputs.into_iter().enumerate().rev() {
             let x = input.f_detach()?.f_set_requires_grad(true)?;
+            draws_of(segment, mode, &x);
             let y = arithmetic.run(|| encoder.segment(segment, &x, batch, mode))?;
             libtorch::backward(&y, &gradient)?;
             gradient = x.grad();

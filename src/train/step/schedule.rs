@@ -3,7 +3,7 @@
 use crate::config::{Alignment, Method, Schedule};
 
 /// Which parts of the model an optimiser step moves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Moving {
     pub encoder: bool,
     pub heads: bool,

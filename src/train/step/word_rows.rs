@@ -48,7 +48,10 @@ impl WordRows {
         let Layout::Packed(packed) = &batch.layout else {
             return Ok(None);
         };
-        let rows = &packed.vocabulary;
+        let Some(words) = &packed.words else {
+            return Ok(None);
+        };
+        let rows = &words.vocabulary;
         steps::adamw_idle(&self.state, &self.taken, Some(rows), &self.missed)?;
         let leaf = tch::no_grad(|| self.state.parameter.f_index_select(0, rows))?;
         if self.moving {

@@ -1,0 +1,150 @@
+//! What the model puts out for a split.
+
+use std::sync::mpsc::sync_channel;
+
+use anyhow::{bail, Result};
+use tch::{Device, Tensor};
+
+use super::step::precision::Arithmetic;
+use crate::data::{Batch, TokenizedSplit};
+use crate::model::{fit, MultiTaskModel};
+use crate::task::Labels;
+
+/// Batches that are put together ahead of the one that is computed.
+const AHEAD: usize = 2;
+
+/// What the model puts out for rows of a task.
+#[derive(Debug, Clone)]
+pub struct Outputs {
+    /// Row after row, `width` numbers each: logits, or the predicted number.
+    pub values: Vec<f32>,
+    pub width: usize,
+}
+
+impl Outputs {
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.values[row * self.width..(row + 1) * self.width]
+    }
+
+    pub fn len(&self) -> usize {
+        self.values.len() / self.width
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The most likely class of a row; the first of equals.
+    pub fn class(&self, row: usize) -> usize {
+        let logits = self.row(row);
+        (1..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best })
+    }
+
+    /// The probabilities of the classes, softmax of a row's logits, or of labels of which any may
+    /// hold, the sigmoid of each.
+    pub fn probabilities(&self, row: usize, labels: &Labels) -> Vec<f64> {
+        let logits = self.row(row);
+        if matches!(labels, Labels::AnyOf(_)) {
+            let sigmoid = |&x: &f32| 1.0 / (1.0 + f64::from(-x).exp());
+            return logits.iter().map(sigmoid).collect();
+        }
+        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let powers: Vec<f64> = logits
+            .iter()
+            .map(|&x| f64::from(x - largest).exp())
+            .collect();
+        let sum: f64 = powers.iter().sum();
+        powers.into_iter().map(|p| p / sum).collect()
+    }
+
+    /// Whether the label at `index` is predicted: likelier than not.
+    pub fn holds(&self, row: usize, index: usize) -> bool {
+        self.row(row)[index] > 0.0
+    }
+
+    /// A row's prediction as files have it: the class's name, the number with three decimals, or the
+    /// labels that hold.
+    pub fn text(&self, row: usize, labels: &Labels) -> String {
+        match labels {
+            Labels::Classes(names) => names[self.class(row)].clone(),
+            Labels::Range { min, max } => format!("{:.3}", self.number(row, *min, *max)),
+            Labels::AnyOf(any) => any.list(|index| self.holds(row, index)),
+        }
+    }
+
+    /// The predicted number of a row, clipped to the task's range.
+    pub fn number(&self, row: usize, min: f64, max: f64) -> f64 {
+        f64::from(self.row(row)[0]).clamp(min, max)
+    }
+}
+
+/// Runs the model over a whole split of a task, given by its index and its name, rows of like length
+/// together; nothing is read back until the end. `progress` is told of the rows of each batch.
+///
+/// # Errors
+/// An input error where a row does not fit the encoder; an error where an output is no finite
+/// number, which no score nor prediction may be made of.
+pub fn compute(
+    model: &MultiTaskModel,
+    (task, name): (usize, &str),
+    split: &TokenizedSplit,
+    batch_size: usize,
+    pad: i64,
+    arithmetic: Arithmetic,
+    progress: &dyn Fn(usize),
+) -> Result<Outputs> {
+    fit::check_rows(model.encoder.limits(), split, name)?;
+    let mut order: Vec<u32> = (0..split.len() as u32).collect();
+    order.sort_by_key(|&row| split.length(row as usize));
+    let device = model.encoder.variables().device();
+    let shape = model.encoder.batch_shape(pad);
+    let logits = std::thread::scope(|scope| -> Result<Vec<Tensor>> {
+        // Images take time to decode: the next batches are put together while one is computed.
+        let (done, batches) = sync_channel(AHEAD);
+        let chunks = order.chunks(batch_size);
+        scope.spawn(move || {
+            for rows in chunks {
+                let batch = Batch::collate(split, rows, shape, Device::Cpu);
+                let batch = batch.and_then(|batch| match device.is_cuda() {
+                    true => batch.pinned(),
+                    false => Ok(batch),
+                });
+                // The one who asked has gone: a batch has failed.
+                if done.send(batch).is_err() {
+                    return;
+                }
+            }
+        });
+        let predictor = tch::no_grad(|| model.predictor(task))?;
+        let computed = batches.iter().map(|batch| {
+            let batch = batch?.to(device)?;
+            let logits = tch::no_grad(|| arithmetic.run(|| predictor.logits(&batch)))?;
+            progress(logits.size()[0] as usize);
+            Ok(logits)
+        });
+        computed.collect()
+    })?;
+    if logits.is_empty() {
+        return Ok(Outputs {
+            values: Vec::new(),
+            width: 1,
+        });
+    }
+    let logits = Tensor::f_cat(&logits, 0)?.f_to_device(Device::Cpu)?;
+    let width = logits.size()[1] as usize;
+    let sorted: Vec<f32> = Vec::try_from(logits.f_view([-1])?)?;
+    let mut values = vec![0.0; sorted.len()];
+    for (from, &row) in order.iter().enumerate() {
+        let to = row as usize * width;
+        let own = &sorted[from * width..(from + 1) * width];
+        if let Some(value) = own.iter().find(|value| !value.is_finite()) {
+            bail!(
+                "task {name}, line {}: the model puts out {value}; its weights have left what can \
+                 be computed with: train with a smaller training.learning_rate or precision fp32",
+                split.line(row as usize)
+            );
+        }
+        values[to..to + width].copy_from_slice(own);
+    }
+    Ok(Outputs { values, width })
+}
