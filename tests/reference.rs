@@ -209,6 +209,16 @@ fn config_check_says_all_that_is_wrong_each_on_its_line_and_writes_nothing() {
         &check(task, &[]),
         &["bad.yaml:2: key `metrics[0]`", "bad.yaml:3: key `layot`"],
     );
+    std::fs::write(folder.join("own.yaml"), task).unwrap();
+    said(
+        &check("tasks: [DemoSentiment, own.yaml]\ndata: gone\n", &[]),
+        &[
+            "own.yaml:2: key `metrics[0]`",
+            "own.yaml:3: key `layot`",
+            "encoder `bert-large-uncased`",
+            "gone: no such folder",
+        ],
+    );
     let suite = "base: c.yaml\nexperiments:\n  - {name: a, strategy: pair, metod: x}\n  \
                  - {name: b, strategy: all, grd: {}}\n";
     let lines = check(suite, &[]);

@@ -14,7 +14,7 @@ use crate::simulate::config::SimulateConfig;
 use crate::suite::compose::Wishes;
 use crate::suite::file::{Settings, SuiteFile};
 use crate::suite::{build, check};
-use crate::task::{Task, TaskFile};
+use crate::task::Task;
 use crate::train::own;
 use crate::{bail_input, input_error, transfer};
 
@@ -128,8 +128,7 @@ fn task(args: &CheckArgs, text: &str) -> Checked {
     if let Some(item) = args.overrides.first() {
         return Err(vec![input_error!("--set {item}: a task has no such keys")]);
     }
-    yaml::from_str_all::<TaskFile>(text, &source)?;
-    let task = one(Task::from_yaml(text, &source))?;
+    let task = Task::load_all(&source)?;
     let mut tree: Value = one(yaml::from_str(text, &source))?;
     tree["name"] = task.name.as_str().into();
     tree["folder"] = task.folder.as_str().into();

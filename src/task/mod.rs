@@ -150,27 +150,39 @@ impl Task {
     /// A task by name or by its YAML file. A name means `configs/tasks/NAME.yaml` under the current
     /// folder where that exists, else the built-in task.
     pub fn load(name_or_path: &str) -> Result<Task> {
+        let (text, source) = Task::find(name_or_path)?;
+        Task::from_yaml(&text, &source)
+    }
+
+    /// As [`Task::load`], with all that is wrong instead of the first.
+    ///
+    /// # Errors
+    /// Input errors, at least one.
+    pub fn load_all(name_or_path: &str) -> Result<Task, Vec<anyhow::Error>> {
+        let (text, source) = Task::find(name_or_path).map_err(|e| vec![e])?;
+        yaml::from_str_all::<TaskFile>(&text, &source)?;
+        Task::from_yaml(&text, &source).map_err(|e| vec![e])
+    }
+
+    /// The text of [`Task::load`]'s file, and what it is called.
+    fn find(name_or_path: &str) -> Result<(String, String)> {
+        let read = |path: &Path| Ok((read_text(path)?, path.display().to_string()));
         let path = Path::new(name_or_path);
         let is_yaml = path.extension().is_some_and(|e| e == "yaml" || e == "yml");
         if is_yaml || path.is_file() {
-            return Task::read(path);
+            return read(path);
         }
         let beside = Path::new("configs/tasks").join(format!("{name_or_path}.yaml"));
         if beside.is_file() {
-            return Task::read(&beside);
+            return read(&beside);
         }
         match Task::built_in(name_or_path) {
-            Some(text) => Task::from_yaml(text, &format!("{name_or_path}.yaml")),
+            Some(text) => Ok((text.to_owned(), format!("{name_or_path}.yaml"))),
             None => bail_input!(
                 "unknown task `{name_or_path}`; {} (or give a task's YAML file)",
                 yaml::suggest(name_or_path, &Task::built_in_names())
             ),
         }
-    }
-
-    fn read(path: &Path) -> Result<Task> {
-        let text = read_text(path)?;
-        Task::from_yaml(&text, &path.display().to_string())
     }
 
     /// A task from its YAML text; `source` names it in errors, and names the task where the text

@@ -18,8 +18,13 @@ use crate::train::tasks;
 /// found, and where none is wrong everything that training prepares.
 pub fn faults(config: &Config) -> Vec<Error> {
     let mut faults: Vec<Error> = Vec::new();
-    let named = config.tasks.iter().map(|task| Task::load(task));
-    let named: Vec<Task> = named.filter_map(|task| keep(&mut faults, task)).collect();
+    let mut named: Vec<Task> = Vec::new();
+    for task in &config.tasks {
+        match Task::load_all(task) {
+            Ok(task) => named.push(task),
+            Err(errors) => faults.extend(errors),
+        }
+    }
     let intake = keep(&mut faults, encoder(config));
     for task in &named {
         keep(&mut faults, rows(config, task, intake.as_ref()));
