@@ -164,8 +164,11 @@ pub fn run(args: SuiteArgs) -> Result<()> {
     let all = plan.runs.len();
     say!("{}", results_table(&plan, |run| folder.results(run)));
     say!("suite        {}", root.display());
-    say!("report       covalign report {}", root.display());
-    say!("TensorBoard  tensorboard --logdir {}/runs", root.display());
+    say!("report       covalign report {}", shell::path(&root));
+    say!(
+        "TensorBoard  tensorboard --logdir {}",
+        shell::path(&root.join("runs"))
+    );
     if outcome.interrupted {
         let command = shell::resumed();
         let text = format!("stopped with {done} of {all} runs done; go on with: {command}");

@@ -63,7 +63,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
     let results = results.map_err(|error| how_to_go_on(error, &folder))?;
     say!("{}", table::score_table(&results, config.encoder.unit()));
     say!("run folder   {}", out.display());
-    say!("TensorBoard  tensorboard --logdir {}", out.display());
+    say!("TensorBoard  tensorboard --logdir {}", shell::path(&out));
     Ok(())
 }
 
