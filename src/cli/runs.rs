@@ -24,7 +24,7 @@ use crate::train::keep::run_folder::{EvaluationLine, RunFolder};
 
 The score is the mean of the tasks' best dev scores; of a run that has not ended, the best mean so far.")]
 pub struct RunsArgs {
-    /// A folder with run folders, up to five folders down
+    /// A folder with run folders, up to four folders down
     #[arg(default_value = "runs")]
     dir: PathBuf,
     /// Print a JSON list
