@@ -42,9 +42,9 @@ impl Tokens {
             (Layout::Packed(_), Tokens::All) => return Ok(states.f_narrow(0, 0, tokens)?),
             (Layout::Packed(rows), Tokens::Mean) => {
                 let states = states.f_narrow(0, 0, tokens)?;
-                let lengths = rows
-                    .row_starts()?
-                    .f_diff(1, 0, None::<&Tensor>, None::<&Tensor>)?;
+                let starts = rows.row_starts()?;
+                let ends = starts.f_narrow(0, 1, rows.rows)?;
+                let lengths = ends.f_sub(&starts.f_narrow(0, 0, rows.rows)?)?;
                 let row = Tensor::f_repeat_interleave(&lengths, tokens)?;
                 let size = [lengths.size()[0], width];
                 let sums = Tensor::f_zeros(size, (Kind::Double, states.device()))?;

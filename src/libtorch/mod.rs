@@ -35,6 +35,7 @@ extern "C" {
     fn covalign_make_room() -> *mut c_char;
     fn covalign_deterministic(on: bool, fill: bool) -> *mut c_char;
     fn covalign_copy_non_blocking(to: *const C_tensor, from: *const C_tensor) -> *mut c_char;
+    fn covalign_host_copy(x: *const C_tensor, out: *mut *mut C_tensor) -> *mut c_char;
     fn covalign_pinned(x: *const C_tensor, out: *mut *mut C_tensor) -> *mut c_char;
     fn covalign_cuda_memory(free_bytes: *mut usize, total_bytes: *mut usize) -> *mut c_char;
     fn covalign_compute_capability(device: i32, major: *mut i32, minor: *mut i32) -> *mut c_char;
@@ -238,6 +239,14 @@ pub fn sent(x: &Tensor, device: Device) -> Result<Tensor> {
         return Ok(x.f_to_device(device)?);
     }
     Ok(pinned(x)?.f_to_device_(device, x.kind(), true, false)?)
+}
+
+/// A copy in the host's memory, in one piece. From a CUDA device into page-locked memory: it is there once
+/// the device has been waited for.
+pub fn host_copy(x: &Tensor) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    check(unsafe { covalign_host_copy(x.as_ptr(), &mut out) })?;
+    given(out)
 }
 
 /// Free and total bytes of the current CUDA device.

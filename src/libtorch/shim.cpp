@@ -58,6 +58,25 @@ char* covalign_deterministic(bool on, bool fill) {
   });
 }
 
+// A copy in the host's memory, in one piece; from a device into page-locked memory, and nobody waits for
+// it, unless the host has no such memory left.
+char* covalign_host_copy(const Tensor* x, Tensor** out) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    const auto options = x->options().device(at::kCPU).requires_grad(false);
+    Tensor copy;
+    if (x->is_cuda()) {
+      try {
+        copy = at::empty(x->sizes(), options.pinned_memory(true));
+      } catch (const c10::Error&) {
+      }
+    }
+    if (!copy.defined()) copy = at::empty(x->sizes(), options);
+    copy.copy_(*x, /*non_blocking=*/true);
+    *out = new Tensor(copy);
+  });
+}
+
 char* covalign_copy_non_blocking(const Tensor* to, const Tensor* from) {
   return guarded([&] {
     at::NoGradGuard no_grad;

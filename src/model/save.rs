@@ -12,22 +12,20 @@ use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::io_error;
+use crate::libtorch;
 
 /// A tensor's values, copied off its device: what is saved is what was there at that moment.
 pub struct Bytes {
     dtype: Dtype,
     shape: Vec<usize>,
-    data: Vec<u8>,
+    /// In the host's memory, in one piece.
+    copy: Tensor,
 }
 
 impl Bytes {
+    /// On a CUDA device the copy has only been asked for.
     fn new(tensor: &Tensor) -> Result<Bytes> {
-        let tensor = tensor
-            .f_detach()?
-            .f_to_device(Device::Cpu)?
-            .f_contiguous()?;
-        let kind = tensor.kind();
-        let dtype = match kind {
+        let dtype = match tensor.kind() {
             Kind::Float => Dtype::F32,
             Kind::Double => Dtype::F64,
             Kind::BFloat16 => Dtype::BF16,
@@ -35,13 +33,20 @@ impl Bytes {
             Kind::Int64 => Dtype::I64,
             other => anyhow::bail!("tensors of {other:?} are not saved"),
         };
-        let mut data = vec![0; tensor.numel() * kind.elt_size_in_bytes()];
-        tensor.f_copy_data_u8(&mut data, tensor.numel())?;
         Ok(Bytes {
             dtype,
             shape: tensor.size().iter().map(|&n| n as usize).collect(),
-            data,
+            copy: libtorch::host_copy(tensor)?,
         })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: the copy is in one piece in the host's memory and nobody else has it.
+        unsafe { std::slice::from_raw_parts(self.copy.data_ptr().cast(), self.data_len()) }
+    }
+
+    fn data_len(&self) -> usize {
+        self.copy.numel() * self.copy.kind().elt_size_in_bytes()
     }
 }
 
@@ -55,11 +60,11 @@ impl View for &Bytes {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.data)
+        Cow::Borrowed(self.bytes())
     }
 
     fn data_len(&self) -> usize {
-        self.data.len()
+        Bytes::data_len(self)
     }
 }
 
@@ -70,10 +75,15 @@ pub fn variables(store: &VarStore) -> Vec<(String, Tensor)> {
     all
 }
 
-/// Copies named tensors.
+/// Copies named tensors, all of one device.
 pub fn copies(tensors: Vec<(String, Tensor)>) -> Result<Vec<(String, Bytes)>> {
+    let device = tensors.first().map(|(_, tensor)| tensor.device());
     let copy = |(name, tensor): (String, Tensor)| Ok((name, Bytes::new(&tensor)?));
-    tensors.into_iter().map(copy).collect()
+    let copies = tensors.into_iter().map(copy).collect();
+    if let Some(Device::Cuda(index)) = device {
+        tch::Cuda::synchronize(index as i64);
+    }
+    copies
 }
 
 /// Writes named tensors to a safetensors file that transformers reads too. The file is not whole

@@ -105,19 +105,9 @@ impl Source {
     pub fn blank(&self, setup: Setup) -> Result<Box<dyn Encoder>> {
         match &self.shape {
             EncoderShape::Bert(config) => {
-                let Setup {
-                    engine,
-                    device,
-                    seed,
-                    // It is made to predict, which drops nothing.
-                    dropout: _,
-                } = setup;
-                Ok(Box::new(Bert::random(
-                    config.clone(),
-                    engine,
-                    device,
-                    seed,
-                )?))
+                // It is made to predict, which draws nothing.
+                let Setup { engine, device, .. } = setup;
+                Ok(Box::new(Bert::unfilled(config.clone(), engine, device)?))
             }
             EncoderShape::Words(shape) => {
                 let encoder = WordEncoder::new(shape.clone(), setup)?;

@@ -66,11 +66,19 @@ impl Bert {
     /// An encoder in the shapes of `config` with random parameters that `seed` fixes.
     pub fn random(config: BertConfig, engine: Engine, device: Device, seed: u64) -> Result<Self> {
         tch::manual_seed(named_seed(seed, "encoder"));
+        let encoder = Bert::unfilled(config, engine, device)?;
+        initialize(&encoder.variables, encoder.config.initializer_range, |_| {
+            true
+        })?;
+        Ok(encoder)
+    }
+
+    /// An encoder in the shapes of `config` whose parameters are still to be filled.
+    pub fn unfilled(config: BertConfig, engine: Engine, device: Device) -> Result<Self> {
         // On the CPU first: what its generator draws is the same on every device.
         let mut variables = VarStore::new(Device::Cpu);
         let embeddings = BertEmbeddings::new(variables.root() / "embeddings", &config);
         let layers = BertModel::new(variables.root(), &config);
-        initialize(&variables, config.initializer_range, |_| true)?;
         variables.set_device(device);
         let forward = match engine {
             Engine::Fast if Bert::packs(engine, device) => {
@@ -110,8 +118,11 @@ impl Bert {
             config.attention_probs_dropout_prob = p;
         }
         let file = weights::find(folder)?;
-        let encoder = Bert::random(config, engine, device, seed)?;
+        let encoder = Bert::unfilled(config, engine, device)?;
         let report = weights::load_into(&encoder.variables, &file)?;
+        tch::manual_seed(named_seed(seed, "pooler"));
+        let fresh = |name: &str| report.fresh.iter().any(|fresh| fresh == name);
+        initialize(&encoder.variables, encoder.config.initializer_range, fresh)?;
         Ok((encoder, report))
     }
 

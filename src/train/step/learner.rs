@@ -11,7 +11,7 @@ use super::losses;
 use super::optimizer::Optimizer;
 use super::precision::Arithmetic;
 use super::recompute::Recompute;
-use super::recorded::{self, RecordedSteps};
+use super::recorded::RecordedSteps;
 use super::schedule::Moving;
 use crate::config::weighting::Method;
 use crate::config::Config;
@@ -63,32 +63,6 @@ impl<'a> Pass<'a> {
 }
 
 impl Learner {
-    /// One step of the optimiser, over the batches of its passes with their numbers in the run: their
-    /// mean losses, and the gradients' norm before clipping; scalars on the device.
-    pub fn take(
-        &mut self,
-        passes: &[(u64, Loaded)],
-        moving: Moving,
-        factor: f64,
-    ) -> Result<(Vec<Tensor>, Option<Tensor>)> {
-        if let ([(index, loaded)], false) = (passes, self.stages.run()) {
-            if self.recorded.is_some() {
-                let (loss, norm) = recorded::take(self, (*index, loaded), moving, factor)?;
-                return Ok((vec![loss], norm));
-            }
-        }
-        let mut losses = Vec::with_capacity(passes.len());
-        for (index, loaded) in passes {
-            losses.push(self.backward(*index, loaded, moving)?);
-            if losses.len() < passes.len() {
-                self.optimizer.widen_gradients()?;
-            }
-        }
-        let norm = self.optimizer.step(factor)?;
-        self.stages.end(Stage::Optimizer);
-        Ok((losses, norm))
-    }
-
     /// Forward and backward over the run's batch at `index`: its rows' mean loss, a scalar on the device.
     pub fn backward(&mut self, index: u64, loaded: &Loaded, moving: Moving) -> Result<Tensor> {
         let (batch, labels) = loaded.to(self.arithmetic.device())?;

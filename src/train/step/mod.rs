@@ -2,7 +2,8 @@
 //!
 //! [`learner`] takes a batch forward and back in the [`precision`] asked for, perhaps with
 //! [`recompute`]; [`optimizer`] steps, with [`word_rows`] for the word table and [`loss_scale`] in
-//! fp16; [`schedule`] says what moves, and how fast. On CUDA, [`recorded`] replays whole steps.
+//! fp16; [`schedule`] says what moves, and how fast. `take` makes a step
+//! of these, on CUDA one that [`recorded`] replays.
 
 pub mod learner;
 pub mod loss_scale;
@@ -12,4 +13,5 @@ pub mod precision;
 pub mod recompute;
 pub mod recorded;
 pub mod schedule;
+mod take;
 mod word_rows;

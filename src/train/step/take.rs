@@ -1,0 +1,119 @@
+//! A whole step: its passes and the optimiser's, or on CUDA a recording of both.
+
+use anyhow::Result;
+use tch::Tensor;
+
+use super::learner::{Learner, Pass};
+use super::recorded::{Kind, Recording};
+use super::schedule::Moving;
+use crate::error::shortened;
+use crate::libtorch;
+use crate::libtorch::graph::Graph;
+use crate::libtorch::optimizer::CudaSteps;
+use crate::model::Mode;
+use crate::telemetry::progress;
+use crate::train::feed::loader::Loaded;
+use crate::train::say::stages::Stage;
+
+impl Learner {
+    /// One step of the optimiser, over the batches of its passes with their numbers in the run: their
+    /// mean losses, and the gradients' norm before clipping; scalars on the device.
+    pub fn take(
+        &mut self,
+        passes: &[(u64, Loaded)],
+        moving: Moving,
+        factor: f64,
+    ) -> Result<(Vec<Tensor>, Option<Tensor>)> {
+        if let ([(index, loaded)], false) = (passes, self.stages.run()) {
+            if self.recorded.is_some() {
+                let (loss, norm) = take_recorded(self, (*index, loaded), moving, factor)?;
+                return Ok((vec![loss], norm));
+            }
+        }
+        let mut losses = Vec::with_capacity(passes.len());
+        for (index, loaded) in passes {
+            losses.push(self.backward(*index, loaded, moving)?);
+            if losses.len() < passes.len() {
+                self.optimizer.widen_gradients()?;
+            }
+        }
+        let norm = self.optimizer.step(factor)?;
+        self.stages.end(Stage::Optimizer);
+        Ok((losses, norm))
+    }
+}
+
+/// Takes a step of one pass: its loss, and the gradients' norm before clipping; scalars on the device.
+/// `loaded` is still in page-locked memory. Where a step cannot be recorded, none is from then on.
+fn take_recorded(
+    learner: &mut Learner,
+    (index, loaded): (u64, &Loaded),
+    moving: Moving,
+    factor: f64,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let mode = learner.seed(index)?;
+    let kind = Kind::of(loaded, moving);
+    let mut known = learner.recorded.take().unwrap_or_default();
+    let Some((mut steps, recording)) = known.remove(&kind) else {
+        let mut steps = CudaSteps::new();
+        let taken = first(learner, &mut steps, loaded, (moving, mode), factor)?;
+        known.insert(kind, (steps, None));
+        learner.recorded = Some(known);
+        return Ok(taken);
+    };
+    let made = recording.map_or_else(|| record(learner, &mut steps, loaded, (moving, mode)), Ok);
+    let mut recording = match made {
+        Ok(recording) => recording,
+        Err(error) => {
+            let why = shortened(&format!("{error:#}"));
+            progress::say(&format!("CUDA graphs are left alone from here on: {why}"));
+            learner.optimizer.clear_gradients();
+            drop(known);
+            libtorch::make_room()?;
+            return first(learner, &mut steps, loaded, (moving, mode), factor);
+        }
+    };
+    let taken = recording.replay(&mut steps, loaded, factor)?;
+    known.insert(kind, (steps, Some(recording)));
+    learner.recorded = Some(known);
+    Ok(taken)
+}
+
+/// Takes the first step of a kind as it is.
+fn first(
+    learner: &mut Learner,
+    steps: &mut CudaSteps,
+    loaded: &Loaded,
+    (moving, mode): (Moving, Mode),
+    factor: f64,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let (batch, labels) = loaded.to(learner.arithmetic.device())?;
+    let loss = learner.pass(Pass::of(loaded, &batch, &labels), moving, mode)?;
+    let norm = match learner.optimizer.step_with(steps, factor)? {
+        Some(()) => Some(steps.taken()?.0.f_detach_copy()?),
+        None => None,
+    };
+    Ok((loss, norm))
+}
+
+fn record(
+    learner: &mut Learner,
+    steps: &mut CudaSteps,
+    loaded: &Loaded,
+    (moving, mode): (Moving, Mode),
+) -> Result<Recording> {
+    let (batch, labels) = loaded.to(learner.arithmetic.device())?;
+    libtorch::make_room()?;
+    let (graph, (out, rates)) = Graph::record(|| {
+        let loss = learner.pass(Pass::of(loaded, &batch, &labels), moving, mode)?;
+        let rates = learner.optimizer.record_with(steps)?;
+        Ok((Tensor::f_stack(&[loss, steps.taken()?.0], 0)?, rates))
+    })?;
+    Ok(Recording {
+        graph,
+        batch,
+        labels,
+        out,
+        rates,
+    })
+}
