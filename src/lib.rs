@@ -20,6 +20,7 @@
 //! - [`analysis`]: covariance similarity, advice.
 //! - [`report`]: what runs say: samples, comparisons, tables, figures.
 //! - [`simulate`]: the theory's synthetic tasks: width, covariance and weights decide transfer.
+//! - [`reference`](mod@reference): what people may write: schemas, and every key with its meaning.
 //! - [`cli`]: a file per command; the only room that prints.
 //!
 //! Data flows config → task → data → model → weighting → train → telemetry; transfer, suite, report and analysis
@@ -36,6 +37,7 @@ pub mod error;
 pub mod hub;
 pub mod libtorch;
 pub mod model;
+pub mod reference;
 pub mod report;
 pub mod simulate;
 pub mod suite;

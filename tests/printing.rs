@@ -47,6 +47,13 @@ const COMMANDS: &[(&[&str], i32)] = &[
     (&["encoder", "fetch", "all-MiniLM-L6-v2"], 0),
     (&["encoder", "init", "NEW", "--config", "config.json"], 0),
     (&["doctor"], 0),
+    (&["train", "c.yaml", "--dry-run"], 0),
+    (&["config", "check", "c.yaml"], 0),
+    (&["config", "schema"], 0),
+    (&["config", "reference"], 0),
+    (&["completions", "zsh"], 0),
+    (&["runs"], 0),
+    (&["runs", "--json"], 0),
 ];
 
 /// The demonstration set with a run of a tiny encoder in `runs/r`.

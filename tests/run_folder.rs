@@ -7,6 +7,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use common::{covalign, evaluations, fails, json, run, text, train, workplace};
+use covalign::task::Task;
 
 /// A two-layer encoder: what stays in a folder matters here, not what is learnt.
 fn tiny() -> [String; 2] {
@@ -379,4 +380,102 @@ fn fixed_encoder_chooses_and_has_patience_in_its_second_phase_alone() {
     );
     let best = json(&folder.join("x/best/state.json"));
     assert_eq!(best["step"], 6);
+}
+
+/// Sends what Ctrl-C sends once `file` is there, and returns the last line that was printed.
+fn stopped(folder: &Path, args: &[&str], file: &Path) -> String {
+    let mut child = covalign(folder, args)
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !file.is_file() {
+        assert!(child.try_wait().unwrap().is_none(), "ended too early");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let pid = child.id().to_string();
+    let kill = std::process::Command::new("kill")
+        .args(["-INT", &pid])
+        .status();
+    assert!(kill.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{errors}");
+    errors.lines().last().unwrap().to_owned()
+}
+
+#[test]
+fn a_stopped_run_says_the_command_that_goes_on_and_its_own_config_trains_again() {
+    let folder = workplace();
+    let folder = folder.path();
+    let task = Task::built_in("DemoSimilarity").unwrap();
+    std::fs::create_dir(folder.join("own")).unwrap();
+    // A built-in name that means another task here.
+    let task = format!("{task}\nname: CoLA\nfolder: DemoSimilarity\n");
+    std::fs::write(folder.join("own/similar.yaml"), task).unwrap();
+    let [encoder, length] = tiny();
+    for method in ["aligned", "single"] {
+        let out = format!("my runs/{method}");
+        let begun = format!("method={method}");
+        let sets = [
+            &*begun,
+            &*encoder,
+            &*length,
+            "tasks=[DemoSentiment, own/similar.yaml]",
+            // Longer than anybody waits, and nothing is evaluated.
+            "training.epochs=2000",
+            "training.max_steps=100000",
+            "evaluation.every=100000 steps",
+            "checkpoints.every=100000 steps",
+        ];
+        let mut args = vec!["train", "c.yaml", "--out", &out];
+        sets.iter().for_each(|set| args.extend(["--set", set]));
+        let part = match method {
+            "single" => folder.join(&out).join("DemoSentiment"),
+            _ => folder.join(&out),
+        };
+        let line = stopped(folder, &args, &part.join("log.txt"));
+        let (stopped, command) = line.split_once("; go on with: ").expect(&line);
+        assert!(stopped.contains("stopped after step"), "{line}");
+
+        // Nothing is evaluated yet.
+        let line = fails(folder, &["evaluate", &out, "--task", "DemoSentiment"], 2);
+        assert!(line.contains("--weights last"), "{line}");
+        let last = [
+            "evaluate",
+            &out,
+            "--task",
+            "DemoSentiment",
+            "--weights",
+            "last",
+        ];
+        assert!(run(folder, &last).status.success());
+
+        // As a person types it, and as short as a test may be: it goes on, and is stopped again.
+        let words = shlex::split(command).unwrap();
+        assert_eq!(words[0], env!("CARGO_BIN_EXE_covalign"));
+        let words: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+        let log = part.join("log.txt");
+        std::fs::remove_file(&log).unwrap();
+        let again = self::stopped(folder, &words, &log);
+        assert!(again.ends_with(command), "{again}");
+        let step = |line: &str| -> u64 {
+            let after = line.split("after step ").nth(1).unwrap();
+            after.split(';').next().unwrap().parse().unwrap()
+        };
+        assert!(step(&again) > step(stopped), "{stopped} {again}");
+    }
+
+    // A run's own config begins another run, with the tasks that the run keeps.
+    std::fs::remove_dir_all(folder.join("own")).unwrap();
+    let own = "my runs/aligned/config.yaml";
+    let mut args = vec!["train", own, "--set", "training.max_steps=4"];
+    let short = ["training.epochs=1", "evaluation.every=2 steps"];
+    short.iter().for_each(|set| args.extend(["--set", set]));
+    let output = run(folder, &args);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let results = json(&folder.join("runs/aligned/results.json"));
+    assert!(results["tasks"]["CoLA"]["dev"]["pearson"].is_number());
+    let output = run(folder, &["config", "check", own]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
 }

@@ -10,9 +10,9 @@ use crate::analysis::evidence::Evidence;
 use crate::bail_input;
 use crate::cli::out::say;
 use crate::config::yaml::suggest;
-use crate::config::Config;
 use crate::data::overlap;
 use crate::task::Split;
+use crate::train::own;
 use crate::train::tasks;
 
 /// Say how the config's tasks may help a target: STILTs, multi-task training, or not at all
@@ -44,7 +44,7 @@ pub struct AdviseArgs {
 }
 
 pub fn run(args: AdviseArgs) -> Result<()> {
-    let config = Config::load(&args.config, &args.overrides)?;
+    let config = own::config(&args.config, &args.overrides)?;
     let tasks = tasks::load_tasks(&config)?;
     let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
     let mut targets: Vec<String> = args.positional.clone();

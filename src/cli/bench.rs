@@ -7,9 +7,9 @@ use comfy_table::{presets, CellAlignment, Table};
 use serde_json::json;
 
 use crate::cli::out::say;
-use crate::config::Config;
 use crate::train::bench::{measure, Costs};
 use crate::train::feed::batches::Batches;
+use crate::train::own;
 use crate::train::prepare::prepare;
 use crate::train::tasks;
 
@@ -43,7 +43,7 @@ pub struct BenchArgs {
 }
 
 pub fn run(args: BenchArgs) -> Result<()> {
-    let config = Config::load(&args.config, &args.overrides)?;
+    let config = own::config(&args.config, &args.overrides)?;
     let mut learner = prepare(&config, tasks::load_tasks(&config)?)?.learner;
     let mut batches = Batches::new(&learner.config, &learner.data)?;
     let epoch = batches.length.per_epoch.ceil() as u64;

@@ -2,6 +2,8 @@
 
 pub mod advise;
 pub mod bench;
+pub mod completions;
+pub mod config;
 pub mod data;
 pub mod doctor;
 pub mod encoder;
@@ -10,7 +12,9 @@ pub mod out;
 pub mod predict;
 pub mod report;
 pub mod reweight;
+pub mod runs;
 pub mod saved_run;
+mod shell;
 pub mod similarity;
 pub mod simulate;
 pub mod submit;
@@ -19,7 +23,7 @@ pub mod table;
 pub mod train;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error;
 
@@ -46,8 +50,12 @@ enum Command {
     Similarity(similarity::SimilarityArgs),
     Advise(advise::AdviseArgs),
     Report(report::ReportArgs),
+    Runs(runs::RunsArgs),
     Reweight(reweight::ReweightArgs),
     Simulate(simulate::SimulateArgs),
+    /// Check configs, tasks and suites, and say what may stand in them
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Check data and count what is in it
     #[command(subcommand)]
     Data(data::DataCommand),
@@ -57,6 +65,7 @@ enum Command {
     /// Say what covalign finds on this machine, and what is missing
     #[command(after_help = "Example:\n  covalign doctor")]
     Doctor,
+    Completions(completions::CompletionsArgs),
 }
 
 /// Does what the command line asks for.
@@ -75,10 +84,13 @@ fn perform(command: Command) -> Result<()> {
         Command::Similarity(args) => similarity::run(args),
         Command::Advise(args) => advise::run(args),
         Command::Report(args) => report::run(args),
+        Command::Runs(args) => runs::run(args),
+        Command::Config(command) => config::run(command),
         Command::Reweight(args) => reweight::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Data(command) => data::run(command),
         Command::Encoder(command) => encoder::run(command),
         Command::Doctor => doctor::run(),
+        Command::Completions(args) => completions::run(args, &mut Arguments::command()),
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{json, Value};
 
 use super::table;
 use crate::cli::out::say;
-use crate::config::Config;
+use crate::train::own;
 use crate::train::prepare::prepare;
 use crate::train::start::Source;
 use crate::train::tasks;
@@ -38,7 +38,7 @@ pub struct ReweightArgs {
 }
 
 pub fn run(args: ReweightArgs) -> Result<()> {
-    let config = Config::load(&args.config, &args.overrides)?;
+    let config = own::config(&args.config, &args.overrides)?;
     let source = Source::open(&config)?;
     let learner = prepare(&config, tasks::load_tasks(&config)?)?.learner;
     if let Some(source) = source {

@@ -154,6 +154,12 @@ fn saved(folder: &RunFolder, config: &Config, task: &str, weights: Weights) -> R
             folder.root().display(),
             config.checkpoints.after.name()
         ),
+        None if !folder.saved_steps().is_empty() => bail_input!(
+            "{}: the run was stopped before its first evaluation, so no weights are the best; take \
+             the last checkpoint with `--weights last`, or let the run go on with `covalign train … \
+             --resume`",
+            folder.root().display()
+        ),
         None => bail_input!(
             "{}: no saved weights yet; let the run go on with `covalign train … --resume`",
             folder.root().display()

@@ -23,6 +23,7 @@ use crate::model::source::Source;
 use crate::telemetry::atomic;
 use crate::telemetry::progress::Progress;
 use crate::train::keep::run_folder::RunFolder;
+use crate::train::own;
 use crate::train::prepare;
 use crate::train::step::precision::Arithmetic;
 use crate::train::tasks::{self, TaskData};
@@ -80,7 +81,7 @@ impl SimilarityArgs {
 }
 
 pub fn run(args: SimilarityArgs) -> Result<()> {
-    let config = Config::load(&args.config, &args.overrides)?;
+    let config = own::config(&args.config, &args.overrides)?;
     let source = Source::of(&config.encoder)?;
     if config.encoder.images().is_some() {
         bail_input!("key `encoder`: similarity is of embeddings of words, which images have not");

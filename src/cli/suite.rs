@@ -1,31 +1,26 @@
 //! `covalign suite`.
 
-mod duration;
+pub(super) mod duration;
 mod live;
 mod tables;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
 
-use crate::bail_input;
+use super::shell;
 use crate::cli::out::say;
-use crate::config::{yaml, Config};
-use crate::data::sources::sources;
 use crate::error::{read_text, Interrupted};
 use crate::libtorch;
-use crate::model::source;
 use crate::suite::build;
+use crate::suite::check;
 use crate::suite::child::devices;
 use crate::suite::compose::Wishes;
 use crate::suite::estimate;
 use crate::suite::file::SuiteFile;
 use crate::suite::folder::{self, Entry, SuiteFolder};
-use crate::suite::plan::Plan;
 use crate::suite::seen::{self, Seen};
 use crate::suite::work::{self, Options, State};
-use crate::task::{Split, Task};
 use crate::train::interrupt;
 use live::Show;
 use tables::{plan_table, results_table};
@@ -128,7 +123,10 @@ pub fn run(args: SuiteArgs) -> Result<()> {
     let text = as_given(&args)?;
     let checked = |threads| {
         let plan = plan_with(threads)?;
-        check_data(&plan)?;
+        // Before the first run begins.
+        if let Some(error) = check::missing(&plan)?.into_iter().next() {
+            return Err(error);
+        }
         Ok(plan)
     };
     let (folder, plan) = SuiteFolder::enter(&root, &text, threads, entry, checked)?;
@@ -166,10 +164,14 @@ pub fn run(args: SuiteArgs) -> Result<()> {
     let all = plan.runs.len();
     say!("{}", results_table(&plan, |run| folder.results(run)));
     say!("suite        {}", root.display());
-    say!("report       covalign report {}", root.display());
-    say!("TensorBoard  tensorboard --logdir {}/runs", root.display());
+    say!("report       covalign report {}", shell::path(&root));
+    say!(
+        "TensorBoard  tensorboard --logdir {}",
+        shell::path(&root.join("runs"))
+    );
     if outcome.interrupted {
-        let text = format!("stopped with {done} of {all} runs done; go on with --resume");
+        let command = shell::resumed();
+        let text = format!("stopped with {done} of {all} runs done; go on with: {command}");
         return Err(anyhow::Error::new(Interrupted(text)));
     }
     if failed > 0 {
@@ -207,30 +209,4 @@ fn as_given(args: &SuiteArgs) -> Result<String> {
         head += &format!("# --seeds {}\n", seeds.join(","));
     }
     Ok(head + &text)
-}
-
-/// Finds missing files and encoders before the first run begins.
-fn check_data(plan: &Plan) -> Result<()> {
-    let (mut encoders, mut tasks) = (Vec::new(), BTreeSet::new());
-    for run in &plan.runs {
-        let config: Config = yaml::from_str(&run.config, &run.name)?;
-        if !encoders.contains(&config.encoder) {
-            encoders.push(config.encoder);
-        }
-        let names = config.tasks.into_iter();
-        tasks.extend(names.map(|name| (config.data.clone(), name)));
-    }
-    for encoder in encoders {
-        source::folder(&encoder)?;
-    }
-    for (data, name) in tasks {
-        let task = Task::load(&name)?;
-        for split in [Split::Train, Split::Dev] {
-            if !task.has_split(split) {
-                bail_input!("task `{name}` has no {split} rows; it can be predicted, not trained");
-            }
-            sources(&task, &data, split)?;
-        }
-    }
-    Ok(())
 }

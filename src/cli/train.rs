@@ -4,13 +4,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::shell;
+use super::suite::duration::duration;
 use super::table;
 use crate::bail_input;
 use crate::cli::out::say;
-use crate::config::Config;
+use crate::config::{Config, Strategy};
+use crate::error::Interrupted;
+use crate::train::forecast::{forecast, Forecast};
 use crate::train::interrupt;
 use crate::train::keep::lock::RunLock;
 use crate::train::keep::run_folder::RunFolder;
+use crate::train::own;
 use crate::transfer;
 
 /// Fine-tune an encoder as a config says
@@ -18,8 +23,10 @@ use crate::transfer;
 #[command(after_help = "Examples:
   covalign train configs/demo.yaml
   covalign train configs/glue-small.yaml --set method=multitask --set training.seed=7
+  covalign train configs/glue-large.yaml --dry-run
   covalign train configs/glue-large.yaml --out runs/large
   covalign train configs/glue-large.yaml --out runs/large --resume
+  covalign train runs/large/config.yaml --set training.seed=7
   covalign train mr.yaml --set start.run=runs/sst --set start.heads=keep")]
 pub struct TrainArgs {
     /// The training config, a YAML file
@@ -33,10 +40,16 @@ pub struct TrainArgs {
     /// Go on with a run that was stopped; show the scores of one that has ended
     #[arg(long)]
     resume: bool,
+    /// Say what the run will take, by preparing it and timing ten steps; nothing is written
+    #[arg(long, conflicts_with_all = ["out", "resume"])]
+    dry_run: bool,
 }
 
 pub fn run(args: TrainArgs) -> Result<()> {
-    let config = Config::load(&args.config, &args.overrides)?;
+    let config = own::config(&args.config, &args.overrides)?;
+    if args.dry_run {
+        return dry_run(&config);
+    }
     let out = match args.out.clone().or_else(|| config.out.clone()) {
         Some(out) => out,
         None => default_folder(&args.config, args.resume)?,
@@ -46,11 +59,80 @@ pub fn run(args: TrainArgs) -> Result<()> {
     let _lock = RunLock::take(&folder)?;
     check_begun(&folder, args.resume)?;
     interrupt::install().context("cannot catch Ctrl-C")?;
-    let results = transfer::train(&config, &out, args.resume)?;
+    let results = transfer::train(&config, &out, args.resume);
+    let results = results.map_err(|error| how_to_go_on(error, &folder))?;
     say!("{}", table::score_table(&results, config.encoder.unit()));
     say!("run folder   {}", out.display());
-    say!("TensorBoard  tensorboard --logdir {}", out.display());
+    say!("TensorBoard  tensorboard --logdir {}", shell::path(&out));
     Ok(())
+}
+
+/// What a person types to go on with a run that was stopped: its own config has all that was set.
+fn how_to_go_on(error: anyhow::Error, folder: &RunFolder) -> anyhow::Error {
+    let Some(Interrupted(text)) = error.downcast_ref() else {
+        return error;
+    };
+    let (config, out) = (folder.config(), folder.root());
+    let (config, out) = (config.to_string_lossy(), out.to_string_lossy());
+    let command = shell::line(&["train", &config, "--out", &out, "--resume"]);
+    anyhow::Error::new(Interrupted(format!("{text}; go on with: {command}")))
+}
+
+/// What each run of a config will take.
+fn dry_run(config: &Config) -> Result<()> {
+    let mut seconds = 0.0;
+    let runs = transfer::runs_of(config)?;
+    for run in &runs {
+        let forecast = forecast(run)?;
+        seconds += forecast.seconds;
+        say!("{}", shown(run, &forecast));
+    }
+    if runs.len() > 1 {
+        say!("{} runs: about {}", runs.len(), duration(seconds));
+    }
+    say!("nothing was trained that is kept, and nothing written");
+    Ok(())
+}
+
+fn shown(config: &Config, forecast: &Forecast) -> String {
+    let rows = forecast.rows.iter();
+    let rows: Vec<String> = rows.map(|(task, rows)| format!("{task} {rows}")).collect();
+    let (timed, seconds) = forecast.timed;
+    let megabytes = |bytes: u64| match bytes as f64 / 1e6 {
+        few @ ..10.0 => format!("{few:.2} MB"),
+        many => format!("{many:.0} MB"),
+    };
+    let about = match config.sampling.strategy {
+        // The shares of later epochs hang on dev scores.
+        Strategy::Dynamic => "about ",
+        _ => "",
+    };
+    let fewer = match config.evaluation.patience {
+        Some(_) => ", or fewer by evaluation.patience",
+        None => "",
+    };
+    format!(
+        "{} on {} ({}, {}), training rows: {}\n\
+         steps    {}, an epoch has {:.1}; {} evaluations{fewer}\n\
+         {:8} {about}{} to train on, {} to evaluate\n\
+         time     about {} ({timed} steps timed, {:.2} s each; loading is not counted)\n\
+         disk     weights up to {} while it trains, {} at its end",
+        config.method.name(),
+        config.encoder,
+        forecast.device,
+        forecast.precision,
+        rows.join(", "),
+        forecast.steps,
+        forecast.steps_per_epoch,
+        forecast.evaluations,
+        config.encoder.unit(),
+        forecast.tokens,
+        forecast.evaluated,
+        duration(forecast.seconds),
+        seconds / timed as f64,
+        megabytes(forecast.bytes.0),
+        megabytes(forecast.bytes.1),
+    )
 }
 
 /// A folder without a lock was not made by covalign; an empty one is welcome.
@@ -78,10 +160,13 @@ fn check_begun(folder: &RunFolder, resume: bool) -> Result<()> {
     }
 }
 
-/// `runs/NAME`, `runs/NAME-2`, … after the config's file: the first that is free, or with `resume`
+/// `runs/NAME`, `runs/NAME-2`, … after the config's file, or the run whose own it is: the first that is free, or with `resume`
 /// the last that is not.
 pub(super) fn default_folder(config: &Path, resume: bool) -> Result<PathBuf> {
-    let name = config.file_stem().unwrap_or_default().to_string_lossy();
+    let run = own::folder(config);
+    let of_run = run.as_ref().and_then(|run| run.root().file_name());
+    let name = of_run.or(config.file_stem()).unwrap_or_default();
+    let name = name.to_string_lossy();
     let numbered = |n: u32| match n {
         1 => Path::new("runs").join(&*name),
         n => Path::new("runs").join(format!("{name}-{n}")),

@@ -1,11 +1,12 @@
 //! The alignment matrices R_i: their form, where they start, how they are learned.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::values::{Rank, Rate};
 
 /// Which of the papers' texts the updates follow.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
     /// A batch of task i moves A_i, R_i and B.
@@ -18,13 +19,15 @@ pub enum Schedule {
 }
 
 /// Form of the R_i's.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AlignmentForm {
     /// A matrix of the given rank (`full`, or r for I + U Vᵀ).
     #[default]
     General,
+    /// A factor for each coordinate.
     Diagonal,
+    /// A rotation.
     Orthogonal,
     /// One matrix for all tasks: what an R does besides telling tasks apart.
     Shared,
@@ -58,26 +61,32 @@ pub enum Matrices {
 }
 
 /// Where R_i starts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {
+    /// At the identity: plain multi-task training.
     #[default]
     Identity,
     /// Parameters get N(0, 0.02²) on top of the identity.
     Random,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The alignment matrices of `method: aligned`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Alignment {
+    /// What the matrices are, and which tasks have one.
     pub form: AlignmentForm,
-    /// `full`, or the rank r of R − I.
+    /// `full`, or the rank r of R − I: a low one holds R near the identity, at fewer parameters.
     pub rank: Rank,
+    /// Where the R_i start.
     pub init: Start,
-    /// `2e-5`, or a multiple of the encoder's such as `20x`.
+    /// The R_i's learning rate: `2e-5`, or a multiple of the encoder's such as `20x`; `0x` freezes
+    /// them. To be searched together with `decay_to_identity`.
     pub learning_rate: Rate,
-    /// λ of the term λ‖R − I‖²_F in the loss.
+    /// λ of the term λ‖R − I‖²_F in the loss: above 0 it draws R back to the identity.
     pub decay_to_identity: f64,
+    /// When the encoder, and when the R_i are trained.
     pub schedule: Schedule,
     /// `alternating`: optimiser steps before the turn changes.
     pub alternate_every: u64,

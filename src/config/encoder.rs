@@ -1,9 +1,11 @@
 //! `encoder:`, the module that all tasks share: a pretrained BERT by its name, a small module over word
 //! embeddings or a network over images by its keys.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use anyhow::Result;
+use schemars::{json_schema, JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Error, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -95,6 +97,22 @@ impl fmt::Display for EncoderChoice {
 impl From<&str> for EncoderChoice {
     fn from(name: &str) -> Self {
         EncoderChoice::Pretrained(name.to_owned())
+    }
+}
+
+impl JsonSchema for EncoderChoice {
+    fn schema_name() -> Cow<'static, str> {
+        "EncoderChoice".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                {"type": "string", "title": "a name or folder"},
+                generator.subschema_for::<WordModule>(),
+                generator.subschema_for::<ImageModule>(),
+            ]
+        })
     }
 }
 

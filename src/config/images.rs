@@ -4,12 +4,13 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bail_input;
 
 /// What reads images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ImageKind {
     /// torchvision's DenseNet-121 (Huang, Liu, van der Maaten, Weinberger, CVPR 2017).
@@ -17,9 +18,10 @@ pub enum ImageKind {
 }
 
 /// A network over images.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageModule {
+    /// Which network it is.
     pub kind: ImageKind,
     /// A safetensors file of torchvision's weights, or `none` for a random start.
     pub weights: String,

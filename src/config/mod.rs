@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
@@ -35,7 +36,7 @@ use values::{Deduplicate, Interval};
 pub use weighting::Weighting;
 
 /// How tasks share.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// Every task fine-tunes an encoder of its own (STL).
@@ -59,7 +60,7 @@ impl Method {
 }
 
 /// Whose forward pass computes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Engine {
     /// Ours, made for training: packed rows and fused operations on a CPU, else `padded`.
@@ -72,16 +73,18 @@ pub enum Engine {
 }
 
 /// The whole training config.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The module that all tasks share: a BERT's name or folder, or the keys of a module over
     /// words or images.
     pub encoder: EncoderChoice,
-    /// Folder with one sub-folder per task.
+    /// Folder with one sub-folder per task; a relative path starts where covalign is called.
     pub data: PathBuf,
     /// Names of built-in tasks, or paths of task files.
+    #[schemars(length(min = 1))]
     pub tasks: Vec<String>,
+    /// How the tasks share.
     pub method: Method,
     /// The run to start from; by default the pretrained encoder with fresh heads.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,13 +100,19 @@ pub struct Config {
     /// misalignment made on purpose.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub turned: BTreeMap<String, f64>,
+    /// The matrices of `method: aligned`.
     pub alignment: Alignment,
+    /// How an epoch is shared out among tasks, and what a batch is made of.
     pub sampling: Sampling,
+    /// How the losses of tasks, and of labels of which any may hold, are weighed.
     pub weighting: Weighting,
+    /// Length, batches, optimiser, arithmetic.
     pub training: Training,
+    /// When and how dev rows are scored.
     pub evaluation: Evaluation,
+    /// Which weights are saved when, and which stay.
     pub checkpoints: Checkpoints,
-    /// Whose forward pass computes: `fast` or rust-bert's `reference`.
+    /// Whose forward pass computes; all give the same numbers up to rounding.
     pub engine: Engine,
     /// The run folder; by default a fresh one in `runs/`, named after the config's file.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,14 +142,16 @@ impl Default for Config {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// When and how dev rows are scored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Evaluation {
-    /// `1 epoch`, `0.1 epochs`, `500 steps`.
+    /// How often: `1 epoch`, `0.1 epochs`, `500 steps`.
     pub every: Interval,
     /// Stop after this many evaluations without a better mean score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<u64>,
+    /// Rows in a forward pass; changes speed and memory, no score.
     pub batch_size: usize,
     /// Score a task's test rows too whenever it is best on dev: dev chooses, test judges.
     pub test: bool,
@@ -158,7 +169,7 @@ impl Default for Evaluation {
 }
 
 /// Which weights stay in the run folder once the run has ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum After {
     /// The last checkpoints and the best weights.
@@ -181,7 +192,8 @@ impl After {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Which weights are saved when, and which stay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Checkpoints {
     /// How often to save what `--resume` needs.
@@ -190,6 +202,7 @@ pub struct Checkpoints {
     pub keep: usize,
     /// Keep the weights of each task's best evaluation too, not only of the best mean.
     pub best_per_task: bool,
+    /// What stays once the run has ended.
     pub after: After,
 }
 
@@ -216,6 +229,24 @@ impl Config {
         let config: Config = with_overrides(text, source, overrides)?;
         config.validate(source)?;
         Ok(config)
+    }
+
+    /// As [`Config::parse`], with all that is wrong instead of the first.
+    ///
+    /// # Errors
+    /// Input errors, at least one.
+    pub fn parse_all(
+        text: &str,
+        source: &str,
+        overrides: &[String],
+    ) -> Result<Config, Vec<anyhow::Error>> {
+        yaml::from_str_all::<Config>(text, source)?;
+        let config: Config = with_overrides(text, source, overrides).map_err(|e| vec![e])?;
+        let faults = config.faults(source);
+        match faults.is_empty() {
+            true => Ok(config),
+            false => Err(faults),
+        }
     }
 
     /// As [`Config::parse`] for a tree of keys and values.

@@ -4,9 +4,9 @@ use anyhow::Result;
 
 use super::values::LengthWindow;
 use super::{BatchKind, Config, Method, Precision, Schedule, Strategy, Training};
-use crate::bail_input;
 use crate::config::training::Freeze;
 use crate::config::Engine;
+use crate::input_error;
 
 impl Config {
     /// Whether each batch holds the same number of rows of every task.
@@ -29,7 +29,7 @@ impl Config {
     }
 
     /// What has no meaning where the encoder takes images.
-    fn validate_with_images(&self, source: &str) -> Result<()> {
+    fn faults_with_images(&self, source: &str) -> Vec<anyhow::Error> {
         let (t, default) = (&self.training, Training::default());
         let window = self.sampling.length_window;
         let rules = [
@@ -80,23 +80,26 @@ impl Config {
                 "is a BERT's; images have one",
             ),
         ];
-        for (holds, key, demand) in rules {
-            if !holds {
-                bail_input!("{source}: key `{key}` {demand}");
-            }
-        }
-        Ok(())
+        broken(&rules, source).collect()
     }
 
     /// # Errors
     /// An input error that names the key.
     pub(super) fn validate(&self, source: &str) -> Result<()> {
-        self.encoder.validate(source)?;
-        self.weighting.validate(source)?;
+        self.faults(source).into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// An input error for each value that does not keep to the rules.
+    pub(super) fn faults(&self, source: &str) -> Vec<anyhow::Error> {
+        let parts = [
+            self.encoder.validate(source),
+            self.weighting.validate(source),
+        ];
+        let mut faults: Vec<_> = parts.into_iter().filter_map(Result::err).collect();
         let t = &self.training;
         let e = &self.evaluation;
         if self.encoder.images().is_some() {
-            self.validate_with_images(source)?;
+            faults.extend(self.faults_with_images(source));
         }
         let over_words = self.encoder.words().is_some();
         let share = |x: f64| (0.0..=1.0).contains(&x);
@@ -288,19 +291,28 @@ impl Config {
             (e.batch_size, "evaluation.batch_size"),
             (window, "sampling.length_window"),
         ];
-        if let Some((count, key)) = counts.iter().find(|(count, _)| *count > most) {
-            bail_input!("{source}: key `{key}` must be at most {most}, not {count}");
-        }
-        for (holds, key, demand) in rules {
-            if !holds {
-                bail_input!("{source}: key `{key}` {demand}");
-            }
-        }
+        let large = counts.iter().filter(|(count, _)| *count > most);
+        faults.extend(large.map(|(count, key)| {
+            input_error!("{source}: key `{key}` must be at most {most}, not {count}")
+        }));
+        faults.extend(broken(rules, source));
         let mut names: Vec<_> = self.tasks.iter().collect();
         names.sort();
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            bail_input!("{source}: key `tasks` names `{}` twice", pair[0]);
+            faults.push(input_error!(
+                "{source}: key `tasks` names `{}` twice",
+                pair[0]
+            ));
         }
-        Ok(())
+        faults
     }
+}
+
+/// An input error for each rule, a key and what it demands, that does not hold.
+fn broken<'a>(
+    rules: &'a [(bool, &str, &str)],
+    source: &'a str,
+) -> impl Iterator<Item = anyhow::Error> + 'a {
+    let broken = rules.iter().filter(|(holds, ..)| !holds);
+    broken.map(move |(_, key, demand)| input_error!("{source}: key `{key}` {demand}"))
 }

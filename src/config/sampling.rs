@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::values::LengthWindow;
 
-/// How much of an epoch each task gets; see [`crate::data::shares`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How much of an epoch each task gets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
     /// In proportion to rows: an epoch sees every row of every task once.
@@ -27,7 +28,7 @@ pub enum Strategy {
 }
 
 /// What one batch is made of.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BatchKind {
     /// Rows of one task.
@@ -38,10 +39,13 @@ pub enum BatchKind {
     Heterogeneous,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// How an epoch is shared out among tasks, and what a batch is made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sampling {
+    /// How much of an epoch each task gets.
     pub strategy: Strategy,
+    /// Whether a batch has rows of one task, or of several.
     pub batches: BatchKind,
     /// τ of `temperature`: 1 is `proportional`, 0 gives every task the same.
     pub temperature: f64,
@@ -49,7 +53,8 @@ pub struct Sampling {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub reference: BTreeMap<String, f64>,
     /// Rows are drawn at random and sorted by length within about this many batches, which saves
-    /// padding, and puts the same rows together again and again; 1 sorts nothing.
+    /// padding, and puts the same rows together again and again; 1 sorts nothing. `auto` is 1 where
+    /// the engine packs rows, else `small`: a sixteenth of an epoch's batches, at most 8.
     pub length_window: LengthWindow,
 }
 

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which heads a run starts with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Heads {
     /// New ones.
@@ -17,11 +18,12 @@ pub enum Heads {
 }
 
 /// Where the encoder's weights come from, instead of the pretrained ones.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StartFrom {
     /// The folder of a run that has ended.
     pub run: PathBuf,
+    /// Whether its heads come too.
     #[serde(default)]
     pub heads: Heads,
 }

@@ -1,16 +1,18 @@
 //! How a run trains: length, batches, optimiser, arithmetic.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::values::{Rate, RowLimit};
 
 /// Arithmetic of the forward and backward pass; parameters and optimiser are always float32.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// bf16 where the device multiplies it in hardware, fp16 on GPUs before it, else fp32.
     #[default]
     Auto,
+    /// float32 throughout.
     Fp32,
     /// fp32, with TF32 matrix products on CUDA.
     Tf32,
@@ -21,7 +23,7 @@ pub enum Precision {
 }
 
 /// How regression learns scores.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ScoreScale {
     /// As they are, as the papers do. The squared error of a score from 0 to 5 is many times a
@@ -33,7 +35,7 @@ pub enum ScoreScale {
 }
 
 /// How the learning rate goes on after the warm-up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RateSchedule {
     /// Down to 0 in a straight line.
@@ -46,7 +48,7 @@ pub enum RateSchedule {
 }
 
 /// What of a BERT stands still: it costs no backward pass, and nothing of it is clipped or decays.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Freeze {
     /// Whether the embedding layer does.
@@ -55,10 +57,13 @@ pub struct Freeze {
     pub layers: usize,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Length, batches, optimiser, arithmetic.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Training {
+    /// Passes over the training rows, as `sampling` counts them; a part of one is fine.
     pub epochs: f64,
+    /// Stop after this many optimiser steps, where the epochs have more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<u64>,
     /// Takes as many steps, evaluated as often, as a joint run with these tasks too would: what is left
@@ -70,8 +75,9 @@ pub struct Training {
     /// About so many tokens in a batch, in place of `batch_size`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_tokens: Option<usize>,
-    /// Batches whose gradients are summed into one optimiser step.
+    /// Batches whose gradients are summed into one optimiser step: a larger batch in the same memory.
     pub accumulate: usize,
+    /// The encoder's highest learning rate; 1e-5 to 5e-5 for a BERT, more for a small one.
     pub learning_rate: f64,
     /// Learning rate of the heads, absolute or a multiple of the encoder's.
     pub head_learning_rate: Rate,
@@ -88,13 +94,17 @@ pub struct Training {
     pub schedule: RateSchedule,
     /// Share of a class's probability that the target gives to all classes alike.
     pub label_smoothing: f64,
+    /// AdamW's decay of weights, in units of the learning rate; biases, LayerNorms and R_i have none.
     pub weight_decay: f64,
+    /// AdamW's memory of gradients.
     pub adam_beta1: f64,
+    /// AdamW's memory of their squares.
     pub adam_beta2: f64,
+    /// What AdamW adds to the root of the squares.
     pub adam_eps: f64,
     /// Largest norm of all gradients together; 0 clips nothing.
     pub clip_norm: f64,
-    /// Tokens that a row is cut to.
+    /// Tokens that a row is cut to; at most the encoder's positions (512 for a BERT).
     pub max_length: usize,
     /// A seeded sample of this many training rows: a number for each task, or `{CoLA: 1000, …}`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,6 +117,7 @@ pub struct Training {
     /// Dropout before the heads; by default the encoder's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head_dropout: Option<f64>,
+    /// Arithmetic of the forward and backward pass; parameters and optimiser are always float32.
     pub precision: Precision,
     /// Keep only the layers' inputs for the backward pass and compute the rest again: about a third
     /// slower, a fraction of the memory.
@@ -122,6 +133,7 @@ pub struct Training {
     pub threads: Option<usize>,
     /// `auto` (CUDA when there), `cpu`, `cuda` or `cuda:1`.
     pub device: String,
+    /// Of everything that is drawn: batches, dropout, fresh weights, samples of rows.
     pub seed: u64,
 }
 

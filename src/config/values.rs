@@ -1,9 +1,11 @@
 //! Values that a config writes as a word: `20x`, `0.1 epochs`, `full`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{json_schema, JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -194,7 +196,7 @@ impl<'de> Deserialize<'de> for LengthWindow {
 }
 
 /// Whose dev and test texts may not be among a task's training rows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "`true`, `false`, or a list of tasks")]
 pub enum Deduplicate {
     /// The run's other tasks', or nobody's.
@@ -274,6 +276,49 @@ impl<'de> Deserialize<'de> for RowLimit {
         deserializer.deserialize_any(Limit)
     }
 }
+
+/// A value's JSON Schema; `title` says in documents what may stand there.
+macro_rules! schema {
+    ($kind:ty, $name:literal, $schema:tt) => {
+        impl JsonSchema for $kind {
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+
+schema!(Rate, "Rate", {
+    "title": "number, or a multiple such as `20x`",
+    "type": ["number", "string"],
+    "minimum": 0,
+    "pattern": r"^[0-9.eE+-]+ *x?$"
+});
+schema!(Interval, "Interval", {
+    "title": "`N steps` or `X epochs`",
+    "type": ["integer", "string"],
+    "minimum": 1,
+    "pattern": r"^[0-9.eE+-]+( +(steps?|epochs?))?$"
+});
+schema!(Rank, "Rank", {
+    "title": "`full`, or a whole number",
+    "anyOf": [{"const": "full"}, {"type": "integer", "minimum": 1}]
+});
+schema!(LengthWindow, "LengthWindow", {
+    "title": "`auto`, `small`, or a whole number",
+    "anyOf": [{"enum": ["auto", "small"]}, {"type": "integer", "minimum": 1}]
+});
+schema!(RowLimit, "RowLimit", {
+    "title": "whole number, or one for each task",
+    "anyOf": [
+        {"type": "integer", "minimum": 1},
+        {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}}
+    ]
+});
 
 /// Reads a word or a number through [`FromStr`].
 struct Word<T>(std::marker::PhantomData<T>);

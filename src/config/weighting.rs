@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bail_input;
 
 /// A way to weigh objectives: tasks, and labels of which any may hold.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// Every loss as it is.
@@ -22,9 +23,11 @@ pub enum Method {
     Svd,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// How the losses of tasks, and of labels of which any may hold, are weighed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Weighting {
+    /// Where the weights come from.
     pub method: Method,
     /// `svd`: how many directions are common; 1 unless said otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,12 +3,13 @@
 use std::fmt;
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bail_input;
 
 /// What a module over word embeddings is made of (Wu, Zhang, Ré, ICLR 2020, have all three).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ModuleKind {
     /// A recurrent network (Hochreiter and Schmidhuber 1997).
@@ -20,7 +21,7 @@ pub enum ModuleKind {
 }
 
 /// What an LSTM's states of a row come to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Pool {
     /// The state where the reading ends: behind the last word, of a backward reading the first.
@@ -28,13 +29,15 @@ pub enum Pool {
     Last,
     /// The largest over the row, of each unit.
     Max,
+    /// The mean over the row.
     Mean,
 }
 
 /// A small module over word embeddings.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WordModule {
+    /// What it is made of.
     pub kind: ModuleKind,
     /// Units of a layer and direction; filters of each window.
     #[serde(default = "hundred")]

@@ -1,8 +1,13 @@
 //! YAML to structs, with errors that name the file, the line and the key.
 
+use std::fmt;
+
 use anyhow::Result;
-use serde::de::DeserializeOwned;
-use serde_path_to_error::Error;
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+use serde::Deserializer;
+use serde_path_to_error::{Error, Segment};
 use serde_yaml::Value;
 
 use crate::input_error;
@@ -17,6 +22,120 @@ pub fn from_str<T: DeserializeOwned>(text: &str, source: &str) -> Result<T> {
 /// As [`from_str`] for a tree that was read before, and has no lines any more.
 pub fn from_value<T: DeserializeOwned>(value: Value, source: &str) -> Result<T> {
     serde_path_to_error::deserialize(value).map_err(|e| explain(e, source))
+}
+
+/// As [`from_str`], with all that is wrong instead of the first: what is wrong is taken out, and the
+/// rest read again.
+///
+/// # Errors
+/// Input errors, at least one, in the order of their discovery.
+pub fn from_str_all<T: DeserializeOwned>(
+    text: &str,
+    source: &str,
+) -> Result<T, Vec<anyhow::Error>> {
+    let first = match from_str(text, source) {
+        Ok(read) => return Ok(read),
+        Err(first) => first,
+    };
+    let mut errors = vec![first];
+    let Ok(mut tree) = serde_yaml::from_str::<Value>(text) else {
+        return Err(errors);
+    };
+    // The first is found again, and named without its line.
+    let mut again = true;
+    let mut taken = Vec::new();
+    while let Err(error) = serde_path_to_error::deserialize::<_, T>(tree.clone()) {
+        let segments: Vec<Segment> = error.path().iter().cloned().collect();
+        let message = error.inner().to_string();
+        // What was taken out is missing now.
+        if taken
+            .iter()
+            .any(|key| message.contains(&format!("missing field `{key}`")))
+        {
+            break;
+        }
+        if !std::mem::take(&mut again) {
+            let place = match line_of(text, &segments) {
+                Some(line) => format!("{source}:{line}"),
+                None => source.to_owned(),
+            };
+            errors.push(explain(error, &place));
+        }
+        match take_out(&mut tree, &segments) {
+            Some(key) => taken.push(key),
+            None => break,
+        }
+    }
+    Err(errors)
+}
+
+/// Removes the key that a path ends with, or the one whose list it goes into; its name, where it was
+/// there.
+fn take_out(tree: &mut Value, path: &[Segment]) -> Option<String> {
+    let (last, above) = match path {
+        [above @ .., Segment::Map { key }] => (key, above),
+        [above @ .., _] => return take_out(tree, above),
+        [] => return None,
+    };
+    let mut place = tree;
+    for segment in above {
+        let below = match segment {
+            Segment::Map { key } => place.get_mut(key.as_str()),
+            Segment::Seq { index } => place.get_mut(*index),
+            Segment::Enum { .. } | Segment::Unknown => Some(place),
+        };
+        place = below?;
+    }
+    let map = place.as_mapping_mut()?;
+    map.remove(last.as_str()).map(|_| last.clone())
+}
+
+/// The line of the value at a path, from 1.
+fn line_of(text: &str, path: &[Segment]) -> Option<usize> {
+    let found = Place(path).deserialize(serde_yaml::Deserializer::from_str(text));
+    found.err()?.location().map(|at| at.line())
+}
+
+/// Goes down a path and fails where it ends: serde_yaml says at which line.
+struct Place<'a>(&'a [Segment]);
+
+impl<'de> DeserializeSeed<'de> for Place<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Place<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("nothing")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Some((Segment::Map { key: wanted }, below)) = self.0.split_first() else {
+            return Err(A::Error::custom("here"));
+        };
+        while let Some(key) = map.next_key::<Value>()? {
+            match key.as_str() == Some(wanted.as_str()) {
+                true => return map.next_value_seed(Place(below)),
+                false => map.next_value::<IgnoredAny>().map(drop)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let Some((Segment::Seq { index }, below)) = self.0.split_first() else {
+            return Err(A::Error::custom("here"));
+        };
+        for _ in 0..*index {
+            list.next_element::<IgnoredAny>()?;
+        }
+        list.next_element_seed(Place(below)).map(drop)
+    }
 }
 
 fn explain(error: Error<serde_yaml::Error>, source: &str) -> anyhow::Error {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::data::{Model, Order};
@@ -12,7 +13,7 @@ use crate::config::with_overrides;
 use crate::error::read_text;
 
 /// The studies there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StudyName {
     /// The width of the shared module against the number of tasks (Proposition 1).
@@ -26,30 +27,39 @@ pub enum StudyName {
 }
 
 /// A whole config; every study reads what lies at the top, and its own part.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SimulateConfig {
+    /// The studies to do, each once.
     pub study: Vec<StudyName>,
-    /// Seeds `seed`, `seed + 1`, …
+    /// The first seed: `seed`, `seed + 1`, …
     pub seed: u64,
+    /// How many seeds; means and intervals are over them.
     pub seeds: usize,
+    /// What labels are of inputs.
     pub model: Model,
     /// Width of the inputs.
     pub d: usize,
     /// How much stronger a tenth of the coordinates is.
     pub kappa: f64,
-    /// Of θ_1 and θ_2. Where it is below 0, the output modules want opposite signs, and training that
+    /// The cosine of θ_1 and θ_2. Where it is below 0, the output modules want opposite signs, and training that
     /// starts from equal ones may stay in a local optimum; turning the labels' sign makes it positive.
     pub cosine: f64,
     /// The standard deviation of the labels' noise, relative to that of the labels.
     pub noise: f64,
+    /// Where the orthonormal matrix stands among an input's factors.
     pub order: Order,
     /// Rows for the test error of `relu`; that of `linear` is exact.
     pub validation_rows: usize,
+    /// How the synthetic tasks are trained.
     pub training: Training,
+    /// The study `capacity`.
     pub capacity: Capacity,
+    /// The study `transfer`.
     pub transfer: Transfer,
+    /// The study `weights`.
     pub weights: Weights,
+    /// The study `map`.
     pub map: Map,
 }
 
@@ -75,12 +85,13 @@ impl Default for SimulateConfig {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The width of the shared module against the number of tasks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Capacity {
-    /// k.
+    /// Their number, k.
     pub tasks: usize,
-    /// Of each task.
+    /// Rows of each task.
     pub rows: usize,
     /// Widths of the shared module.
     pub r: Vec<usize>,
@@ -96,13 +107,15 @@ impl Default for Capacity {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Source tasks of the same and of another covariance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Transfer {
-    /// Of task 1.
+    /// Rows of task 1.
     pub target_rows: usize,
-    /// Of task 2, 3 or 4.
+    /// Rows of task 2, 3 or 4.
     pub source_rows: Vec<usize>,
+    /// Width of the shared module.
     pub r: usize,
     /// λ of each aligned panel.
     pub decays: Vec<f64>,
@@ -119,17 +132,19 @@ impl Default for Transfer {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Task weights where labels are noisy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Weights {
-    /// k; their θ_i lie in a space of `r` dimensions.
+    /// Their number, k; their θ_i lie in a space of `r` dimensions.
     pub tasks: usize,
     /// How many of them have random labels on a share of their rows.
     pub noisy: usize,
     /// The shares, in per cent.
     pub shares: Vec<u64>,
+    /// Rows of each task.
     pub rows: usize,
-    /// Of the shared module and of the SVD.
+    /// Width of the shared module, and rank of the SVD.
     pub r: usize,
 }
 
@@ -145,13 +160,17 @@ impl Default for Weights {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Misalignment × width × rows × how far R may move.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Map {
     /// By how many degrees the source's inputs are turned.
     pub angles: Vec<u64>,
+    /// Widths of the shared module.
     pub r: Vec<usize>,
+    /// Rows of the target.
     pub target_rows: Vec<usize>,
+    /// Rows of the source.
     pub source_rows: usize,
     /// λ of each aligned line.
     pub decays: Vec<f64>,

@@ -7,15 +7,18 @@
 //! vary little; without that, too few rows would be fitted exactly.
 
 use nalgebra::{DMatrix, DVector};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::data::{self, Data, Model};
 
 /// How long and how fast.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Training {
+    /// Adam's steps.
     pub steps: usize,
+    /// Adam's rate.
     pub learning_rate: f64,
     /// The R_i's rate as a multiple of it.
     pub alignment_rate: f64,

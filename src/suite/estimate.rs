@@ -11,6 +11,7 @@ use crate::data::sampling::{BatchSize, Sampler};
 use crate::model::images::shape::ImageShape;
 use crate::model::source::Source;
 use crate::task::Task;
+use crate::train::evaluate::COST;
 
 /// Tokens, or images, that one thread trains on in a second, times the encoder's FLOP for one: a rough guess,
 /// from 1500 tokens/s with all-MiniLM-L6-v2 on a server's core.
@@ -22,8 +23,6 @@ const FLOPS_OF_A_DEVICE: f64 = 6e13;
 const SHARE_OF_IMAGES: f64 = 0.3;
 /// Starting a process, loading weights and rows, writing results.
 const SECONDS_TO_START: f64 = 5.0;
-/// A forward pass beside a forward and backward pass.
-const COST_OF_EVALUATING: f64 = 1.0 / 3.0;
 
 /// The size of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,7 +90,7 @@ fn work(run: &Run, cuda: bool, sizes: &mut TaskSizes) -> Result<Work> {
     }
     let (steps, evaluations, tokens_a_step) = length(&config, &tasks);
     let evaluated: f64 = tasks.iter().map(|t| t.dev as f64 * t.tokens).sum();
-    let tokens = steps as f64 * tokens_a_step + evaluations * evaluated * COST_OF_EVALUATING;
+    let tokens = steps as f64 * tokens_a_step + evaluations * evaluated * COST;
     let speed = match cuda && config.training.device != "cpu" {
         true => FLOPS_OF_A_DEVICE,
         false => FLOPS_OF_A_THREAD * config.training.threads.unwrap_or(1) as f64,

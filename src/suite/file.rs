@@ -12,11 +12,13 @@
 //!   - {name: stilts, strategy: stilts, sources: [CoLA], targets: [RTE]}
 //! ```
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use schemars::{json_schema, JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Error, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -33,19 +35,25 @@ pub type Settings = BTreeMap<String, Value>;
 pub type Grid = BTreeMap<String, Vec<Value>>;
 
 /// A study.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SuiteFile {
+    /// What the report is headed by.
     #[serde(default)]
     pub title: String,
     /// What every run starts from; its `tasks` are an experiment's that names none.
     pub base: Base,
+    /// Further config keys of every run, dotted: `training.epochs: 5`.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub set: Settings,
-    /// By default the base's `training.seed` alone.
+    /// The seeds that each training is done with. By default the base's `training.seed` alone.
     pub seeds: Option<Vec<u64>>,
+    /// Config keys, dotted, and the values that are tried: every combination is trained.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Vec<serde_json::Value>>")]
     pub grid: Grid,
+    /// The blocks of the study.
     pub experiments: Vec<Experiment>,
 }
 
@@ -57,10 +65,12 @@ pub enum Base {
 }
 
 /// A block of a study's runs.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
+    /// What the report calls it; no other has the same.
     pub name: String,
+    /// How a run uses its data sets.
     pub strategy: Strategy,
     /// `multitask`, `aligned`, or a list; by default all that the strategy has.
     #[serde(default)]
@@ -71,21 +81,28 @@ pub struct Experiment {
     pub pairs: Option<Vec<[String; 2]>>,
     /// Instead of `tasks`: each source helps each target.
     pub sources: Option<Vec<String>>,
+    /// With `sources`: the tasks that are helped.
     pub targets: Option<Vec<String>>,
+    /// Training rows relative to each other: a study of sizes.
     pub sizes: Option<Sizes>,
+    /// Further config keys of these runs, dotted.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub set: Settings,
     /// Further keys of the source's run, for `stilts` and `transfer`.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub source_set: Settings,
+    /// As the suite's `grid`, for these runs alone.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Vec<serde_json::Value>>")]
     pub grid: Grid,
-    /// By default the suite's.
+    /// The seeds, by default the suite's.
     pub seeds: Option<Vec<u64>>,
 }
 
 /// Training rows relative to each other.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sizes {
     /// Shares of the target's rows, from 0 to 1.
@@ -266,6 +283,33 @@ pub fn check_keys<'a>(place: &str, keys: impl Iterator<Item = &'a String>) -> Re
         bail_input!("{place}: key `{key}`: in a suite, {instead} says this");
     }
     Ok(())
+}
+
+impl JsonSchema for Base {
+    fn schema_name() -> Cow<'static, str> {
+        "Base".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        // Its keys are those of a training config, which has a schema of its own.
+        json_schema!({
+            "anyOf": [
+                {"type": "string", "title": "a training config's path from here"},
+                {"type": "object", "title": "the keys of a training config"},
+            ]
+        })
+    }
+}
+
+impl JsonSchema for Methods {
+    fn schema_name() -> Cow<'static, str> {
+        "Methods".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let method = generator.subschema_for::<Method>();
+        json_schema!({"anyOf": [method.clone(), {"type": "array", "items": method}]})
+    }
 }
 
 // By hand, so that an error in a base's key is that key's and not "matches no variant".

@@ -43,6 +43,13 @@ pub enum Claim {
     Done(Box<Results>),
 }
 
+/// Whether a suite notes for others that the run in `folder`, one of its own, failed.
+pub fn notes_failure(folder: &Path) -> bool {
+    let suite = folder.parent().and_then(Path::parent);
+    let note = |suite: &Path| Some(suite.join("failed").join(folder.file_name()?));
+    suite.and_then(note).is_some_and(|note| note.is_file())
+}
+
 impl SuiteFolder {
     /// Lays out `root` for the suite `text`, or joins the same suite that is there. `plan` makes the
     /// suite's plan for a number of threads a run: one that was begun keeps its own.

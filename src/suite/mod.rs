@@ -6,6 +6,7 @@
 //! [`work`] trains the runs in a [`folder`], which any number of processes may share.
 
 pub mod build;
+pub mod check;
 pub mod child;
 pub mod compose;
 pub mod estimate;

@@ -2,20 +2,22 @@
 
 use std::collections::HashMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::layout::Column;
 use super::split::Split;
 
 /// Splits cut out of the training file where there are no official ones.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cut {
     /// The share of the rows that goes to dev.
     pub dev: f64,
-    /// The share that goes to test.
+    /// The share that goes to test; none unless said otherwise.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub test: f64,
+    /// Chooses the rows; they depend on nothing else.
     #[serde(default)]
     pub seed: u64,
     /// The column whose values stay together, as `Patient ID`: no value's rows are in two splits.

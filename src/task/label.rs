@@ -1,7 +1,9 @@
 //! What a row's label says, and the texts that say it in files.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use schemars::{json_schema, JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, SeqAccess};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -21,19 +23,36 @@ pub enum Labels {
 }
 
 /// Labels of which a row has none, one or several.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct AnyOf {
     /// Named as in the files, in the order of the outputs.
     #[serde(rename = "any_of")]
+    #[schemars(with = "Vec<Scalar>")]
     pub names: Vec<String>,
     /// What stands between labels that are listed in one column.
+    #[schemars(default = "bar")]
     pub separator: String,
     /// What such a list is where no label holds, as ChestX-ray14's `No Finding`; else it is empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub none: Option<String>,
     /// Labels in the files that are none of the task's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default, with = "Vec<Scalar>")]
     pub ignore: Vec<String>,
+}
+
+/// A label as YAML may take it: `1` and `true` are labels too.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code)]
+enum Scalar {
+    Text(String),
+    Number(f64),
+    Switch(bool),
+}
+
+fn bar() -> String {
+    "|".to_owned()
 }
 
 /// What a row's label says.
@@ -121,6 +140,28 @@ impl AnyOf {
     }
 }
 
+impl JsonSchema for Labels {
+    fn schema_name() -> Cow<'static, str> {
+        "Labels".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                {"type": "array", "items": {"type": ["string", "number", "boolean"]}, "minItems": 2},
+                {
+                    "title": "a range, `{min: …, max: …}`",
+                    "type": "object",
+                    "properties": {"min": {"type": "number"}, "max": {"type": "number"}},
+                    "required": ["min", "max"],
+                    "additionalProperties": false
+                },
+                generator.subschema_for::<AnyOf>(),
+            ]
+        })
+    }
+}
+
 impl<'de> Deserialize<'de> for Labels {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         /// The keys of both kinds, so that an unknown one is told with all that are known.
@@ -168,7 +209,7 @@ impl<'de> Deserialize<'de> for Labels {
                         ignore,
                     } => Ok(Labels::AnyOf(AnyOf {
                         names,
-                        separator: separator.unwrap_or_else(|| "|".to_owned()),
+                        separator: separator.unwrap_or_else(bar),
                         none,
                         ignore: ignore.unwrap_or_default(),
                     })),

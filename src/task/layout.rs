@@ -1,9 +1,12 @@
 //! Where a task's rows lie: files per split, and what their columns hold.
 
+use std::borrow::Cow;
+
+use schemars::{json_schema, JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 /// A column: by its name in the header, or by its number, from 1.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Column {
     Number(usize),
@@ -11,7 +14,7 @@ pub enum Column {
 }
 
 /// One column, or two for pairs of texts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum TextColumns {
     One(Column),
@@ -19,7 +22,7 @@ pub enum TextColumns {
 }
 
 /// A folder, or several that together hold a task's images.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum ImageFolders {
     One(String),
@@ -36,14 +39,15 @@ impl ImageFolders {
 }
 
 /// One column, or of labels of which any may hold a column each, in the labels' order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum LabelColumns {
     One(Column),
     Each(Vec<Column>),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// How columns are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
     /// Tab-separated, without quoting: a lone `"` is text.
@@ -58,9 +62,10 @@ pub enum Format {
 }
 
 /// What to do with a row that has too few columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ShortRows {
+    /// An error with its line.
     #[default]
     Error,
     /// Leave it out, and say how many there were.
@@ -68,9 +73,10 @@ pub enum ShortRows {
 }
 
 /// What to do with a row that has more columns than the header or, without one, the first row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LongRows {
+    /// An error with its line.
     #[default]
     Error,
     /// Leave it out, and say how many there were.
@@ -80,25 +86,31 @@ pub enum LongRows {
 }
 
 /// How the rows of a file are written. A file's own layout wins over the task's, key by key.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Layout {
+    /// How columns are told apart; `tsv` unless said otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
     /// Whether the first line names the columns; yes unless said otherwise.
     pub header: Option<bool>,
+    /// The column with the text, or two columns for pairs of texts; by name, or by number from 1.
     pub text: Option<TextColumns>,
     /// The column with the name of an image's file, in the place of `text`.
     pub image: Option<Column>,
     /// The folders where images lie, in the task's folder; that one unless said otherwise.
     pub images: Option<ImageFolders>,
+    /// The column with the label; of labels of which any may hold also a list, a column each.
     pub label: Option<LabelColumns>,
     /// A column that names the row, as GLUE's `index`.
     pub index: Option<Column>,
     /// A label of the WHATWG encoding standard, as `windows-1252` (which is also what it calls
     /// Latin-1); UTF-8 unless said otherwise.
     pub encoding: Option<String>,
+    /// What to do with a row that has too few columns; an error unless said otherwise.
     pub short_rows: Option<ShortRows>,
+    /// What to do with a row that has more columns than the header or, without one, the first row;
+    /// an error unless said otherwise.
     pub long_rows: Option<LongRows>,
 }
 
@@ -177,7 +189,7 @@ impl Layout {
 }
 
 /// Rows of a file chosen by a list of ids in another, as MRPC's `dev_ids.tsv`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ids {
     /// The list: a TSV file without header.
@@ -187,9 +199,10 @@ pub struct Ids {
 }
 
 /// One file of a split.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct File {
+    /// The file's path in the task's folder, or in the data folder.
     pub path: String,
     /// The part of the split that it is, as MNLI's `matched`.
     pub part: Option<String>,
@@ -198,6 +211,7 @@ pub struct File {
     pub labelled: bool,
     /// How many rows the official file has.
     pub rows: Option<usize>,
+    /// How it is written, where that is not the task's `layout`.
     #[serde(default)]
     pub layout: Layout,
     /// Only rows whose id is listed.
@@ -217,6 +231,23 @@ fn yes() -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct SplitFiles(pub Vec<File>);
+
+impl JsonSchema for SplitFiles {
+    fn schema_name() -> Cow<'static, str> {
+        "SplitFiles".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let file = generator.subschema_for::<File>();
+        json_schema!({
+            "anyOf": [
+                {"type": "string", "title": "a file's name"},
+                file.clone(),
+                {"type": "array", "items": file},
+            ]
+        })
+    }
+}
 
 impl<'de> Deserialize<'de> for SplitFiles {
     // By hand, so that an error inside a file is that file's and not "matches no variant".
@@ -250,10 +281,14 @@ impl<'de> Deserialize<'de> for SplitFiles {
     }
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The files of each split.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Files {
+    /// Rows to train on.
     pub train: Option<SplitFiles>,
+    /// Labelled rows that choose the best evaluation.
     pub dev: Option<SplitFiles>,
+    /// Rows to predict, or with labels to be judged by.
     pub test: Option<SplitFiles>,
 }

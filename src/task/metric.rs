@@ -1,11 +1,12 @@
 //! Scores of predictions against labels, as scikit-learn and scipy compute them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::label::Labels;
 
 /// A measure of how well predictions fit the labels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
     /// The share of rows that are right.

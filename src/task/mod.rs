@@ -14,6 +14,7 @@ pub mod submission;
 use std::path::Path;
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::yaml;
@@ -27,10 +28,12 @@ pub use label::{AnyOf, Label, Labels};
 pub use split::Split;
 
 /// What training minimises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Loss {
+    /// Of one label among several.
     CrossEntropy,
+    /// Of a number.
     MeanSquaredError,
     /// Of each label by itself, and their mean.
     BinaryCrossEntropy,
@@ -66,20 +69,34 @@ pub struct Task {
     source: String,
 }
 
-#[derive(Deserialize)]
+/// A task's YAML file: what is asked, how it is judged, and where its rows are.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct TaskFile {
+pub struct TaskFile {
+    /// What the task is called in configs, results and TensorBoard; by default as its file. Letters,
+    /// digits, spaces, `-`, `_` and `+`.
     name: Option<String>,
+    /// The question in a line, for people.
     #[serde(default)]
     title: String,
+    /// The sub-folder of `data` where its files lie, by default its name; they may also lie in
+    /// `data` itself.
     folder: Option<String>,
+    /// What is predicted: a list of labels as the files name them, a range of numbers, or labels of
+    /// which any may hold.
     labels: Labels,
+    /// How predictions are judged; the score is their mean.
     metrics: Vec<Metric>,
+    /// What training minimises; the labels' kind decides by default, and allows no other.
     loss: Option<Loss>,
+    /// The task whose head it is evaluated with, as AX with MNLI's.
     head_of: Option<String>,
+    /// How its files are written; a file's own `layout` wins, key by key.
     #[serde(default)]
     layout: Layout,
+    /// Where its rows are.
     files: Files,
+    /// How dev, and test, are cut out of the training file where they have no file of their own.
     split: Option<Cut>,
 }
 
@@ -133,27 +150,39 @@ impl Task {
     /// A task by name or by its YAML file. A name means `configs/tasks/NAME.yaml` under the current
     /// folder where that exists, else the built-in task.
     pub fn load(name_or_path: &str) -> Result<Task> {
+        let (text, source) = Task::find(name_or_path)?;
+        Task::from_yaml(&text, &source)
+    }
+
+    /// As [`Task::load`], with all that is wrong instead of the first.
+    ///
+    /// # Errors
+    /// Input errors, at least one.
+    pub fn load_all(name_or_path: &str) -> Result<Task, Vec<anyhow::Error>> {
+        let (text, source) = Task::find(name_or_path).map_err(|e| vec![e])?;
+        yaml::from_str_all::<TaskFile>(&text, &source)?;
+        Task::from_yaml(&text, &source).map_err(|e| vec![e])
+    }
+
+    /// The text of [`Task::load`]'s file, and what it is called.
+    fn find(name_or_path: &str) -> Result<(String, String)> {
+        let read = |path: &Path| Ok((read_text(path)?, path.display().to_string()));
         let path = Path::new(name_or_path);
         let is_yaml = path.extension().is_some_and(|e| e == "yaml" || e == "yml");
         if is_yaml || path.is_file() {
-            return Task::read(path);
+            return read(path);
         }
         let beside = Path::new("configs/tasks").join(format!("{name_or_path}.yaml"));
         if beside.is_file() {
-            return Task::read(&beside);
+            return read(&beside);
         }
         match Task::built_in(name_or_path) {
-            Some(text) => Task::from_yaml(text, &format!("{name_or_path}.yaml")),
+            Some(text) => Ok((text.to_owned(), format!("{name_or_path}.yaml"))),
             None => bail_input!(
                 "unknown task `{name_or_path}`; {} (or give a task's YAML file)",
                 yaml::suggest(name_or_path, &Task::built_in_names())
             ),
         }
-    }
-
-    fn read(path: &Path) -> Result<Task> {
-        let text = read_text(path)?;
-        Task::from_yaml(&text, &path.display().to_string())
     }
 
     /// A task from its YAML text; `source` names it in errors, and names the task where the text

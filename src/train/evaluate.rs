@@ -9,6 +9,9 @@ use crate::data::TokenizedSplit;
 use crate::task::metric::{self, Metric};
 use crate::task::{AnyOf, Label, Labels, Task};
 
+/// A token's forward pass beside its forward and backward pass.
+pub const COST: f64 = 1.0 / 3.0;
+
 /// The key of single labels' metrics, beside the metrics' names.
 const LABELS: &str = "labels";
 

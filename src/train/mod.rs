@@ -9,14 +9,17 @@
 //! - [`keep`]: what stays on disk: the run folder, checkpoints, the lock.
 //! - [`say`]: what people are told: progress, losses, time by stage.
 //!
-//! [`bench`](mod@bench) measures the loop without the rest.
+//! [`bench`](mod@bench) measures the loop without the rest, [`forecast`] a run that is not trained;
+//! [`own`] gives a run's own config to another command.
 
 pub mod bench;
 pub mod evaluate;
 pub mod feed;
+pub mod forecast;
 pub mod interrupt;
 pub mod keep;
 pub mod outputs;
+pub mod own;
 pub mod prepare;
 pub mod run;
 pub mod say;

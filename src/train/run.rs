@@ -83,8 +83,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         }
         (true, None) => (None, vec![same::UNRECORDED.to_owned()]),
     };
-    let joint = joint_length(config, &learner.data, &intake)?;
-    let mut batches = Batches::of_length(config, &learner.data, joint)?;
+    let mut batches = batches(config, &learner.data, &intake)?;
     let length = batches.length;
     let mut progress = match saved {
         Some((_, saved)) => checkpoint::read(&saved, &learner.model, Some(&mut learner.optimizer))?,
@@ -97,6 +96,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
             ..Progress::default()
         },
     };
+    progress.total = length.total;
     begin_weights(&mut learner, &mut progress)?;
     batches.observe(&progress.last);
     batches
@@ -186,6 +186,15 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     atomic::write_json(&folder.results(), &results)?;
     checkpoint::clear(folder, config.checkpoints.after)?;
     Ok(results)
+}
+
+/// A run's batches, over the rows that it was prepared with.
+///
+/// # Errors
+/// Input errors as [`Batches::new`], and for tasks of `training.steps_with` that cannot be read.
+pub fn batches(config: &Config, data: &[TaskData], intake: &Intake) -> Result<Batches> {
+    let joint = joint_length(config, data, intake)?;
+    Batches::of_length(config, data, joint)
 }
 
 /// How long the joint run is whose steps a config asks for, where it does.

@@ -104,8 +104,7 @@ impl<'a> Trainer<'a> {
             }
             if stop {
                 self.saver.finish()?;
-                let at = self.folder.root().display();
-                let text = format!("stopped after step {step}; go on with --resume --out {at}");
+                let text = format!("stopped after step {step}");
                 return Err(anyhow::Error::new(Interrupted(text)));
             }
             if evaluates || saves {

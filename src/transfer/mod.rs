@@ -14,6 +14,8 @@
 //!
 //! Whatever the strategy, each task's best evaluation counts: `tasks.T.dev` in `results.json`.
 
+pub mod check;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -33,36 +35,52 @@ use crate::train::tasks;
 /// its own, `out/<task>`, and writes their common `results.json`.
 pub fn train(config: &Config, out: &Path, resume: bool) -> Result<Results> {
     let folder = RunFolder::new(out);
-    check_names(config)?;
-    let config = &Arithmetic::new(config)?.settle(config.clone());
-    if config.method != Method::Single || config.tasks.len() == 1 {
-        return run::run(config, &folder, resume);
+    let runs = runs_of(config)?;
+    if let [run] = &runs[..] {
+        return run::run(run, &folder, resume);
     }
     let named = tasks::load_tasks(config)?;
     let mut all = Vec::new();
     if !resume {
-        RunFolder::create(out)?;
+        RunFolder::create(&out.join("tasks"))?;
+        // Also of tasks whose turn comes later: a run's own config means these.
+        for task in &named {
+            atomic::write(&folder.task(&task.name), task.source().as_bytes())?;
+        }
         let names = named.iter().map(|task| task.name.clone()).collect();
         let resolved = Config {
             tasks: names,
             out: None,
-            ..config.clone()
+            ..Arithmetic::new(config)?.settle(config.clone())
         };
         atomic::write(&folder.config(), resolved.to_yaml()?.as_bytes())?;
     }
-    for (task, given) in named.iter().zip(&config.tasks) {
-        let alone = Config {
-            tasks: vec![given.clone()],
-            ..config.clone()
-        };
+    for (task, alone) in named.iter().zip(&runs) {
         let place = RunFolder::new(out.join(&task.name));
         let _lock = RunLock::take(&place)?;
         let begun = resume && place.config().is_file();
-        all.push(run::run(&alone, &place, begun)?);
+        all.push(run::run(alone, &place, begun)?);
     }
     let results = combine(all);
     atomic::write_json(&folder.results(), &results)?;
     Ok(results)
+}
+
+/// The runs that a config is: one, or of `single` over several tasks one for each.
+///
+/// # Errors
+/// Input errors for names of tasks that are none of the run's, and for a device that is not there.
+pub fn runs_of(config: &Config) -> Result<Vec<Config>> {
+    check_names(config)?;
+    let config = Arithmetic::new(config)?.settle(config.clone());
+    if config.method != Method::Single || config.tasks.len() == 1 {
+        return Ok(vec![config]);
+    }
+    let alone = config.tasks.iter().map(|task| Config {
+        tasks: vec![task.clone()],
+        ..config.clone()
+    });
+    Ok(alone.collect())
 }
 
 /// What is said of single tasks must name tasks of the run.

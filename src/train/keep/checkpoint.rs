@@ -42,6 +42,9 @@ pub struct Best {
 pub struct Progress {
     /// Optimiser steps taken.
     pub step: u64,
+    /// Steps that the run is to have; 0 in folders of older versions.
+    #[serde(default)]
+    pub total: u64,
     /// Time spent so far, all sittings together.
     pub seconds: f64,
     /// Of which in steps, without evaluation and saving.
@@ -182,6 +185,12 @@ pub fn read_encoder(folder: &Path, encoder: &VarStore) -> Result<SavedWeights> {
 /// sha256 of each file of a checkpoint, as its `state.json` says.
 pub fn checksums(folder: &Path) -> Result<BTreeMap<String, String>> {
     Ok(read_state(folder)?.files)
+}
+
+/// The steps that a run is to have, as a checkpoint of it says; none where that is not known.
+pub fn total_steps(folder: &Path) -> Option<u64> {
+    let total = read_state(folder).ok()?.progress.total;
+    (total > 0).then_some(total)
 }
 
 fn read_state(folder: &Path) -> Result<State> {

@@ -52,6 +52,12 @@ impl RunLock {
     }
 }
 
+/// Whether a process trains in a folder now.
+pub fn held(folder: &RunFolder) -> bool {
+    let file = File::open(folder.lock());
+    file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 /// A run that failed before it began leaves no folder behind.
 impl Drop for RunLock {
     fn drop(&mut self) {
