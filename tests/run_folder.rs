@@ -453,7 +453,8 @@ fn a_stopped_run_says_the_command_that_goes_on_and_its_own_config_trains_again()
 
         // As a person types it, and as short as a test may be: it goes on, and is stopped again.
         let words = shlex::split(command).unwrap();
-        assert_eq!(words[0], env!("CARGO_BIN_EXE_covalign"));
+        let binary = covalign(folder, &[]).get_program().to_owned();
+        assert_eq!(binary, *words[0]);
         let words: Vec<&str> = words[1..].iter().map(String::as_str).collect();
         let log = part.join("log.txt");
         std::fs::remove_file(&log).unwrap();
