@@ -56,6 +56,10 @@ extern "C" {
 // nothing can be recorded.
 char* covalign_cuda_own_stream(int index) {
   return guarded([&] {
+    // Once: what has been begun on one stream is not waited for by another.
+    thread_local int chosen = -1;
+    if (chosen == index) return;
+    chosen = index;
     const c10::impl::VirtualGuardImpl guard(c10::DeviceType::CUDA);
     const c10::Device device(c10::DeviceType::CUDA, index);
     guard.setDevice(device);
