@@ -8,11 +8,13 @@
 namespace covalign {
 
 // `count` numbers of a kind, one after the other.
-inline void check_dense(const at::Tensor& x, at::ScalarType kind, int64_t count,
-                        const char* what) {
-  TORCH_CHECK(x.is_cpu() && x.is_contiguous() && x.scalar_type() == kind && x.numel() == count,
-              what, " must be ", count, " numbers of ", kind, " in one piece on the CPU, not ",
-              x.sizes(), " of ", x.scalar_type());
+inline void check_dense(const at::Tensor& x, at::ScalarType kind, int64_t count, const char* what,
+                        const at::Device& device = at::kCPU) {
+  TORCH_CHECK(x.device() == device && x.is_contiguous() && x.scalar_type() == kind &&
+                  x.numel() == count,
+              what, " must be ", count, " numbers of ", kind, " in one piece on ",
+              device.is_cpu() ? "the CPU" : device.str(), ", not ", x.sizes(), " of ",
+              x.scalar_type());
 }
 
 // `places` are rows of a table of `size` rows.

@@ -1,7 +1,6 @@
-// The kernels of kernels.h as operations that autograd knows, on the CPU; on CUDA those of
-// cuda/rows.h. Every reduction over
-// rows goes through a fixed number of parts that are added in order, so that results do not
-// depend on the number of threads.
+// The kernels of kernels.h, on CUDA those of cuda/rows.h, as operations that autograd knows. Every
+// reduction over rows goes through a fixed number of parts that are added in order, so that results do
+// not depend on the number of threads.
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -92,18 +91,22 @@ struct AddNormFunction : Function<AddNormFunction> {
                         double eps, Dropout dropout) {
     const int64_t width = x.size(-1), rows = x.numel() / width;
     auto y = at::empty_like(x);
-    auto rstd = at::empty({rows}, at::kFloat);
+    auto rstd = at::empty({rows}, x.options().dtype(at::kFloat));
     auto source = residual.contiguous();
-    by_type(x, [&](auto type) {
-      using T = decltype(type);
-      AddNorm<T> a{data<T>(x),        data<float>(bias), data<T>(source),
-                   data<float>(gamma), data<float>(beta), data<T>(y),
-                   data<float>(rstd), width,             static_cast<float>(eps),
-                   dropout};
-      over_rows(rows, [&](int64_t begin, int64_t end) {
-        Of<T>::kernels().add_norm(a, scratch(width), begin, end);
+    if (x.is_cuda()) {
+      cuda::add_norm(x, bias, source, gamma, beta, y, rstd, eps, dropout);
+    } else {
+      by_type(x, [&](auto type) {
+        using T = decltype(type);
+        AddNorm<T> a{data<T>(x),        data<float>(bias), data<T>(source),
+                     data<float>(gamma), data<float>(beta), data<T>(y),
+                     data<float>(rstd), width,             static_cast<float>(eps),
+                     dropout};
+        over_rows(rows, [&](int64_t begin, int64_t end) {
+          Of<T>::kernels().add_norm(a, scratch(width), begin, end);
+        });
       });
-    });
+    }
     // Not `x` as a variable: what it now holds is no longer the product's output.
     ctx->saved_data["xhat"] = x.detach();
     ctx->saved_data["rstd"] = rstd;
@@ -121,14 +124,18 @@ struct AddNormFunction : Function<AddNormFunction> {
     auto dresidual = xhat;  // in its place: the graph is gone through once
     auto dx = dropout.p > 0 ? at::empty_like(xhat) : dresidual;
     Tensor sums;
-    by_type(xhat, [&](auto type) {
-      using T = decltype(type);
-      AddNormBackward<T> a{data<T>(dy),    data<T>(xhat),      data<float>(rstd), data<float>(gamma),
-                           data<T>(dx), data<T>(dresidual), width,             dropout};
-      sums = summed(rows, 3 * width, [&](int64_t begin, int64_t end, float* part) {
-        Of<T>::kernels().add_norm_backward(a, part, scratch(width), begin, end);
+    if (xhat.is_cuda()) {
+      sums = cuda::add_norm_backward(dy, xhat, rstd, gamma, dx, dropout);
+    } else {
+      by_type(xhat, [&](auto type) {
+        using T = decltype(type);
+        AddNormBackward<T> a{data<T>(dy), data<T>(xhat),      data<float>(rstd), data<float>(gamma),
+                             data<T>(dx), data<T>(dresidual), width,             dropout};
+        sums = summed(rows, 3 * width, [&](int64_t begin, int64_t end, float* part) {
+          Of<T>::kernels().add_norm_backward(a, part, scratch(width), begin, end);
+        });
       });
-    });
+    }
     ctx->saved_data.clear();  // memory goes back while the pass goes on
     auto each = sums.view({3, width}).unbind(0);
     return {dx, each[2], dresidual, each[0], each[1], Tensor(), Tensor()};
@@ -142,16 +149,22 @@ struct EmbedFunction : Function<EmbedFunction> {
                         const Tensor& word_at, const Tensor& position_at, const Tensor& segment_at,
                         double eps, Dropout dropout, at::ScalarType kind) {
     const int64_t rows = word_at.numel(), width = words.size(1);
-    auto y = at::empty({rows, width}, kind), xhat = at::empty({rows, width}, kind);
-    auto rstd = at::empty({rows}, at::kFloat);
-    by_type(y, [&](auto type) {
-      using T = decltype(type);
-      auto a = arguments<T>(words, positions, segments, word_at, position_at, segment_at, gamma,
-                            beta, xhat, y, rstd, eps, dropout);
-      over_rows(rows, [&](int64_t begin, int64_t end) {
-        Of<T>::kernels().embed(a, scratch(width), begin, end);
+    auto y = at::empty({rows, width}, words.options().dtype(kind)), xhat = at::empty_like(y);
+    auto rstd = at::empty({rows}, words.options());
+    if (y.is_cuda()) {
+      const Tensor* tables[] = {&words, &positions, &segments};
+      const Tensor* places[] = {&word_at, &position_at, &segment_at};
+      cuda::embed(tables, places, gamma, beta, xhat, y, rstd, eps, dropout);
+    } else {
+      by_type(y, [&](auto type) {
+        using T = decltype(type);
+        auto a = arguments<T>(words, positions, segments, word_at, position_at, segment_at, gamma,
+                              beta, xhat, y, rstd, eps, dropout);
+        over_rows(rows, [&](int64_t begin, int64_t end) {
+          Of<T>::kernels().embed(a, scratch(width), begin, end);
+        });
       });
-    });
+    }
     ctx->saved_data["xhat"] = xhat;
     ctx->saved_data["rstd"] = rstd;
     ctx->saved_data["places"] = std::vector<Tensor>{word_at, position_at, segment_at};
@@ -167,20 +180,26 @@ struct EmbedFunction : Function<EmbedFunction> {
     auto gamma = ctx->saved_data["gamma"].toTensor();
     auto dy = grads[0].contiguous();
     const int64_t width = xhat.size(1), rows = xhat.size(0);
-    auto ds = at::empty({rows, width}, at::kFloat);
+    const Dropout dropout = dropout_of(ctx);
+    auto ds = at::empty({rows, width}, rstd.options());
     Tensor sums;
-    by_type(xhat, [&](auto type) {
-      using T = decltype(type);
-      Embed<T> a{};
-      a.gamma = data<float>(gamma);
-      a.xhat = data<T>(xhat);
-      a.rstd = data<float>(rstd);
-      a.width = width;
-      a.dropout = dropout_of(ctx);
-      sums = summed(rows, 2 * width, [&](int64_t begin, int64_t end, float* part) {
-        Of<T>::kernels().embed_backward(a, data<T>(dy), data<float>(ds), part, nullptr, begin, end);
+    if (xhat.is_cuda()) {
+      sums = cuda::embed_backward(dy, xhat, rstd, gamma, ds, dropout);
+    } else {
+      by_type(xhat, [&](auto type) {
+        using T = decltype(type);
+        Embed<T> a{};
+        a.gamma = data<float>(gamma);
+        a.xhat = data<T>(xhat);
+        a.rstd = data<float>(rstd);
+        a.width = width;
+        a.dropout = dropout;
+        sums = summed(rows, 2 * width, [&](int64_t begin, int64_t end, float* part) {
+          Of<T>::kernels().embed_backward(a, data<T>(dy), data<float>(ds), part, nullptr, begin,
+                                          end);
+        });
       });
-    });
+    }
     auto each = sums.view({2, width}).unbind(0);
     auto places = ctx->saved_data["places"].toTensorVector();
     auto sizes = ctx->saved_data["sizes"].toIntVector();
@@ -219,6 +238,7 @@ struct EmbedFunction : Function<EmbedFunction> {
 
   // Adds the rows of `ds` up by table row, each thread over some of the columns.
   static Tensor scatter(const Tensor& ds, const Tensor& place, int64_t size) {
+    if (ds.is_cuda()) return at::embedding_dense_backward(ds, place, size, -1, false);
     const int64_t rows = ds.size(0), width = ds.size(1);
     auto table = at::zeros({size, width}, at::kFloat);
     const float* from = data<float>(ds);
@@ -240,12 +260,16 @@ struct GeluFunction : Function<GeluFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& bias) {
     const int64_t width = x.size(-1), rows = x.numel() / width;
     auto y = at::empty_like(x);
-    by_type(x, [&](auto type) {
-      using T = decltype(type);
-      over_rows(rows, [&](int64_t begin, int64_t end) {
-        Of<T>::kernels().gelu(data<T>(x), data<float>(bias), data<T>(y), width, begin, end);
+    if (x.is_cuda()) {
+      cuda::gelu(x, bias, y);
+    } else {
+      by_type(x, [&](auto type) {
+        using T = decltype(type);
+        over_rows(rows, [&](int64_t begin, int64_t end) {
+          Of<T>::kernels().gelu(data<T>(x), data<float>(bias), data<T>(y), width, begin, end);
+        });
       });
-    });
+    }
     ctx->saved_data["slope"] = x.detach();
     return y;
   }
@@ -255,12 +279,16 @@ struct GeluFunction : Function<GeluFunction> {
     auto dy = grads[0].contiguous();
     const int64_t width = slope.size(-1), rows = slope.numel() / width;
     Tensor sums;
-    by_type(slope, [&](auto type) {
-      using T = decltype(type);
-      sums = summed(rows, width, [&](int64_t begin, int64_t end, float* part) {
-        Of<T>::kernels().gelu_backward(data<T>(dy), data<T>(slope), part, width, begin, end);
+    if (slope.is_cuda()) {
+      sums = cuda::gelu_backward(dy, slope);
+    } else {
+      by_type(slope, [&](auto type) {
+        using T = decltype(type);
+        sums = summed(rows, width, [&](int64_t begin, int64_t end, float* part) {
+          Of<T>::kernels().gelu_backward(data<T>(dy), data<T>(slope), part, width, begin, end);
+        });
       });
-    });
+    }
     ctx->saved_data.clear();
     return {slope, sums};
   }
@@ -339,11 +367,12 @@ struct AttentionFunction : Function<AttentionFunction> {
 void check_add_norm(const Tensor& x, const Tensor& bias, const Tensor& residual,
                     const Tensor& gamma, const Tensor& beta) {
   const int64_t width = x.size(-1);
-  check_dense(x, x.scalar_type(), x.numel(), "x");
-  check_dense(residual.contiguous(), x.scalar_type(), x.numel(), "the residual");
-  check_dense(bias, at::kFloat, width, "the bias");
-  check_dense(gamma, at::kFloat, width, "gamma");
-  check_dense(beta, at::kFloat, width, "beta");
+  const auto device = x.device();
+  check_dense(x, x.scalar_type(), x.numel(), "x", device);
+  check_dense(residual.contiguous(), x.scalar_type(), x.numel(), "the residual", device);
+  check_dense(bias, at::kFloat, width, "the bias", device);
+  check_dense(gamma, at::kFloat, width, "gamma", device);
+  check_dense(beta, at::kFloat, width, "beta", device);
 }
 
 void check_attention(const Tensor& qkv, const Tensor& bias, const Tensor& starts, int64_t longest,
@@ -359,14 +388,20 @@ void check_attention(const Tensor& qkv, const Tensor& bias, const Tensor& starts
 void check_embed(const Tensor* const* tables, const Tensor* const* places, const Tensor& gamma,
                  const Tensor& beta) {
   const int64_t tokens = places[0]->numel(), width = gamma.numel();
+  const auto device = gamma.device();
   const char* names[] = {"word ids", "positions", "segments"};
   for (int i = 0; i < 3; i++) {
     const int64_t rows = tables[i]->size(0);
-    check_dense(*tables[i], at::kFloat, rows * width, "a table of embeddings");
-    check_places(*places[i], tokens, rows, names[i]);
+    check_dense(*tables[i], at::kFloat, rows * width, "a table of embeddings", device);
+    // Whether a device's places are rows of their tables, only waiting for it would tell.
+    if (device.is_cpu()) {
+      check_places(*places[i], tokens, rows, names[i]);
+    } else {
+      check_dense(*places[i], at::kLong, tokens, names[i], device);
+    }
   }
-  check_dense(gamma, at::kFloat, width, "gamma");
-  check_dense(beta, at::kFloat, width, "beta");
+  check_dense(gamma, at::kFloat, width, "gamma", device);
+  check_dense(beta, at::kFloat, width, "beta", device);
 }
 
 }  // namespace
@@ -382,24 +417,16 @@ char* covalign_add_norm(const Tensor* x, const Tensor* bias, const Tensor* resid
                         const Tensor* gamma, const Tensor* beta, double eps, double p,
                         uint64_t key, Tensor** out) {
   return guarded([&] {
-    Dropout dropout{key, static_cast<float>(p)};
-    if (x->is_cuda()) {
-      *out = new Tensor(cuda::add_norm(*x, *bias, *residual, *gamma, *beta, eps, dropout));
-      return;
-    }
     check_add_norm(*x, *bias, *residual, *gamma, *beta);
+    Dropout dropout{key, static_cast<float>(p)};
     *out = new Tensor(AddNormFunction::apply(*x, *bias, *residual, *gamma, *beta, eps, dropout));
   });
 }
 
 char* covalign_gelu(const Tensor* x, const Tensor* bias, Tensor** out) {
   return guarded([&] {
-    if (x->is_cuda()) {
-      *out = new Tensor(cuda::gelu(*x, *bias));
-      return;
-    }
-    check_dense(*x, x->scalar_type(), x->numel(), "x");
-    check_dense(*bias, at::kFloat, x->size(-1), "the bias");
+    check_dense(*x, x->scalar_type(), x->numel(), "x", x->device());
+    check_dense(*bias, at::kFloat, x->size(-1), "the bias", x->device());
     *out = new Tensor(GeluFunction::apply(*x, *bias));
   });
 }
@@ -429,16 +456,11 @@ char* covalign_embed(const Tensor* const* tables, const Tensor* const* places, c
                      const Tensor* beta, double eps, double p, uint64_t key, int kind,
                      Tensor** out) {
   return guarded([&] {
-    Dropout dropout{key, static_cast<float>(p)};
-    const auto type = static_cast<at::ScalarType>(kind);
-    if (gamma->is_cuda()) {
-      *out = new Tensor(cuda::embed(tables, places, *gamma, *beta, eps, dropout, type));
-      return;
-    }
     check_embed(tables, places, *gamma, *beta);
+    Dropout dropout{key, static_cast<float>(p)};
     *out = new Tensor(EmbedFunction::apply(*tables[0], *tables[1], *tables[2], *gamma, *beta,
                                            *places[0], *places[1], *places[2], eps, dropout,
-                                           type));
+                                           static_cast<at::ScalarType>(kind)));
   });
 }
 }

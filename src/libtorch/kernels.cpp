@@ -10,28 +10,13 @@
 namespace covalign {
 namespace {
 
-// A mixing function of 32 bits (Wellons' "lowbias32", with the better constants found later).
-INLINE vu mix(vu x) {
-  x ^= x >> 16;
-  x *= 0x21f0aaadu;
-  x ^= x >> 15;
-  x *= 0x735a2d97u;
-  x ^= x >> 15;
-  return x;
-}
-
-INLINE uint64_t mix(uint64_t x) {  // SplitMix64's
-  x += 0x9e3779b97f4a7c15ull;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-  return x ^ (x >> 31);
-}
+#include "mix.h"
 
 // What a row's elements are multiplied by: 0, or 1 / (1 - p).
 class Mask {
  public:
   INLINE Mask(const Dropout& dropout, int64_t row) {
-    uint64_t key = mix(dropout.key ^ mix((uint64_t)row));
+    uint64_t key = mix64(dropout.key ^ mix64((uint64_t)row));
     for (uint32_t i = 0; i < kLanes; i++) lanes_[i] = i * 0x9e3779b9u;
     lanes_ += (uint32_t)key;
     second_ = (uint32_t)(key >> 32);
@@ -39,7 +24,7 @@ class Mask {
     scale_ = splat(1.0f / (1.0f - dropout.p));
   }
   INLINE vf at(int64_t column) const {
-    vu hash = mix((lanes_ + (uint32_t)column * 0x9e3779b9u) ^ second_);
+    vu hash = mix32((lanes_ + (uint32_t)column * 0x9e3779b9u) ^ second_);
     vu keep = (vu)(hash >= threshold_);
     return (vf)(bits(scale_) & keep);
   }

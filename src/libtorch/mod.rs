@@ -173,9 +173,14 @@ fn give_kernels() -> Result<()> {
     check(unsafe {
         covalign_cuda_choices();
         covalign_cuda_sources(
-            concat!(include_str!("cuda/numbers.cu"), "\0")
-                .as_ptr()
-                .cast(),
+            concat!(
+                "#define INLINE __device__ inline\n",
+                include_str!("mix.h"),
+                include_str!("cuda/numbers.cu"),
+                "\0"
+            )
+            .as_ptr()
+            .cast(),
             concat!(include_str!("cuda/rows.cu"), "\0").as_ptr().cast(),
             concat!(include_str!("cuda/optimizer.cu"), "\0")
                 .as_ptr()

@@ -103,17 +103,6 @@ char* covalign_make_room() {
   return guarded([&] { c10::getDeviceAllocator(c10::DeviceType::CUDA)->emptyCache(); });
 }
 
-// Major and minor compute capability of a CUDA device, through the same runtime.
-char* covalign_compute_capability(int device, int* major, int* minor) {
-  using GetAttribute = int (*)(int*, int, int);
-  auto function = reinterpret_cast<GetAttribute>(dlsym(RTLD_DEFAULT, "cudaDeviceGetAttribute"));
-  if (!function) return strdup("the CUDA runtime is not loaded");
-  // cudaDevAttrComputeCapabilityMajor and -Minor.
-  int status = function(major, 75, device);
-  if (status == 0) status = function(minor, 76, device);
-  return status == 0 ? nullptr : strdup(("CUDA error " + std::to_string(status)).c_str());
-}
-
 char* covalign_autocast(int device_type, bool enabled, int scalar_type) {
   return guarded([&] {
     auto device = static_cast<at::DeviceType>(device_type);

@@ -1,16 +1,11 @@
 #include "rows.h"
 
-#include <torch/csrc/autograd/custom_function.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "runtime.h"
 
 using at::Tensor;
-using torch::autograd::AutogradContext;
-using torch::autograd::Function;
-using torch::autograd::variable_list;
 
 namespace covalign::cuda {
 namespace {
@@ -29,14 +24,6 @@ struct DeviceDropout {
 DeviceDropout on_device(Dropout dropout) {
   const double p = dropout.p;
   return {dropout.key, static_cast<uint32_t>(std::lrint(p * 4294967295.0)), 1.0f / (1.0f - dropout.p)};
-}
-
-void check(const Tensor& x, const at::Device& device, at::ScalarType kind, int64_t count,
-           const char* what) {
-  TORCH_CHECK(x.device() == device && x.is_contiguous() && x.scalar_type() == kind &&
-                  x.numel() == count,
-              what, " must be ", count, " numbers of ", kind, " in one piece on ", device, ", not ",
-              x.sizes(), " of ", x.scalar_type(), " on ", x.device());
 }
 
 const char* element(at::ScalarType kind) {
@@ -68,6 +55,11 @@ const uint64_t* seed_of(const at::Device& device) {
 Grid over(int64_t rows) { return {static_cast<unsigned>((rows + kWarps - 1) / kWarps), 1, 1}; }
 constexpr Grid kBlock{kWarps * kLanes, 1, 1};
 
+// Blocks that share rows out, each with sums of its own.
+Grid parts_of(int64_t rows) {
+  return {static_cast<unsigned>(std::min<int64_t>(kParts, over(rows).x)), 1, 1};
+}
+
 // The sums of the columns of `parts` [count, columns].
 Tensor sums_of(Module& module, const Tensor& parts) {
   const int count = parts.size(0), columns = parts.size(1);
@@ -78,167 +70,76 @@ Tensor sums_of(Module& module, const Tensor& parts) {
   return sums;
 }
 
-Dropout dropout_of(AutogradContext* ctx) {
-  return {static_cast<uint64_t>(ctx->saved_data["key"].toInt()),
-          static_cast<float>(ctx->saved_data["p"].toDouble())};
-}
-
-void save_dropout(AutogradContext* ctx, Dropout dropout) {
-  ctx->saved_data["key"] = static_cast<int64_t>(dropout.key);
-  ctx->saved_data["p"] = static_cast<double>(dropout.p);
-}
-
-struct AddNormFunction : Function<AddNormFunction> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& bias,
-                        const Tensor& residual, const Tensor& gamma, const Tensor& beta,
-                        double eps, Dropout dropout) {
-    const int64_t width = x.size(-1), rows = x.numel() / width;
-    auto y = at::empty_like(x), source = residual.contiguous();
-    auto rstd = at::empty({rows}, x.options().dtype(at::kFloat));
-    launch(module(x.device(), x.scalar_type(), width), "add_norm", x.device(), over(rows), kBlock,
-           x.data_ptr(), bias.const_data_ptr<float>(), source.const_data_ptr(),
-           gamma.const_data_ptr<float>(), beta.const_data_ptr<float>(), y.data_ptr(),
-           rstd.data_ptr<float>(), rows, static_cast<float>(eps), on_device(dropout),
-           seed_of(x.device()));
-    ctx->saved_data["xhat"] = x.detach();
-    ctx->saved_data["rstd"] = rstd;
-    ctx->saved_data["gamma"] = gamma.detach();
-    save_dropout(ctx, dropout);
-    return y;
-  }
-
-  static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    auto xhat = ctx->saved_data["xhat"].toTensor(), rstd = ctx->saved_data["rstd"].toTensor();
-    auto gamma = ctx->saved_data["gamma"].toTensor();
-    auto dy = grads[0].contiguous(), dx = at::empty_like(xhat);
-    const int64_t width = xhat.size(-1), rows = xhat.numel() / width;
-    const auto device = xhat.device();
-    auto& kernels = module(device, xhat.scalar_type(), width);
-    const Grid grid{static_cast<unsigned>(std::min<int64_t>(kParts, over(rows).x)), 1, 1};
-    auto parts = at::empty({grid.x, 3 * width}, rstd.options());
-    launch(kernels, "add_norm_backward", device, grid, kBlock, dy.const_data_ptr(), xhat.data_ptr(),
-           rstd.const_data_ptr<float>(), gamma.const_data_ptr<float>(), dx.data_ptr(),
-           parts.data_ptr<float>(), rows, on_device(dropout_of(ctx)), seed_of(device));
-    auto each = sums_of(kernels, parts).view({3, width}).unbind(0);
-    ctx->saved_data.clear();
-    return {dx, each[2], xhat, each[0], each[1], Tensor(), Tensor()};
-  }
-};
-
-struct EmbedFunction : Function<EmbedFunction> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& words, const Tensor& positions,
-                        const Tensor& segments, const Tensor& gamma, const Tensor& beta,
-                        const Tensor& word_at, const Tensor& position_at, const Tensor& segment_at,
-                        double eps, Dropout dropout, at::ScalarType kind) {
-    const int64_t rows = word_at.numel(), width = words.size(1);
-    const auto device = words.device();
-    auto y = at::empty({rows, width}, words.options().dtype(kind)), xhat = at::empty_like(y);
-    auto rstd = at::empty({rows}, words.options());
-    launch(module(device, kind, width), "embed", device, over(rows), kBlock,
-           words.const_data_ptr<float>(), positions.const_data_ptr<float>(),
-           segments.const_data_ptr<float>(), word_at.const_data_ptr<int64_t>(),
-           position_at.const_data_ptr<int64_t>(), segment_at.const_data_ptr<int64_t>(),
-           gamma.const_data_ptr<float>(), beta.const_data_ptr<float>(), xhat.data_ptr(),
-           y.data_ptr(), rstd.data_ptr<float>(), rows, static_cast<float>(eps), on_device(dropout),
-           seed_of(device));
-    ctx->saved_data["xhat"] = xhat;
-    ctx->saved_data["rstd"] = rstd;
-    ctx->saved_data["places"] = std::vector<Tensor>{word_at, position_at, segment_at};
-    ctx->saved_data["sizes"] =
-        std::vector<int64_t>{words.size(0), positions.size(0), segments.size(0)};
-    ctx->saved_data["gamma"] = gamma.detach();
-    save_dropout(ctx, dropout);
-    return y;
-  }
-
-  static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    auto xhat = ctx->saved_data["xhat"].toTensor(), rstd = ctx->saved_data["rstd"].toTensor();
-    auto gamma = ctx->saved_data["gamma"].toTensor();
-    auto dy = grads[0].contiguous();
-    const int64_t width = xhat.size(1), rows = xhat.size(0);
-    const auto device = xhat.device();
-    auto& kernels = module(device, xhat.scalar_type(), width);
-    const Grid grid{static_cast<unsigned>(std::min<int64_t>(kParts, over(rows).x)), 1, 1};
-    auto ds = at::empty({rows, width}, rstd.options());
-    auto parts = at::empty({grid.x, 2 * width}, rstd.options());
-    launch(kernels, "embed_backward", device, grid, kBlock, dy.const_data_ptr(),
-           xhat.const_data_ptr(), rstd.const_data_ptr<float>(), gamma.const_data_ptr<float>(),
-           ds.data_ptr<float>(), parts.data_ptr<float>(), rows, on_device(dropout_of(ctx)),
-           seed_of(device));
-    auto each = sums_of(kernels, parts).view({2, width}).unbind(0);
-    auto places = ctx->saved_data["places"].toTensorVector();
-    auto sizes = ctx->saved_data["sizes"].toIntVector();
-    ctx->saved_data.clear();
-    variable_list out;
-    for (int table = 0; table < 3; table++) {
-      out.push_back(at::embedding_dense_backward(ds, places[table], sizes[table], -1, false));
-    }
-    out.insert(out.end(), {each[0], each[1]});
-    out.resize(11);
-    return out;
-  }
-};
-
-struct GeluFunction : Function<GeluFunction> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& bias) {
-    const int width = x.size(-1);
-    const int64_t pieces = x.numel() / 8;
-    auto y = at::empty_like(x);
-    launch(of_any_width(x), "gelu", x.device(),
-           {static_cast<unsigned>((pieces + 255) / 256), 1, 1}, {256, 1, 1}, x.data_ptr(),
-           bias.const_data_ptr<float>(), y.data_ptr(), pieces, width);
-    ctx->saved_data["slope"] = x.detach();
-    return y;
-  }
-
-  static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    auto slope = ctx->saved_data["slope"].toTensor();
-    auto dy = grads[0].contiguous();
-    const int width = slope.size(-1);
-    const int64_t rows = slope.numel() / width;
-    const auto device = slope.device();
-    auto& kernels = of_any_width(slope);
-    const unsigned threads = 128, across = (width / 8 + threads - 1) / threads;
-    const unsigned down = std::max<int64_t>(1, std::min<int64_t>(rows, kParts));
-    auto parts = at::empty({down, width}, slope.options().dtype(at::kFloat));
-    launch(kernels, "gelu_backward", device, {across, down, 1}, {threads, 1, 1},
-           dy.const_data_ptr(), slope.data_ptr(), parts.data_ptr<float>(), rows, width);
-    ctx->saved_data.clear();
-    return {slope, sums_of(kernels, parts)};
-  }
-};
-
 }  // namespace
 
-Tensor add_norm(const Tensor& x, const Tensor& bias, const Tensor& residual, const Tensor& gamma,
-                const Tensor& beta, double eps, Dropout dropout) {
-  const int64_t width = x.size(-1);
-  check(x, x.device(), x.scalar_type(), x.numel(), "x");
-  check(residual.contiguous(), x.device(), x.scalar_type(), x.numel(), "the residual");
-  check(bias, x.device(), at::kFloat, width, "the bias");
-  check(gamma, x.device(), at::kFloat, width, "gamma");
-  check(beta, x.device(), at::kFloat, width, "beta");
-  return AddNormFunction::apply(x, bias, residual, gamma, beta, eps, dropout);
+void add_norm(const Tensor& x, const Tensor& bias, const Tensor& residual, const Tensor& gamma,
+              const Tensor& beta, const Tensor& y, const Tensor& rstd, double eps,
+              Dropout dropout) {
+  const auto device = x.device();
+  const int64_t rows = rstd.numel();
+  launch(module(device, x.scalar_type(), gamma.numel()), "add_norm", device, over(rows), kBlock,
+         x.data_ptr(), bias.const_data_ptr<float>(), residual.const_data_ptr(),
+         gamma.const_data_ptr<float>(), beta.const_data_ptr<float>(), y.data_ptr(),
+         rstd.data_ptr<float>(), rows, static_cast<float>(eps), on_device(dropout),
+         seed_of(device));
 }
 
-Tensor gelu(const Tensor& x, const Tensor& bias) {
-  check(x, x.device(), x.scalar_type(), x.numel(), "x");
-  check(bias, x.device(), at::kFloat, x.size(-1), "the bias");
-  return GeluFunction::apply(x, bias);
+Tensor add_norm_backward(const Tensor& dy, const Tensor& xhat, const Tensor& rstd,
+                         const Tensor& gamma, const Tensor& dx, Dropout dropout) {
+  const auto device = xhat.device();
+  const int64_t width = gamma.numel(), rows = rstd.numel();
+  auto& kernels = module(device, xhat.scalar_type(), width);
+  const Grid grid = parts_of(rows);
+  auto parts = at::empty({grid.x, 3 * width}, rstd.options());
+  launch(kernels, "add_norm_backward", device, grid, kBlock, dy.const_data_ptr(), xhat.data_ptr(),
+         rstd.const_data_ptr<float>(), gamma.const_data_ptr<float>(), dx.data_ptr(),
+         parts.data_ptr<float>(), rows, on_device(dropout), seed_of(device));
+  return sums_of(kernels, parts);
 }
 
-Tensor embed(const Tensor* const* tables, const Tensor* const* places, const Tensor& gamma,
-             const Tensor& beta, double eps, Dropout dropout, at::ScalarType kind) {
-  const auto device = tables[0]->device();
-  const int64_t width = gamma.numel();
-  for (int i = 0; i < 3; i++) {
-    check(*tables[i], device, at::kFloat, tables[i]->size(0) * width, "a table of embeddings");
-    check(*places[i], device, at::kLong, places[0]->numel(), "the rows of a table");
-  }
-  check(gamma, device, at::kFloat, width, "gamma");
-  check(beta, device, at::kFloat, width, "beta");
-  return EmbedFunction::apply(*tables[0], *tables[1], *tables[2], gamma, beta, *places[0],
-                              *places[1], *places[2], eps, dropout, kind);
+void embed(const Tensor* const* tables, const Tensor* const* places, const Tensor& gamma,
+           const Tensor& beta, const Tensor& xhat, const Tensor& y, const Tensor& rstd, double eps,
+           Dropout dropout) {
+  const auto device = y.device();
+  const int64_t rows = rstd.numel();
+  auto table = [&](int i) { return tables[i]->const_data_ptr<float>(); };
+  auto place = [&](int i) { return places[i]->const_data_ptr<int64_t>(); };
+  launch(module(device, y.scalar_type(), gamma.numel()), "embed", device, over(rows), kBlock,
+         table(0), table(1), table(2), place(0), place(1), place(2), gamma.const_data_ptr<float>(),
+         beta.const_data_ptr<float>(), xhat.data_ptr(), y.data_ptr(), rstd.data_ptr<float>(), rows,
+         static_cast<float>(eps), on_device(dropout), seed_of(device));
+}
+
+Tensor embed_backward(const Tensor& dy, const Tensor& xhat, const Tensor& rstd,
+                      const Tensor& gamma, const Tensor& ds, Dropout dropout) {
+  const auto device = xhat.device();
+  const int64_t width = gamma.numel(), rows = rstd.numel();
+  auto& kernels = module(device, xhat.scalar_type(), width);
+  const Grid grid = parts_of(rows);
+  auto parts = at::empty({grid.x, 2 * width}, rstd.options());
+  launch(kernels, "embed_backward", device, grid, kBlock, dy.const_data_ptr(),
+         xhat.const_data_ptr(), rstd.const_data_ptr<float>(), gamma.const_data_ptr<float>(),
+         ds.data_ptr<float>(), parts.data_ptr<float>(), rows, on_device(dropout), seed_of(device));
+  return sums_of(kernels, parts);
+}
+
+void gelu(const Tensor& x, const Tensor& bias, const Tensor& y) {
+  const int width = x.size(-1);
+  const int64_t pieces = x.numel() / 8;
+  launch(of_any_width(x), "gelu", x.device(), {static_cast<unsigned>((pieces + 255) / 256), 1, 1},
+         {256, 1, 1}, x.data_ptr(), bias.const_data_ptr<float>(), y.data_ptr(), pieces, width);
+}
+
+Tensor gelu_backward(const Tensor& dy, const Tensor& slope) {
+  const int width = slope.size(-1);
+  const int64_t rows = slope.numel() / width;
+  auto& kernels = of_any_width(slope);
+  const unsigned threads = 128, across = (width / 8 + threads - 1) / threads;
+  const unsigned down = std::max<int64_t>(1, std::min<int64_t>(rows, kParts));
+  auto parts = at::empty({down, width}, slope.options().dtype(at::kFloat));
+  launch(kernels, "gelu_backward", slope.device(), {across, down, 1}, {threads, 1, 1},
+         dy.const_data_ptr(), slope.data_ptr(), parts.data_ptr<float>(), rows, width);
+  return sums_of(kernels, parts);
 }
 
 Tensor packed_attention(const Tensor& qkv, const Tensor& starts, int64_t longest, int64_t heads,

@@ -5,29 +5,13 @@
 
 typedef ELEMENT element;
 
-// --- Dropout: a hash of the key and the element's place, as in ../kernels.cpp ---
+// --- Dropout: a hash of the key and the element's place, as in ../kernels.cpp, by ../mix.h ---
 
 struct Dropout {
   u64 key;
   u32 threshold;  // 0 for no dropout
   float scale;    // 1 / (1 - p)
 };
-
-__device__ inline u64 mixed(u64 x) {
-  x += 0x9e3779b97f4a7c15ull;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-  return x ^ (x >> 31);
-}
-
-__device__ inline u32 mixed(u32 x) {
-  x ^= x >> 16;
-  x *= 0x21f0aaadu;
-  x ^= x >> 15;
-  x *= 0x735a2d97u;
-  x ^= x >> 15;
-  return x;
-}
 
 // What the elements of a row are multiplied by: 0, or 1 / (1 - p).
 struct Mask {
@@ -36,14 +20,14 @@ struct Mask {
 
   // `seed` is what the keys of this step are counted from.
   __device__ Mask(const Dropout& dropout, const u64* seed, i64 row) {
-    const u64 key = mixed((dropout.key + *seed) ^ mixed(u64(row)));
+    const u64 key = mix64((dropout.key + *seed) ^ mix64(u64(row)));
     first = u32(key);
     second = u32(key >> 32);
     threshold = dropout.threshold;
     scale = dropout.scale;
   }
   __device__ float at(u32 column) const {
-    return mixed((first + column * 0x9e3779b9u) ^ second) >= threshold ? scale : 0.0f;
+    return mix32((first + column * 0x9e3779b9u) ^ second) >= threshold ? scale : 0.0f;
   }
 };
 
@@ -86,6 +70,21 @@ __device__ inline float normalise(float (&row)[kChunks][8], float eps) {
   return rstd;
 }
 
+// Writes a normalised row, and its scaled and shifted self times `factor` of each column.
+template <typename F>
+__device__ inline void put_norm(const float (&row)[kChunks][8], const float* gamma,
+                                const float* beta, element* xhat, element* y, F factor) {
+  over_row([&](int chunk, int column) {
+    float g[8], b[8];
+    read<8>(gamma + column, g);
+    read<8>(beta + column, b);
+    write<8>(xhat + column, row[chunk]);
+#pragma unroll
+    for (int i = 0; i < 8; i++) b[i] = (b[i] + row[chunk][i] * g[i]) * factor(column + i);
+    write<8>(y + column, b);
+  });
+}
+
 // y = LayerNorm(dropout(x + bias) + residual); x becomes the normalised rows.
 extern "C" __global__ void add_norm(element* x, const float* bias, const element* residual,
                                     const float* gamma, const float* beta, element* y, float* rstds,
@@ -107,15 +106,7 @@ extern "C" __global__ void add_norm(element* x, const float* bias, const element
   });
   const float rstd = normalise(row, eps);
   if (threadIdx.x % kLanes == 0) rstds[at] = rstd;
-  over_row([&](int chunk, int column) {
-    float g[8], b[8];
-    read<8>(gamma + column, g);
-    read<8>(beta + column, b);
-    write<8>(x + begin + column, row[chunk]);
-#pragma unroll
-    for (int i = 0; i < 8; i++) b[i] += row[chunk][i] * g[i];
-    write<8>(y + begin + column, b);
-  });
+  put_norm(row, gamma, beta, x + begin, y + begin, [](int) { return 1.0f; });
 }
 
 // The gradient of a LayerNorm's input, into `row`, from that of its output, `dy`; adds the gradients
@@ -230,15 +221,7 @@ extern "C" __global__ void embed(const float* words, const float* positions, con
   });
   const float rstd = normalise(row, eps);
   if (threadIdx.x % kLanes == 0) rstds[at] = rstd;
-  over_row([&](int chunk, int column) {
-    float g[8], b[8];
-    read<8>(gamma + column, g);
-    read<8>(beta + column, b);
-    write<8>(xhat + at * WIDTH + column, row[chunk]);
-#pragma unroll
-    for (int i = 0; i < 8; i++) b[i] = (b[i] + row[chunk][i] * g[i]) * mask.at(column + i);
-    write<8>(y + at * WIDTH + column, b);
-  });
+  put_norm(row, gamma, beta, xhat + at * WIDTH, y + at * WIDTH, [&](int column) { return mask.at(column); });
 }
 
 // `ds` [rows, WIDTH] takes the gradient of the sum of the three tables' rows; `parts` [blocks, 2

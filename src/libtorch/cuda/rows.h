@@ -1,4 +1,5 @@
-// The operations of ../fused.cpp on CUDA; shapes and meaning are theirs.
+// The passes of ../fused.cpp on CUDA, without autograd; shapes and meaning are theirs. Outputs are given
+// by the caller; sums over rows come back.
 
 #pragma once
 
@@ -8,16 +9,31 @@
 
 namespace covalign::cuda {
 
-at::Tensor add_norm(const at::Tensor& x, const at::Tensor& bias, const at::Tensor& residual,
-                    const at::Tensor& gamma, const at::Tensor& beta, double eps, Dropout dropout);
+void add_norm(const at::Tensor& x, const at::Tensor& bias, const at::Tensor& residual,
+              const at::Tensor& gamma, const at::Tensor& beta, const at::Tensor& y,
+              const at::Tensor& rstd, double eps, Dropout dropout);
 
-at::Tensor gelu(const at::Tensor& x, const at::Tensor& bias);
+// `xhat` becomes the residual's gradient; `dx` may be `xhat` where nothing is dropped. The gradients of
+// gamma, beta and the bias, [3 * width].
+at::Tensor add_norm_backward(const at::Tensor& dy, const at::Tensor& xhat, const at::Tensor& rstd,
+                             const at::Tensor& gamma, const at::Tensor& dx, Dropout dropout);
 
-at::Tensor embed(const at::Tensor* const* tables, const at::Tensor* const* places,
-                 const at::Tensor& gamma, const at::Tensor& beta, double eps, Dropout dropout,
-                 at::ScalarType kind);
+// `tables` are words, positions, segments; `places` the row of each for every token.
+void embed(const at::Tensor* const* tables, const at::Tensor* const* places,
+           const at::Tensor& gamma, const at::Tensor& beta, const at::Tensor& xhat,
+           const at::Tensor& y, const at::Tensor& rstd, double eps, Dropout dropout);
 
-// `qkv` has its bias; what is dropped comes from libtorch's generator.
+// `ds` takes the gradient of the sum of the three. Those of gamma and beta, [2 * width].
+at::Tensor embed_backward(const at::Tensor& dy, const at::Tensor& xhat, const at::Tensor& rstd,
+                          const at::Tensor& gamma, const at::Tensor& ds, Dropout dropout);
+
+void gelu(const at::Tensor& x, const at::Tensor& bias, const at::Tensor& y);
+
+// `slope` becomes the gradient of x. That of the bias, [width].
+at::Tensor gelu_backward(const at::Tensor& dy, const at::Tensor& slope);
+
+// An operation that autograd knows by libtorch's own. `qkv` has its bias; what is dropped comes from
+// libtorch's generator.
 at::Tensor packed_attention(const at::Tensor& qkv, const at::Tensor& starts, int64_t longest,
                             int64_t heads, bool first, double p);
 

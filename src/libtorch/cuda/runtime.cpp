@@ -158,6 +158,16 @@ void launch_raw(void* kernel, const at::Device& device, Grid grid, Grid block, v
 
 extern "C" {
 
+// Major and minor compute capability of a CUDA device.
+char* covalign_compute_capability(int device, int* major, int* minor) {
+  return guarded([&] {
+    const int kind = covalign::cuda::capability(
+        {c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(device)});
+    *major = kind / 10;
+    *minor = kind % 10;
+  });
+}
+
 // The kernels' sources, which live as long as the process; and CUDA's compiler, which libtorch keeps
 // beside itself in `nvrtc`.
 char* covalign_cuda_sources(const char* numbers, const char* rows, const char* optimizer,
