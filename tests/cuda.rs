@@ -240,7 +240,7 @@ fn adamw_takes_the_cpus_steps() {
                 .collect();
             steps::adamw_cpu(&all, &each).unwrap();
             let moved = [(rules, there.iter().collect())];
-            cuda.step(&moved, 5.0, None).unwrap();
+            cuda.step(&moved, 5.0, None, false).unwrap();
             let (found, not_finite) = cuda.taken().unwrap();
             assert_close(&found, &norm, 1e-5, "the norm");
             assert_eq!(f64::try_from(not_finite).unwrap(), 0.0);
@@ -265,7 +265,7 @@ fn adamw_takes_the_cpus_steps() {
         for state in &there {
             (&state.leaf * f64::NAN).sum(state.leaf.kind()).backward();
         }
-        cuda.step(&[(rules, there.iter().collect())], 5.0, None)
+        cuda.step(&[(rules, there.iter().collect())], 5.0, None, false)
             .unwrap();
         assert_eq!(f64::try_from(cuda.taken().unwrap().1).unwrap(), 1.0);
         assert!(before.equal(&there[0].parameter));

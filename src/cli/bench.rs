@@ -7,7 +7,7 @@ use comfy_table::{presets, CellAlignment, Table};
 use serde_json::json;
 
 use crate::cli::out::say;
-use crate::train::bench::{measure, Costs};
+use crate::train::bench::{measure, Costs, WARM_UP};
 use crate::train::feed::batches::Batches;
 use crate::train::own;
 use crate::train::prepare::prepare;
@@ -32,7 +32,7 @@ pub struct BenchArgs {
     steps: Option<u64>,
     /// Optimiser steps before these that only warm up; with an epoch's, every step is one that CUDA
     /// graphs know
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = WARM_UP)]
     warm_up: u64,
     /// Profile five more steps into a Chrome trace
     #[arg(long, value_name = "FILE")]

@@ -160,8 +160,8 @@ fn check_begun(folder: &RunFolder, resume: bool) -> Result<()> {
     }
 }
 
-/// `runs/NAME`, `runs/NAME-2`, … after the config's file, or the run whose own it is: the first that is free, or with `resume`
-/// the last that is not.
+/// `runs/NAME`, `runs/NAME-2`, … after the config's file, or the run whose own it is: the first that is
+/// free, or with `resume` the last that is not.
 pub(super) fn default_folder(config: &Path, resume: bool) -> Result<PathBuf> {
     let run = own::folder(config);
     let of_run = run.as_ref().and_then(|run| run.root().file_name());

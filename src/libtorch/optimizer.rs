@@ -168,27 +168,19 @@ impl CudaSteps {
 
     /// Clips the gradients to `clip_norm` (0 clips nothing) and takes one AdamW step over states, all of
     /// whose leaves have gradients. These are divided by the scalar tensor `loss_scale`, where there is
-    /// one.
+    /// one. While the device is `recording`, over the same parameters as the last step; before each
+    /// replay, [`CudaSteps::renew`].
     pub fn step(
         &mut self,
         moved: &Moved,
         clip_norm: f64,
         loss_scale: Option<&Tensor>,
+        recording: bool,
     ) -> Result<()> {
-        self.take(moved, false)?;
-        self.upload()?;
-        self.run(moved[0].0, clip_norm, loss_scale)
-    }
-
-    /// The same while the device records, over the same parameters as the last step; before each
-    /// replay, [`CudaSteps::renew`].
-    pub fn record(
-        &mut self,
-        moved: &Moved,
-        clip_norm: f64,
-        loss_scale: Option<&Tensor>,
-    ) -> Result<()> {
-        self.take(moved, true)?;
+        self.take(moved, recording)?;
+        if !recording {
+            self.upload()?;
+        }
         self.run(moved[0].0, clip_norm, loss_scale)
     }
 

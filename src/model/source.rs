@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde_json::Value;
-use tch::Device;
 
 use super::bert::Bert;
 use super::encoder::{Encoder, Setup, WORDS};
@@ -191,7 +190,7 @@ fn table_size(folder: &Path) -> Result<(i64, i64)> {
     Ok((size("vocab_size")?, size("hidden_size")?))
 }
 
-/// Whether the engine that a config comes to takes rows without padding on a device.
-pub fn packs(choice: &EncoderChoice, engine: Engine, device: Device) -> bool {
-    !matches!(choice, EncoderChoice::Pretrained(_)) || Bert::packs(engine, device)
+/// Whether the engine that a config comes to takes rows without padding.
+pub fn packs(choice: &EncoderChoice, engine: Engine) -> bool {
+    !matches!(choice, EncoderChoice::Pretrained(_)) || engine == Engine::Fast
 }

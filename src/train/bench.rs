@@ -19,6 +19,8 @@ use crate::data::planned::PlannedBatch;
 use crate::libtorch::{self, profile};
 use crate::telemetry::progress::Progress;
 
+/// Steps before those that are measured, where nobody says otherwise: libraries set themselves up in them.
+pub const WARM_UP: u64 = 3;
 /// Steps whose stages are looked at where that slows them down.
 const LOOKED_AT: u64 = 20;
 /// Steps in a profile; more make a trace that viewers refuse.

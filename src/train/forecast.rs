@@ -13,8 +13,6 @@ use super::tasks;
 use crate::config::{After, Config};
 use crate::model::save;
 
-/// Steps that come before those that are timed.
-const WARM_UP: u64 = 3;
 /// Steps that are timed.
 const TIMED: u64 = 10;
 
@@ -65,7 +63,7 @@ pub fn forecast(config: &Config) -> Result<Forecast> {
     let evaluated = evaluations * dev as u64;
     let bytes = bytes(config, &learner)?;
     let steps = TIMED.min(length.total);
-    let costs = bench::measure(&mut learner, &mut batches, (WARM_UP, steps), None)?;
+    let costs = bench::measure(&mut learner, &mut batches, (bench::WARM_UP, steps), None)?;
     Ok(Forecast {
         rows: learner
             .data

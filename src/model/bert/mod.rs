@@ -76,7 +76,7 @@ impl Bert {
 
     /// An encoder in the shapes of `config` whose parameters are still to be filled.
     pub fn unfilled(config: BertConfig, engine: Engine, device: Device) -> Result<Self> {
-        if device.is_cuda() && Bert::packs(engine, device) {
+        if device.is_cuda() && engine == Engine::Fast {
             check_kernels_take(&config)?;
         }
         // On the CPU first: what its generator draws is the same on every device.
@@ -85,12 +85,8 @@ impl Bert {
         let layers = BertModel::new(variables.root(), &config);
         variables.set_device(device);
         let forward = match engine {
-            Engine::Fast if Bert::packs(engine, device) => {
-                Forward::Packed(PackedForward::new(&variables, &config)?)
-            }
-            Engine::Fast | Engine::Padded => {
-                Forward::Padded(PaddedForward::new(&variables, &config)?)
-            }
+            Engine::Fast => Forward::Packed(PackedForward::new(&variables, &config)?),
+            Engine::Padded => Forward::Padded(PaddedForward::new(&variables, &config)?),
             Engine::Reference => Forward::Reference,
         };
         Ok(Bert {
@@ -100,11 +96,6 @@ impl Bert {
             layers,
             forward,
         })
-    }
-
-    /// Whether an engine takes packed rows on a device.
-    pub fn packs(engine: Engine, device: Device) -> bool {
-        engine == Engine::Fast && (device == Device::Cpu || device.is_cuda())
     }
 
     /// A pretrained encoder from a folder with `config.json` and weights. `dropout` replaces both

@@ -69,7 +69,7 @@ impl Stages {
     }
 
     /// Whether the clock runs.
-    pub fn run(&self) -> bool {
+    pub fn running(&self) -> bool {
         self.device.is_some()
     }
 

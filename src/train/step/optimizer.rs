@@ -153,10 +153,9 @@ impl Optimizer {
     /// it is not finite, nothing moves.
     pub fn step(&mut self, factor: f64) -> Result<Option<Tensor>> {
         if let Some(mut steps) = self.cuda.take() {
-            let moved = self.step_with(&mut steps, factor);
-            let norm = moved?.map(|()| steps.taken()?.0.f_detach_copy().map_err(Into::into));
+            let norm = self.step_on_cuda(&mut steps, factor);
             self.cuda = Some(steps);
-            return norm.transpose();
+            return norm;
         }
         let rows = match &mut self.words {
             Some(words) => words.gradient()?,
@@ -191,40 +190,36 @@ impl Optimizer {
         Ok(Some(Tensor::from(length as f32)))
     }
 
-    /// The same on CUDA with `steps`, which then tells of the norm; none where nothing has a gradient.
-    pub fn step_with(&mut self, steps: &mut CudaSteps, factor: f64) -> Result<Option<()>> {
-        let (training, loss_scale) = (&self.training, self.loss_scale.as_ref());
-        let moved = moved(&self.groups, training, factor);
-        if leaves(&moved).next().is_none() {
-            return Ok(None);
-        }
-        let scale = loss_scale.map(LossScale::scale);
-        steps.step(&moved, training.clip_norm, scale)?;
-        steps::clear_gradients(leaves(&moved));
-        self.scale_again(steps)?;
-        Ok(Some(()))
+    /// The same on CUDA, by way of `steps`.
+    pub fn step_on_cuda(&mut self, steps: &mut CudaSteps, factor: f64) -> Result<Option<Tensor>> {
+        Ok(match self.give(steps, factor, false)?.is_empty() {
+            true => None,
+            false => Some(steps.taken()?.0.f_detach_copy()?),
+        })
     }
 
-    /// The same while the device records; the learning rates of what moves, before the factor.
-    pub fn record_with(&mut self, steps: &mut CudaSteps) -> Result<Vec<f64>> {
-        let (training, loss_scale) = (&self.training, self.loss_scale.as_ref());
-        let moved = moved(&self.groups, training, 1.0);
-        let scale = loss_scale.map(LossScale::scale);
-        steps.record(&moved, training.clip_norm, scale)?;
-        steps::clear_gradients(leaves(&moved));
+    /// The same while the device records: the learning rates of what moves, before the schedule's factor.
+    pub fn record_on_cuda(&mut self, steps: &mut CudaSteps) -> Result<Vec<f64>> {
+        self.give(steps, 1.0, true)
+    }
+
+    /// Has `steps` move what has gradients, which go then; its learning rates, none where nothing has.
+    fn give(&mut self, steps: &mut CudaSteps, factor: f64, recording: bool) -> Result<Vec<f64>> {
+        let moved = moved(&self.groups, &self.training, factor);
         let rates = moved
             .iter()
             .flat_map(|(a, s)| s.iter().map(|_| a.learning_rate));
-        let rates = rates.collect();
-        self.scale_again(steps)?;
-        Ok(rates)
-    }
-
-    fn scale_again(&mut self, steps: &CudaSteps) -> Result<()> {
-        match &mut self.loss_scale {
-            Some(loss_scale) => loss_scale.update(&steps.taken()?.1),
-            None => Ok(()),
+        let rates: Vec<f64> = rates.collect();
+        if rates.is_empty() {
+            return Ok(rates);
         }
+        let scale = self.loss_scale.as_ref().map(LossScale::scale);
+        steps.step(&moved, self.training.clip_norm, scale, recording)?;
+        steps::clear_gradients(leaves(&moved));
+        if let Some(loss_scale) = &mut self.loss_scale {
+            loss_scale.update(&steps.taken()?.1)?;
+        }
+        Ok(rates)
     }
 
     /// Takes what steps are put off: afterwards the model's variables are what AdamW makes them.

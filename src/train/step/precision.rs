@@ -84,7 +84,7 @@ impl Arithmetic {
     /// The config with what its `auto` windows of lengths come to.
     pub fn settle(self, mut config: Config) -> Config {
         let engine = self.engine(config.engine);
-        let packs = source::packs(&config.encoder, engine, self.device);
+        let packs = source::packs(&config.encoder, engine);
         config.sampling.length_window = config.sampling.length_window.settled(packs);
         config
     }

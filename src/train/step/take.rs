@@ -24,7 +24,7 @@ impl Learner {
         moving: Moving,
         factor: f64,
     ) -> Result<(Vec<Tensor>, Option<Tensor>)> {
-        if let ([(index, loaded)], false) = (passes, self.stages.run()) {
+        if let ([(index, loaded)], false) = (passes, self.stages.running()) {
             if self.recorded.is_some() {
                 let (loss, norm) = take_recorded(self, (*index, loaded), moving, factor)?;
                 return Ok((vec![loss], norm));
@@ -89,11 +89,7 @@ fn first(
 ) -> Result<(Tensor, Option<Tensor>)> {
     let (batch, labels) = loaded.to(learner.arithmetic.device())?;
     let loss = learner.pass(Pass::of(loaded, &batch, &labels), moving, mode)?;
-    let norm = match learner.optimizer.step_with(steps, factor)? {
-        Some(()) => Some(steps.taken()?.0.f_detach_copy()?),
-        None => None,
-    };
-    Ok((loss, norm))
+    Ok((loss, learner.optimizer.step_on_cuda(steps, factor)?))
 }
 
 fn record(
@@ -106,7 +102,7 @@ fn record(
     libtorch::make_room()?;
     let (graph, (out, rates)) = Graph::record(|| {
         let loss = learner.pass(Pass::of(loaded, &batch, &labels), moving, mode)?;
-        let rates = learner.optimizer.record_with(steps)?;
+        let rates = learner.optimizer.record_on_cuda(steps)?;
         Ok((Tensor::f_stack(&[loss, steps.taken()?.0], 0)?, rates))
     })?;
     Ok(Recording {
