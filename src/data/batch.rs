@@ -120,9 +120,9 @@ impl Batch {
         })
     }
 
-    /// The same in page-locked memory, from which CUDA copies without the host's waiting.
-    pub fn pinned(&self) -> Result<Batch> {
-        self.map(libtorch::pinned)
+    /// The same where `device` copies it from without the host's waiting.
+    pub fn staged(&self, device: Device) -> Result<Batch> {
+        self.map(|tensor| libtorch::staged(tensor, device))
     }
 
     /// The same on `device`; nobody waits for the copy.

@@ -231,19 +231,24 @@ pub fn copy_non_blocking(to: &Tensor, from: &Tensor) -> Result<()> {
 }
 
 /// A copy in page-locked memory, from which CUDA copies without waiting.
-pub fn pinned(x: &Tensor) -> Result<Tensor> {
+fn pinned(x: &Tensor) -> Result<Tensor> {
     let mut out = std::ptr::null_mut();
     check(unsafe { covalign_pinned(x.as_ptr(), &mut out) })?;
     given(out)
 }
 
-/// A tensor of the CPU on `device`: on CUDA by way of page-locked memory, and nobody waits for the
-/// copy.
-pub fn sent(x: &Tensor, device: Device) -> Result<Tensor> {
-    if !device.is_cuda() {
-        return Ok(x.f_to_device(device)?);
+/// A tensor of the CPU where `device` copies it from without the host's waiting: for CUDA a copy in
+/// page-locked memory, else itself.
+pub fn staged(x: &Tensor, device: Device) -> Result<Tensor> {
+    match device.is_cuda() {
+        true => pinned(x),
+        false => Ok(x.shallow_clone()),
     }
-    Ok(pinned(x)?.f_to_device_(device, x.kind(), true, false)?)
+}
+
+/// A tensor of the CPU on `device`; nobody waits for the copy.
+pub fn sent(x: &Tensor, device: Device) -> Result<Tensor> {
+    Ok(staged(x, device)?.f_to_device_(device, x.kind(), true, false)?)
 }
 
 /// A copy in the host's memory, in one piece. From a CUDA device into page-locked memory: it is there once

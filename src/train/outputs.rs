@@ -105,10 +105,7 @@ pub fn compute(
         scope.spawn(move || {
             for rows in chunks {
                 let batch = Batch::collate(split, rows, shape, Device::Cpu);
-                let batch = batch.and_then(|batch| match device.is_cuda() {
-                    true => batch.pinned(),
-                    false => Ok(batch),
-                });
+                let batch = batch.and_then(|batch| batch.staged(device));
                 // The one who asked has gone: a batch has failed.
                 if done.send(batch).is_err() {
                     return;

@@ -48,9 +48,9 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// A loader of rows of `data` in the engine's shape, into page-locked memory if `pinned`. What is
+    /// A loader of rows of `data` in the engine's shape, for `device` to copy. What is
     /// drawn for a pass follows from the run's seed and the pass's number.
-    pub fn start(data: Arc<Vec<TaskData>>, shape: Shape, pinned: bool, seed: u64) -> Loader {
+    pub fn start(data: Arc<Vec<TaskData>>, shape: Shape, device: Device, seed: u64) -> Loader {
         let (orders, queue) = channel::<(u64, PlannedBatch)>();
         let (done, loaded) = channel();
         std::thread::spawn(move || {
@@ -58,7 +58,7 @@ impl Loader {
                 let drawn = named_seed(seed, &format!("images of pass {pass}")) as u64;
                 let shape = shape.drawn(drawn);
                 // The one who asked has gone: the run has ended.
-                if done.send(load(&data, planned, shape, pinned)).is_err() {
+                if done.send(load(&data, planned, shape, device)).is_err() {
                     return;
                 }
             }
@@ -106,18 +106,14 @@ fn gone() -> anyhow::Error {
     anyhow!("the thread that puts batches together has ended")
 }
 
-fn load(data: &[TaskData], planned: PlannedBatch, shape: Shape, pinned: bool) -> Result<Loaded> {
+fn load(data: &[TaskData], planned: PlannedBatch, shape: Shape, device: Device) -> Result<Loaded> {
     let task = &data[planned.task];
     let batch = Batch::collate(&task.train, &planned.rows, shape, Device::Cpu)?;
     let labels = labels(task, &planned.rows)?;
-    let (batch, labels) = match pinned {
-        true => (batch.pinned()?, libtorch::pinned(&labels)?),
-        false => (batch, labels),
-    };
     Ok(Loaded {
         planned,
-        batch,
-        labels,
+        batch: batch.staged(device)?,
+        labels: libtorch::staged(&labels, device)?,
     })
 }
 

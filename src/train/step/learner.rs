@@ -159,7 +159,7 @@ impl Learner {
     pub fn loader(&self) -> Loader {
         let shape = self.model.encoder.batch_shape(self.pad);
         let (device, seed) = (self.arithmetic.device(), self.config.training.seed);
-        Loader::start(Arc::clone(&self.data), shape, device.is_cuda(), seed)
+        Loader::start(Arc::clone(&self.data), shape, device, seed)
     }
 }
 
