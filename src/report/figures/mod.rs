@@ -148,7 +148,7 @@ pub fn write_text(
 
 /// About how wide a text is; without fonts nobody knows exactly.
 pub fn width_of(text: &str, size: i32) -> i32 {
-    (text.chars().count() as f64 * f64::from(size) * 0.46).ceil() as i32
+    (text.chars().count() as f64 * f64::from(size) * 0.5).ceil() as i32
 }
 
 /// The colour of a way to train in every picture.
