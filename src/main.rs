@@ -16,7 +16,9 @@ fn main() {
     libtorch::leave(match done.and_then(|()| out::finish()) {
         Ok(()) => 0,
         Err(error) => {
-            out::error_line(format_args!("covalign: {}", error::one_line(&error)));
+            if !error.is::<error::Said>() {
+                out::error_line(format_args!("covalign: {}", error::one_line(&error)));
+            }
             error::exit_code(&error)
         }
     })

@@ -6,6 +6,7 @@
 pub mod convolution;
 pub mod fused;
 pub mod graph;
+pub mod group;
 pub mod optimizer;
 pub mod profile;
 pub mod recurrent;
