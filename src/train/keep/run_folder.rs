@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::made_of::MadeOf;
+use super::made_of::{is_one, one, MadeOf};
 use crate::data::TokenizedSplit;
 use crate::error::io_error;
 use crate::model::save::sha256;
@@ -242,14 +242,6 @@ pub struct EncoderIdentity {
     pub name: String,
     /// Of the weight file.
     pub sha256: String,
-}
-
-fn one() -> usize {
-    1
-}
-
-fn is_one(&number: &usize) -> bool {
-    number == 1
 }
 
 /// The run whose best weights another started from.
