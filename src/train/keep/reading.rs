@@ -22,7 +22,7 @@ use crate::libtorch;
 use crate::model::save;
 use crate::model::source::Source as EncoderSource;
 use crate::task::layout::{Format, Ids, Layout};
-use crate::task::{Labels, Split, Task};
+use crate::task::{Classes, Labels, Split, Task};
 use crate::train::step::learner::Learner;
 use crate::train::step::precision::device_kind;
 
@@ -110,7 +110,8 @@ impl Content {
 impl TaskContent {
     fn read(task: &Task, data: &Path, splits: &[Split]) -> Result<TaskContent> {
         let labels = match &task.labels {
-            Labels::Classes(names) => json!(names),
+            Labels::Classes(Classes { names, said: None }) => json!(names),
+            Labels::Classes(classes) => json!(classes),
             Labels::Range { min, max } => json!({"min": min, "max": max}),
             Labels::AnyOf(any) => json!(any),
         };
