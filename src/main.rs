@@ -5,8 +5,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use covalign::cli::{self, out};
 use covalign::error;
+use covalign::train::interrupt;
 
 fn main() -> ExitCode {
+    // Where it cannot be caught, it ends the process as it always did.
+    let _ = interrupt::outlive_full_files();
     let done = match cli::Arguments::try_parse() {
         Ok(arguments) => cli::run(arguments),
         Err(wrong) if wrong.use_stderr() => wrong.exit(),

@@ -83,6 +83,7 @@ impl Server {
             offline: false,
             tries: 3,
             pause: Duration::from_millis(1),
+            patience: Duration::from_secs(2),
         }
     }
 }

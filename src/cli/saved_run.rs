@@ -132,7 +132,10 @@ impl SavedTask {
             self.config.evaluation.batch_size,
             self.intake.pad_id(),
             self.arithmetic,
-            &|rows| bar.add(rows as u64),
+            &|rows| {
+                bar.add(rows as u64);
+                Ok(())
+            },
         )?;
         bar.finish();
         Ok(outputs)

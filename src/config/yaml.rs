@@ -10,13 +10,53 @@ use serde::Deserializer;
 use serde_path_to_error::{Error, Segment};
 use serde_yaml::Value;
 
-use crate::input_error;
+use crate::{bail_input, input_error};
 
 /// Reads `text`; `source` (a file's name) opens the message of an error:
 /// ``FILE:LINE: key `training.lerning_rate`: unknown key; did you mean `learning_rate`?``
 pub fn from_str<T: DeserializeOwned>(text: &str, source: &str) -> Result<T> {
+    check_bounds(text, source)?;
     serde_path_to_error::deserialize(serde_yaml::Deserializer::from_str(text))
         .map_err(|e| explain(e, source))
+}
+
+/// The most bytes that a file may have, and the deepest that it may nest: a reader of YAML takes
+/// minutes and gigabytes for some texts above them.
+const MOST_BYTES: usize = 4 << 20;
+const MOST_DEPTH: usize = 100;
+
+/// Whether a text is one that a person could have written, by its size and its nesting.
+///
+/// # Errors
+/// An input error, with the line where it nests too deep.
+pub fn check_bounds(text: &str, source: &str) -> Result<()> {
+    if text.len() > MOST_BYTES {
+        bail_input!(
+            "{source}: {} MB of YAML; a file that covalign reads has less than {} MB",
+            text.len() >> 20,
+            MOST_BYTES >> 20
+        );
+    }
+    // Brackets in quotes and comments count too, but hardly come to so many at once.
+    let mut open = 0usize;
+    for (number, line) in text.lines().enumerate() {
+        let indent = line.len() - line.trim_start_matches(['-', '?', ' ', '\t']).len();
+        for byte in line.bytes() {
+            match byte {
+                b'[' | b'{' => open += 1,
+                b']' | b'}' => open = open.saturating_sub(1),
+                _ => (),
+            }
+            if open > MOST_DEPTH || indent > 4 * MOST_DEPTH {
+                bail_input!(
+                    "{source}:{}: nested too deep; no key of covalign's lies below {MOST_DEPTH} \
+                     others",
+                    number + 1
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 /// As [`from_str`] for a tree that was read before, and has no lines any more.

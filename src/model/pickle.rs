@@ -61,7 +61,9 @@ impl Archive {
         let file = File::open(path)?;
         let bytes = file.metadata()?.len();
         let zip = ZipArchive::new(BufReader::new(file))?;
-        let program = zip.file_names().find_map(|name| name.strip_suffix("/data.pkl"));
+        let program = zip
+            .file_names()
+            .find_map(|name| name.strip_suffix("/data.pkl"));
         let prefix = program.context("there is no data.pkl in it")?.to_owned();
         Ok(Archive { zip, prefix, bytes })
     }
@@ -73,7 +75,10 @@ impl Archive {
         let entry = entry.with_context(|| format!("its entry {name}"))?;
         let size = entry.size();
         let stored = entry.compression() == CompressionMethod::Stored;
-        ensure!(stored, "its entry {name} is compressed, as PyTorch's never are");
+        ensure!(
+            stored,
+            "its entry {name} is compressed, as PyTorch's never are"
+        );
         ensure!(
             size <= most.min(self.bytes),
             "its entry {name} is said to have {size} bytes"
@@ -129,7 +134,10 @@ impl View {
 
     /// Whether all of it lies in its storage, which libtorch does not ask.
     fn check(&self) -> Result<()> {
-        let product = self.size.iter().try_fold(1, |all: u64, &n| all.checked_mul(n));
+        let product = self
+            .size
+            .iter()
+            .try_fold(1, |all: u64, &n| all.checked_mul(n));
         let steps = self.size.iter().zip(&self.stride);
         let last = steps.fold(Some(self.offset), |last, (&n, &stride)| {
             last?.checked_add(stride.checked_mul(n.saturating_sub(1))?)
@@ -249,7 +257,9 @@ impl<'a> Machine<'a> {
             b')' => self.push(Value::Tuple(Vec::new())),
             0x85..=0x87 => {
                 let at = self.stack.len().checked_sub(usize::from(operation - 0x84));
-                let parts = self.stack.split_off(at.context("it takes what is not there")?);
+                let parts = self
+                    .stack
+                    .split_off(at.context("it takes what is not there")?);
                 self.push(Value::Tuple(parts));
             }
             b't' => {
@@ -431,7 +441,9 @@ impl<'a> Machine<'a> {
 
     fn since_mark(&mut self) -> Result<Vec<usize>> {
         let mark = self.marks.pop().filter(|&mark| mark <= self.stack.len());
-        Ok(self.stack.split_off(mark.context("it takes what is not there")?))
+        Ok(self
+            .stack
+            .split_off(mark.context("it takes what is not there")?))
     }
 
     /// Adds to the list or dictionary on top.

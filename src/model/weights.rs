@@ -51,8 +51,9 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
         bail_input!("{}: the file is empty; fetch it again", path.display());
     }
     let tensors: Vec<(String, Tensor)> = match path.extension().and_then(|e| e.to_str()) {
-        Some("safetensors") => Tensor::read_safetensors(path)
-            .map_err(|error| unreadable(path, &error.to_string()))?,
+        Some("safetensors") => {
+            Tensor::read_safetensors(path).map_err(|error| unreadable(path, &error.to_string()))?
+        }
         _ => pickle::read(path)
             .map_err(|error| unreadable(path, &format!("{error:#}")))?
             .into_iter()

@@ -11,6 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// The most labels of which any may hold; see [`Label::Set`].
 pub const MOST_LABELS: usize = 128;
 
+/// The most labels of which one holds; far above those of any task that BERT is fine-tuned on.
+pub const MOST_CLASSES: usize = 1 << 16;
+
 /// What a task predicts.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Labels {
@@ -239,6 +242,10 @@ impl Labels {
             Labels::Classes(names) if names.len() < 2 => {
                 Some("needs at least two labels, or `{min: …, max: …}`, `{any_of: […]}`".into())
             }
+            Labels::Classes(names) if names.len() > MOST_CLASSES => Some(format!(
+                "at most {MOST_CLASSES} labels, not {}",
+                names.len()
+            )),
             Labels::Classes(names) => name_fault(names),
             Labels::Range { min, max } if !(min < max && max - min < f64::INFINITY) => {
                 Some(format!("{min} to {max} is not a range"))

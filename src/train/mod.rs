@@ -23,6 +23,7 @@ pub mod own;
 pub mod prepare;
 pub mod run;
 pub mod say;
+mod space;
 pub mod start;
 pub mod step;
 pub mod tasks;

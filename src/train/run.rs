@@ -8,6 +8,7 @@ use super::evaluate;
 use super::feed::batches::{Batches, Length};
 use super::keep::begin::{check_intake, lay_out};
 use super::keep::checkpoint::{self, Progress};
+use super::keep::inventory;
 use super::keep::made_of::{Content, MadeOf};
 use super::keep::reading::Reading;
 use super::keep::run_folder::{
@@ -17,6 +18,7 @@ use super::keep::same;
 use super::prepare::{prepare, Prepared};
 use super::say::introduction::{introduction, starts_from};
 use super::say::recorder::Recorder;
+use super::space;
 use super::start::Source;
 use super::step::learner::Learner;
 use super::step::precision::device_name;
@@ -25,10 +27,11 @@ use super::trainer::Trainer;
 use crate::config::{Config, Method};
 use crate::data::sampling::PLAN;
 use crate::data::Intake;
+use crate::error::while_running;
 use crate::hub::encoder_dir;
 use crate::libtorch;
 use crate::task::Task;
-use crate::telemetry::atomic;
+use crate::telemetry::sealed;
 
 /// Trains what `config` says in `folder`; with `resume`, goes on from its last checkpoint, and only
 /// reads the results of a run that has ended.
@@ -48,8 +51,9 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         false => None,
     };
     if resume {
+        inventory::check(folder.root())?;
         same::check_config(config, folder, begun.is_some())?;
-        if let Some(results) = folder.finished() {
+        if let Some(results) = folder.ended()? {
             // Files that are gone are no others, and nothing is computed any more.
             if let (Some(was), Ok(is)) = (&begun, Content::read(config, &tasks)) {
                 same::check_content(&was.content, &is, folder)?;
@@ -58,7 +62,10 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
             return Ok(results);
         }
     }
-    let saved = folder.saved_steps().pop().filter(|_| resume);
+    let (saved, damaged) = match resume {
+        true => checkpoint::newest(folder)?,
+        false => (None, Vec::new()),
+    };
     let source = match saved {
         // A checkpoint has all that came from the source.
         Some(_) => None,
@@ -86,7 +93,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     let mut batches = batches(config, &learner.data, &intake)?;
     let length = batches.length;
     let mut progress = match saved {
-        Some((_, saved)) => checkpoint::read(&saved, &learner.model, Some(&mut learner.optimizer))?,
+        Some(saved) => saved.read(&learner.model, Some(&mut learner.optimizer))?,
         None => Progress {
             start: match source {
                 Some(source) => Some(begin(source, &learner)?),
@@ -107,6 +114,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     if resume {
         check_intake(folder, &intake)?;
     } else if let Some(made_of) = &made_of {
+        space::check(config, &learner, folder.root())?;
         lay_out(
             folder,
             config,
@@ -130,12 +138,22 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     lines.extend(intake.notes().iter().cloned());
     lines.extend(progress.start.as_ref().map(starts_from));
     lines.extend(doubts);
+    lines.extend(damaged);
+    let evaluated = progress.step / length.evaluate_every - u64::from(progress.pending);
+    lines.extend((recorder.recorded < evaluated).then(|| {
+        format!(
+            "{} has {} of the {evaluated} evaluations up to step {}; curves lack the others",
+            folder.metrics().display(),
+            recorder.recorded,
+            progress.step
+        )
+    }));
     let mut trainer = Trainer::new(learner, batches, folder, recorder, progress);
     lines.extend(trainer.plan.note());
     for line in &lines {
         trainer.recorder.note(line)?;
     }
-    trainer.run()?;
+    trainer.run().map_err(while_running)?;
 
     let mut distance_from_identity = BTreeMap::new();
     for (index, data) in trainer.learner.data.iter().enumerate() {
@@ -181,9 +199,9 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         version: env!("CARGO_PKG_VERSION").into(),
         made_of,
     };
-    trainer.recorder.finish(&results)?;
+    trainer.recorder.finish(&results).map_err(while_running)?;
     // From here on the run has ended: what it does not keep can go.
-    atomic::write_json(&folder.results(), &results)?;
+    sealed::write(&folder.results(), &results).map_err(while_running)?;
     checkpoint::clear(folder, config.checkpoints.after)?;
     Ok(results)
 }

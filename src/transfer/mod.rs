@@ -24,7 +24,8 @@ use anyhow::Result;
 use crate::bail_input;
 use crate::config::values::RowLimit;
 use crate::config::{yaml, Config, Method};
-use crate::telemetry::atomic;
+use crate::telemetry::{atomic, sealed};
+use crate::train::keep::inventory;
 use crate::train::keep::lock::RunLock;
 use crate::train::keep::run_folder::{Overall, Results, RunFolder, Started};
 use crate::train::run;
@@ -53,7 +54,9 @@ pub fn train(config: &Config, out: &Path, resume: bool) -> Result<Results> {
             out: None,
             ..Arithmetic::new(config)?.settle(config.clone())
         };
-        atomic::write(&folder.config(), resolved.to_yaml()?.as_bytes())?;
+        let resolved = resolved.to_yaml()?;
+        inventory::note(out, &resolved)?;
+        atomic::write(&folder.config(), resolved.as_bytes())?;
     }
     for (task, alone) in named.iter().zip(&runs) {
         let place = RunFolder::new(out.join(&task.name));
@@ -62,7 +65,7 @@ pub fn train(config: &Config, out: &Path, resume: bool) -> Result<Results> {
         all.push(run::run(alone, &place, begun)?);
     }
     let results = combine(all);
-    atomic::write_json(&folder.results(), &results)?;
+    sealed::write(&folder.results(), &results)?;
     Ok(results)
 }
 

@@ -120,7 +120,9 @@ fn parameters(config: &BertConfig) -> f64 {
 /// # Errors
 /// An input error that names both files.
 pub fn check_weights(config: &BertConfig, folder: &Path, weights: &Path) -> Result<()> {
-    let bytes = std::fs::metadata(weights).map_err(|e| io_error(weights, e))?.len();
+    let bytes = std::fs::metadata(weights)
+        .map_err(|e| io_error(weights, e))?
+        .len();
     let parameters = parameters(config);
     // Of a file without bytes its reader tells.
     if bytes > 0 && 2.0 * parameters > bytes as f64 {

@@ -4,7 +4,7 @@
 //! names every file with its sha256, so that a damaged file is found before it is used.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use crate::config::After;
 use crate::error::{io_error, read_text};
 use crate::model::{save, weights, MultiTaskModel};
 use crate::telemetry::atomic::{beside, remove_folder, replace_folder};
+use crate::telemetry::sealed;
 use crate::train::evaluate::Scores;
 use crate::train::feed::batches::EpochShares;
 use crate::train::step::optimizer::Optimizer;
@@ -55,6 +56,9 @@ pub struct Progress {
     pub overall: Option<Overall>,
     /// The last evaluation.
     pub last: BTreeMap<String, Scores>,
+    /// Whether the evaluation at `step` is still to be made: the run was stopped during it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pending: bool,
     /// Evaluations since the mean was best.
     pub stale: u64,
     /// The [`PLAN`](crate::data::sampling::PLAN) by which batches were put together.
@@ -71,6 +75,7 @@ pub struct Progress {
     pub weights: BTreeMap<String, f64>,
 }
 
+/// `state.json`, sealed.
 #[derive(Serialize, Deserialize)]
 struct State {
     #[serde(flatten)]
@@ -132,8 +137,7 @@ impl Snapshot {
             files,
         };
         let path = new.join(STATE);
-        let json = serde_json::to_vec_pretty(&state)?;
-        std::fs::write(&path, json).map_err(|e| io_error(&path, e))?;
+        std::fs::write(&path, sealed::text(&state)?).map_err(|e| io_error(&path, e))?;
         replace(&new, folder)
     }
 }
@@ -154,6 +158,39 @@ pub fn link(from: &Path, to: &Path) -> Result<()> {
     replace(&new, to)
 }
 
+/// The newest checkpoint that is whole, with a note for each newer one that is not; none where
+/// there is none at all.
+///
+/// # Errors
+/// An input error where all are damaged.
+pub fn newest(folder: &RunFolder) -> Result<(Option<Whole>, Vec<String>)> {
+    let mut notes = Vec::new();
+    for (step, place) in folder.saved_steps().into_iter().rev() {
+        match verify(&place) {
+            Ok(state) => {
+                let progress = state.progress;
+                let last = notes.pop();
+                let last = last.map(|note| format!("{note}; the run goes on from step {step}"));
+                notes.extend(last);
+                return Ok((Some(Whole { place, progress }), notes));
+            }
+            Err(error) => notes.push(format!("{error:#}")),
+        }
+    }
+    match notes.into_iter().next() {
+        None => Ok((None, Vec::new())),
+        Some(first) => bail_input!(
+            "{first}; no checkpoint of this run is whole, so start a new one with another --out"
+        ),
+    }
+}
+
+/// A checkpoint whose files are what its `state.json` says.
+pub struct Whole {
+    place: PathBuf,
+    progress: Progress,
+}
+
 /// Copies a saved model into `model`, and its optimiser's state where one is given.
 pub fn read(
     folder: &Path,
@@ -161,14 +198,26 @@ pub fn read(
     optimizer: Option<&mut Optimizer>,
 ) -> Result<Progress> {
     let progress = verify(folder)?.progress;
-    fill(model.encoder.variables(), &folder.join(ENCODER))?;
-    fill(&model.heads, &folder.join(HEADS))?;
-    fill(&model.alignments, &folder.join(ALIGNMENT))?;
-    if let Some(optimizer) = optimizer {
-        let path = folder.join(OPTIMIZER);
-        optimizer.load_state(weights::read(&path)?)?;
+    let place = folder.to_owned();
+    Whole { place, progress }.read(model, optimizer)
+}
+
+impl Whole {
+    /// As [`read`], without reading the files twice.
+    pub fn read(
+        self,
+        model: &MultiTaskModel,
+        optimizer: Option<&mut Optimizer>,
+    ) -> Result<Progress> {
+        let Whole { place, progress } = self;
+        fill(model.encoder.variables(), &place.join(ENCODER))?;
+        fill(&model.heads, &place.join(HEADS))?;
+        fill(&model.alignments, &place.join(ALIGNMENT))?;
+        if let Some(optimizer) = optimizer {
+            optimizer.load_state(weights::read(&place.join(OPTIMIZER))?)?;
+        }
+        Ok(progress)
     }
-    Ok(progress)
 }
 
 /// Copies a saved encoder into the variables of another of the same shapes.
@@ -195,13 +244,21 @@ pub fn total_steps(folder: &Path) -> Option<u64> {
 
 fn read_state(folder: &Path) -> Result<State> {
     let path = folder.join(STATE);
-    let text = read_text(&path)?;
-    serde_json::from_str(&text).map_err(|e| input_error!("{}: {e}", path.display()))
+    sealed::parse(&read_text(&path)?, &path)
 }
 
-/// Reads `state.json` and checks every file that it names.
+/// Reads `state.json` and checks every file of the folder by it.
 fn verify(folder: &Path) -> Result<State> {
     let state = read_state(folder)?;
+    if let Some(lacks) = [ENCODER, HEADS, ALIGNMENT]
+        .iter()
+        .find(|name| !state.files.contains_key(**name))
+    {
+        bail_input!(
+            "{}: damaged: it has no checksum of {lacks}; take another checkpoint",
+            folder.join(STATE).display()
+        );
+    }
     for (name, expected) in &state.files {
         let path = folder.join(name);
         if save::sha256(&path)? != *expected {

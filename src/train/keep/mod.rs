@@ -3,6 +3,7 @@
 
 pub mod begin;
 pub mod checkpoint;
+pub mod inventory;
 pub mod lock;
 pub mod made_of;
 pub mod reading;

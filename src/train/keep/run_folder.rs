@@ -1,6 +1,6 @@
 //! The names in a run folder, and what its JSON files hold.
 //!
-//! `config.yaml`, `made_of.json`, `tasks/` (with the rows of splits that are cut, `tasks/<task>.split.json`),
+//! `config.yaml`, `made_of.json`, `files.json`, `tasks/` (with the rows of splits that are cut, `tasks/<task>.split.json`),
 //! `encoder/` (config and vocabulary), `results.json`, `metrics.jsonl`, `tensorboard/`,
 //! `checkpoints/step-N/`, `best/`, `best_per_task/<task>/`, `log.txt`, `run.lock`: a run folder needs
 //! nothing outside itself.
@@ -11,11 +11,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use super::inventory;
 use super::made_of::MadeOf;
 use crate::data::TokenizedSplit;
-use crate::error::io_error;
+use crate::error::{io_error, read_text};
 use crate::model::save::sha256;
 use crate::task::cut::Cut;
+use crate::telemetry::sealed;
 use crate::train::evaluate::Scores;
 use crate::{bail_input, input_error};
 
@@ -31,6 +33,9 @@ impl RunFolder {
     }
 
     /// A folder that a run has been started in.
+    ///
+    /// # Errors
+    /// Input errors where none has, or where a file is not as the run began with it.
     pub fn open(root: &Path) -> Result<RunFolder> {
         let folder = RunFolder::new(root);
         if !folder.config().is_file() {
@@ -39,6 +44,7 @@ impl RunFolder {
                 root.display()
             );
         }
+        inventory::check(root)?;
         Ok(folder)
     }
 
@@ -75,18 +81,27 @@ impl RunFolder {
     /// What the run was begun with; none where an older version began it.
     pub fn begun(&self) -> Result<Option<MadeOf>> {
         let path = self.made_of();
-        match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|e| input_error!("{}: not readable: {e}", path.display()))
-                .map(Some),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(io_error(&path, e)),
+        match path.exists() {
+            true => sealed::parse(&read_text(&path)?, &path).map(Some),
+            false => Ok(None),
         }
     }
 
     /// What a run wrote when it had come to its end.
     pub fn finished(&self) -> Option<Results> {
-        serde_json::from_slice(&std::fs::read(self.results()).ok()?).ok()
+        self.ended().ok()?
+    }
+
+    /// As [`RunFolder::finished`].
+    ///
+    /// # Errors
+    /// An input error where `results.json` is there and damaged.
+    pub fn ended(&self) -> Result<Option<Results>> {
+        let path = self.results();
+        match path.exists() {
+            true => sealed::parse(&read_text(&path)?, &path).map(Some),
+            false => Ok(None),
+        }
     }
 
     pub fn metrics(&self) -> PathBuf {
