@@ -1,7 +1,6 @@
 """Running covalign under limits, and judging how it ended."""
 
 import os
-import re
 import resource
 import signal
 import subprocess
@@ -9,7 +8,6 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 HANG = 60
 """Seconds after which a command hangs."""
@@ -70,6 +68,13 @@ def start(command, cwd, env=None, limits=()):
         start_new_session=True,
     )
     return process, files, time.monotonic()
+
+
+def finish_ended(started):
+    """Forgets a command that has ended by itself."""
+    started[0].wait()
+    for file in started[1]:
+        file.close()
 
 
 def finish(started, timeout=HANG):
@@ -139,13 +144,3 @@ KINDS = {
     "hangs": "hangs over 60 s",
     "memory": "refusals above 1 GiB",
 }
-
-
-def scores(text):
-    """The numbers that a command printed, without times and speeds."""
-    kept = [l for l in text.splitlines() if " s, " not in l and "folder" not in l and "board" not in l]
-    return re.findall(r"-?\d+\.\d+", "\n".join(kept))
-
-
-def folder_of(run):
-    return Path(run)

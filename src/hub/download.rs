@@ -153,10 +153,12 @@ impl Downloader {
             let what = format!("{name} sent {} without its length", shown(url));
             match broken {
                 true => return Err(Stop::Transient(anyhow!("{what}, and the line broke"))),
-                false if !chunked => return Err(Stop::Final(anyhow!(
+                false if !chunked => {
+                    return Err(Stop::Final(anyhow!(
                     "{what}, so that nobody can tell whether all of it came; set HF_ENDPOINT to \
                          another mirror"
-                ))),
+                )))
+                }
                 false => (),
             }
         }

@@ -48,6 +48,11 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     Ok(tensors)
 }
 
+/// Runs a program alone and forgets what it makes: what a test gives changed programs.
+pub fn read_program(program: &[u8]) {
+    let _ = Machine::run(program);
+}
+
 /// The zip archive around program and values, which PyTorch does not compress.
 struct Archive {
     zip: ZipArchive<BufReader<File>>,

@@ -59,6 +59,7 @@ pub fn lay_out(
         atomic::write_json(&settled, tokenizer.config())?;
     }
     check_intake(folder, intake)?;
+    atomic::sync_folder(&folder.encoder())?;
     for data in data {
         let path = folder.task(&data.task.name);
         if let Some(parent) = path.parent() {
