@@ -1,13 +1,11 @@
 //! Parse, dispatch, exit code.
 
-use std::process::ExitCode;
-
 use clap::Parser;
 use covalign::cli::{self, out};
-use covalign::error;
 use covalign::train::interrupt;
+use covalign::{error, libtorch};
 
-fn main() -> ExitCode {
+fn main() {
     // Where it cannot be caught, it ends the process as it always did.
     let _ = interrupt::outlive_full_files();
     let done = match cli::Arguments::try_parse() {
@@ -18,11 +16,13 @@ fn main() -> ExitCode {
             Ok(())
         }
     };
-    match done.and_then(|()| out::finish()) {
-        Ok(()) => ExitCode::SUCCESS,
+    libtorch::leave(match done.and_then(|()| out::finish()) {
+        Ok(()) => 0,
         Err(error) => {
-            out::error_line(format_args!("covalign: {}", error::one_line(&error)));
-            error::exit_code(&error).into()
+            if !error.is::<error::Said>() {
+                out::error_line(format_args!("covalign: {}", error::one_line(&error)));
+            }
+            error::exit_code(&error)
         }
-    }
+    })
 }

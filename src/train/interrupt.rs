@@ -11,14 +11,17 @@ use signal_hook::flag;
 
 static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// Catches the signals from now on.
+/// Catches the signals from now on. One process of `several` gets Ctrl-C from the terminal and SIGTERM
+/// from its launcher, which kills by itself what does not end: a second one stops nothing.
 ///
 /// # Errors
 /// Where the system does not let them be caught.
-pub fn install() -> io::Result<()> {
-    // Before the flag is set: by the second one. The process ends there and then, without the exit
-    // handlers of libraries whose threads still compute.
-    flag::register_conditional_shutdown(SIGINT, 130, ASKED.clone())?;
+pub fn install(several: bool) -> io::Result<()> {
+    if !several {
+        // Before the flag is set: by the second one. The process ends there and then, without the
+        // exit handlers of libraries whose threads still compute.
+        flag::register_conditional_shutdown(SIGINT, 130, ASKED.clone())?;
+    }
     for signal in [SIGINT, SIGTERM, SIGUSR1] {
         flag::register(signal, ASKED.clone())?;
     }

@@ -61,6 +61,7 @@ impl MadeOf {
             },
             machine: Machine {
                 threads: tch::get_num_threads(),
+                ranks: learner.ranks.size,
                 cpu_capability: libtorch::cpu_capability(),
                 libtorch: libtorch::version(),
                 covalign: env!("CARGO_PKG_VERSION").into(),

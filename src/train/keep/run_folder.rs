@@ -12,7 +12,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::inventory;
-use super::made_of::MadeOf;
+use super::made_of::{is_one, one, MadeOf};
 use crate::data::TokenizedSplit;
 use crate::error::{io_error, read_text};
 use crate::model::save::sha256;
@@ -311,6 +311,9 @@ pub struct Results {
     pub device: String,
     pub precision: String,
     pub threads: i32,
+    /// Processes that trained together, each with as many threads or a GPU of its own.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub ranks: usize,
     pub version: String,
     /// None in folders of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
