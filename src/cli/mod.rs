@@ -8,6 +8,7 @@ pub mod data;
 pub mod doctor;
 pub mod encoder;
 pub mod evaluate;
+pub mod export;
 pub mod out;
 pub mod predict;
 pub mod report;
@@ -47,6 +48,7 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     Predict(predict::PredictArgs),
     Submit(submit::SubmitArgs),
+    Export(export::ExportArgs),
     Similarity(similarity::SimilarityArgs),
     Advise(advise::AdviseArgs),
     Report(report::ReportArgs),
@@ -81,6 +83,7 @@ fn perform(command: Command) -> Result<()> {
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Submit(args) => submit::run(args),
+        Command::Export(args) => export::run(args),
         Command::Similarity(args) => similarity::run(args),
         Command::Advise(args) => advise::run(args),
         Command::Report(args) => report::run(args),

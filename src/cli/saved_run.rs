@@ -35,7 +35,12 @@ pub enum Weights {
 
 /// One task of a run, ready to predict.
 pub struct SavedTask {
+    /// The folder that it was trained in: the run's own, or one of its sub-folders.
+    pub folder: RunFolder,
     pub config: Config,
+    pub source: Source,
+    /// Where the run stood when the weights were saved.
+    pub progress: checkpoint::Progress,
     pub task: Task,
     /// The task's index in `model`.
     pub index: usize,
@@ -108,10 +113,14 @@ impl SavedTask {
         let encoder = source.blank(prepare::setup(&config, arithmetic))?;
         let all: Vec<&Task> = tasks.iter().collect();
         let (mut model, ..) = prepare::model(&config, encoder, &all)?;
-        checkpoint::read(&saved(&folder, &config, name, weights)?, &model, None)?;
+        let place = saved(&folder, &config, name, weights)?;
+        let progress = checkpoint::read(&place, &model, None)?;
         model.encoder.set_products(arithmetic.products())?;
         say_notes(&intake);
         Ok(SavedTask {
+            folder,
+            source,
+            progress,
             arithmetic,
             intake,
             task: tasks[index].clone(),

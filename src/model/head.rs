@@ -26,6 +26,11 @@ impl Head {
         })
     }
 
+    /// Its weight `[outputs, width]` and bias `[outputs]`.
+    pub fn parameters(&self) -> (&Tensor, &Tensor) {
+        (&self.weight, &self.bias)
+    }
+
     /// `[batch, width]` to `[batch, outputs]`.
     pub fn apply(&self, pooled: &Tensor, train: bool) -> Result<Tensor> {
         let kept = if train && self.dropout > 0.0 {
