@@ -163,8 +163,7 @@ impl Card<'_> {
         if parts.onnx {
             let _ = writeln!(
                 text,
-                "{}import onnxruntime\nfrom transformers import PreTrainedTokenizerFast  # or any that \
-                 reads the vocabulary\n\n\
+                "{}import onnxruntime\n\n\
                  session = onnxruntime.InferenceSession(folder + \"/{GRAPH}\")\n\
                  # input_ids, attention_mask and token_type_ids, int64 of [batch, sequence]\n\
                  [logits] = session.run([\"logits\"], inputs)",

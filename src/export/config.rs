@@ -37,6 +37,10 @@ pub fn config(classifier: &Classifier, task: &Task, pad: i64) -> Result<Value> {
     for key in SHAPE {
         config.insert(key.into(), sizes[key].clone());
     }
+    // As it was written, not as a number of 32 bits becomes one of 64.
+    let deviation = classifier.config.initializer_range.to_string();
+    let deviation: f64 = deviation.parse()?;
+    config.insert("initializer_range".into(), deviation.into());
     if sizes["hidden_act"] == "identity" {
         config.insert("hidden_act".into(), "linear".into());
     }
