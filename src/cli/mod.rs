@@ -22,6 +22,7 @@ pub mod submit;
 pub mod suite;
 pub mod table;
 pub mod train;
+pub mod verify;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -47,6 +48,7 @@ enum Command {
     Bench(bench::BenchArgs),
     Evaluate(evaluate::EvaluateArgs),
     Predict(predict::PredictArgs),
+    Verify(verify::VerifyArgs),
     Submit(submit::SubmitArgs),
     Export(export::ExportArgs),
     Similarity(similarity::SimilarityArgs),
@@ -82,6 +84,7 @@ fn perform(command: Command) -> Result<()> {
         Command::Bench(args) => bench::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Verify(args) => verify::run(args),
         Command::Submit(args) => submit::run(args),
         Command::Export(args) => export::run(args),
         Command::Similarity(args) => similarity::run(args),

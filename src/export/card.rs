@@ -179,11 +179,7 @@ impl Card<'_> {
 
     fn origin(&self, text: &mut String, folder: &Path) -> Result<()> {
         let _ = writeln!(text, "## Where it comes from\n");
-        let _ = writeln!(
-            text,
-            "- written by covalign {}",
-            env!("CARGO_PKG_VERSION")
-        );
+        let _ = writeln!(text, "- written by covalign {}", env!("CARGO_PKG_VERSION"));
         for name in [WEIGHT_FILES[0], GRAPH] {
             let path = folder.join(name);
             if path.is_file() {

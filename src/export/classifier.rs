@@ -14,8 +14,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::config::Config;
 use crate::input_error;
-use crate::model::source::Source;
 use crate::model::shape::EncoderShape;
+use crate::model::source::Source;
 use crate::model::{save, MultiTaskModel};
 
 /// The alignment's name among a folder's tensors: R, `[hidden, hidden]`, the embeddings' right factor.

@@ -8,10 +8,7 @@ use crate::model::bert::config::{ALIGNED_TYPE, LAYER_NORM_EPS, SHAPE};
 use crate::task::{Labels, Task};
 
 /// The module that an alignment of its own needs; see [`Aligned::Apart`].
-pub const MODULE: (&str, &str) = (
-    "modeling_covalign.py",
-    include_str!("modeling_covalign.py"),
-);
+pub const MODULE: (&str, &str) = ("modeling_covalign.py", include_str!("modeling_covalign.py"));
 
 /// The config of a task's model; rows are filled up with the token `pad`.
 pub fn config(classifier: &Classifier, task: &Task, pad: i64) -> Result<Value> {

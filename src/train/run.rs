@@ -9,7 +9,7 @@ use super::feed::batches::{Batches, Length};
 use super::keep::begin::{check_intake, lay_out};
 use super::keep::checkpoint::{self, Progress};
 use super::keep::made_of::{Content, MadeOf};
-use super::keep::reading::Reading;
+use super::keep::reading::{self, Reading};
 use super::keep::run_folder::{
     ChosenFrom, EncoderIdentity, Overall, Results, RunFolder, Started, TaskResult,
 };
@@ -86,7 +86,10 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     let mut batches = batches(config, &learner.data, &intake)?;
     let length = batches.length;
     let mut progress = match saved {
-        Some((_, saved)) => checkpoint::read(&saved, &learner.model, Some(&mut learner.optimizer))?,
+        Some((_, saved)) => {
+            checkpoint::check_description(folder, &saved)?;
+            checkpoint::read(&saved, &learner.model, Some(&mut learner.optimizer))?
+        }
         None => Progress {
             start: match source {
                 Some(source) => Some(begin(source, &learner)?),
@@ -115,6 +118,9 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
             made_of,
             &intake,
         )?;
+    }
+    if progress.run.is_empty() {
+        progress.run = folder.description()?;
     }
     let arithmetic = learner.arithmetic;
     let mut training_rows = BTreeMap::new();
@@ -179,6 +185,8 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         precision: arithmetic.name().into(),
         threads: tch::get_num_threads(),
         version: env!("CARGO_PKG_VERSION").into(),
+        program: reading::program(),
+        files: state.run.clone(),
         made_of,
     };
     trainer.recorder.finish(&results)?;

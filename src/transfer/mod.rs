@@ -163,6 +163,11 @@ fn combine(runs: Vec<Results>) -> Results {
         }
         made_of
     });
+    let files = runs.iter().flat_map(|run| {
+        let place = run.tasks.keys().next().cloned().unwrap_or_default();
+        let files = run.files.clone().into_iter();
+        files.map(move |(name, sum)| (format!("{place}/{name}"), sum))
+    });
     Results {
         tasks,
         training_rows: training_rows.collect(),
@@ -177,6 +182,7 @@ fn combine(runs: Vec<Results>) -> Results {
         tokens_per_second: tokens / seconds,
         start,
         weights: runs.iter().flat_map(|r| r.weights.clone()).collect(),
+        files: files.collect(),
         made_of,
         ..runs[0].clone()
     }

@@ -114,7 +114,12 @@ impl Pass<'_> {
         let weight = self.graph.constant(&name, turned);
         let bias = self.parameter(&format!("{prefix}.bias"))?;
         let graph = &mut self.graph;
-        let product = graph.op(&format!("{prefix}.product"), "MatMul", &[x, &weight], vec![]);
+        let product = graph.op(
+            &format!("{prefix}.product"),
+            "MatMul",
+            &[x, &weight],
+            vec![],
+        );
         Ok(graph.op(prefix, "Add", &[&product, &bias], vec![]))
     }
 
@@ -188,45 +193,53 @@ impl Pass<'_> {
     }
 
     fn activation(&mut self, prefix: &str, x: &str, kind: Activation) -> String {
-        let graph = &mut self.graph;
-        let (one, half) = (graph.number("one", 1.0), graph.number("half", 0.5));
-        let root = graph.number("sqrt_half", std::f32::consts::FRAC_1_SQRT_2);
-        let cubic = graph.number("gelu_cubic", 0.044715);
-        let outer = graph.number("gelu_outer", (2.0 / std::f64::consts::PI).sqrt() as f32);
-        let mut op = |name: &str, op: &str, inputs: &[&str]| {
-            graph.op(&format!("{prefix}.{name}"), op, inputs, vec![])
-        };
         match kind {
             Activation::gelu => {
-                let scaled = op("by_root", "Mul", &[x, &root]);
-                let erf = op("erf", "Erf", &[&scaled]);
-                let share = op("share", "Add", &[&erf, &one]);
-                let product = op("twice", "Mul", &[x, &share]);
-                op("gelu", "Mul", &[&product, &half])
+                let root = self
+                    .graph
+                    .number("sqrt_half", std::f32::consts::FRAC_1_SQRT_2);
+                let scaled = self.step(prefix, "by_root", "Mul", &[x, &root]);
+                let erf = self.step(prefix, "erf", "Erf", &[&scaled]);
+                self.gate(prefix, x, &erf)
             }
             Activation::gelu_new => {
-                let square = op("square", "Mul", &[x, x]);
-                let cube = op("cube", "Mul", &[&square, x]);
-                let cube = op("cubic", "Mul", &[&cube, &cubic]);
-                let sum = op("sum", "Add", &[x, &cube]);
-                let inner = op("inner", "Mul", &[&sum, &outer]);
-                let tanh = op("tanh", "Tanh", &[&inner]);
-                let share = op("share", "Add", &[&tanh, &one]);
-                let product = op("twice", "Mul", &[x, &share]);
-                op("gelu_new", "Mul", &[&product, &half])
+                let cubic = self.graph.number("gelu_cubic", 0.044715);
+                let root = (2.0 / std::f64::consts::PI).sqrt() as f32;
+                let root = self.graph.number("gelu_root", root);
+                let square = self.step(prefix, "square", "Mul", &[x, x]);
+                let cube = self.step(prefix, "cube", "Mul", &[&square, x]);
+                let cube = self.step(prefix, "cubic", "Mul", &[&cube, &cubic]);
+                let sum = self.step(prefix, "sum", "Add", &[x, &cube]);
+                let inner = self.step(prefix, "inner", "Mul", &[&sum, &root]);
+                let tanh = self.step(prefix, "tanh", "Tanh", &[&inner]);
+                self.gate(prefix, x, &tanh)
             }
-            Activation::relu => op("relu", "Relu", &[x]),
+            Activation::relu => self.step(prefix, "relu", "Relu", &[x]),
             Activation::swish => {
-                let share = op("sigmoid", "Sigmoid", &[x]);
-                op("swish", "Mul", &[x, &share])
+                let share = self.step(prefix, "sigmoid", "Sigmoid", &[x]);
+                self.step(prefix, "swish", "Mul", &[x, &share])
             }
             Activation::mish => {
-                let soft = op("softplus", "Softplus", &[x]);
-                let share = op("tanh", "Tanh", &[&soft]);
-                op("mish", "Mul", &[x, &share])
+                let soft = self.step(prefix, "softplus", "Softplus", &[x]);
+                let share = self.step(prefix, "tanh", "Tanh", &[&soft]);
+                self.step(prefix, "mish", "Mul", &[x, &share])
             }
-            Activation::tanh => op("tanh", "Tanh", &[x]),
+            Activation::tanh => self.step(prefix, "tanh", "Tanh", &[x]),
             Activation::identity => x.to_owned(),
         }
+    }
+
+    /// x (1 + y) / 2.
+    fn gate(&mut self, prefix: &str, x: &str, y: &str) -> String {
+        let one = self.graph.number("one", 1.0);
+        let half = self.graph.number("half", 0.5);
+        let share = self.step(prefix, "share", "Add", &[y, &one]);
+        let twice = self.step(prefix, "twice", "Mul", &[x, &share]);
+        self.step(prefix, "gelu", "Mul", &[&twice, &half])
+    }
+
+    fn step(&mut self, prefix: &str, name: &str, op: &str, inputs: &[&str]) -> String {
+        let name = format!("{prefix}.{name}");
+        self.graph.op(&name, op, inputs, vec![])
     }
 }

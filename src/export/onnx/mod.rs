@@ -53,7 +53,7 @@ pub fn write(classifier: &Classifier, path: &Path, inline: usize) -> Result<()> 
         initializer.push(tensor);
     }
     beside.map(Beside::finish).transpose()?;
-    let rows = ["batch", "sequence"].map(|name| Size::Named(name));
+    let rows = ["batch", "sequence"].map(Size::Named);
     let input = INPUTS.map(|name| value(name, element::INT64, &rows));
     let outputs = [Size::Named("batch"), Size::Fixed(classifier.outputs())];
     let model = ModelProto {

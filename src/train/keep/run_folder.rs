@@ -84,6 +84,22 @@ impl RunFolder {
         }
     }
 
+    /// sha256 of the files that say what the run's weights are: `config.yaml`, `made_of.json`, and those in
+    /// `tasks/` and `encoder/`, by their names from here.
+    pub fn description(&self) -> Result<BTreeMap<String, String>> {
+        let mut paths = vec![self.config(), self.made_of()];
+        for folder in ["tasks", "encoder"] {
+            let entries = std::fs::read_dir(self.root.join(folder));
+            paths.extend(entries.into_iter().flatten().flatten().map(|e| e.path()));
+        }
+        let there = paths.into_iter().filter(|path| path.is_file());
+        let sum = |path: PathBuf| {
+            let name = path.strip_prefix(&self.root).unwrap_or(&path);
+            Ok((name.to_string_lossy().into_owned(), sha256(&path)?))
+        };
+        there.map(sum).collect()
+    }
+
     /// What a run wrote when it had come to its end.
     pub fn finished(&self) -> Option<Results> {
         serde_json::from_slice(&std::fs::read(self.results()).ok()?).ok()
@@ -297,6 +313,12 @@ pub struct Results {
     pub precision: String,
     pub threads: i32,
     pub version: String,
+    /// sha256 of the program that ended the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+    /// sha256 of `config.yaml`, with every key, and of the run's own task and encoder files.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
     /// None in folders of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_of: Option<MadeOf>,
