@@ -31,6 +31,11 @@ impl Head {
         self.weight.size()[0] as usize
     }
 
+    /// Its weight `[outputs, width]` and bias `[outputs]`.
+    pub fn parameters(&self) -> (&Tensor, &Tensor) {
+        (&self.weight, &self.bias)
+    }
+
     /// `[batch, width]` to `[batch, outputs]`.
     pub fn apply(&self, pooled: &Tensor, train: bool) -> Result<Tensor> {
         let kept = if train && self.dropout > 0.0 {

@@ -178,6 +178,33 @@ impl MultiTaskModel {
         self.tasks[task].head.outputs()
     }
 
+    /// The weight `[outputs, width]` and bias `[outputs]` of the task's [`MultiTaskModel::logits`].
+    pub fn head(&self, task: usize) -> Result<(Tensor, Tensor)> {
+        let TaskModule { head, range, .. } = &self.tasks[task];
+        let (weight, bias) = head.parameters();
+        Ok(match range {
+            Some((min, max)) => (
+                weight.f_mul_scalar(max - min)?,
+                bias.f_mul_scalar(max - min)?.f_add_scalar(*min)?,
+            ),
+            None => (weight.shallow_clone(), bias.shallow_clone()),
+        })
+    }
+
+    /// What the task's embeddings are multiplied with from the right, `[width, width]`: its turn and
+    /// its alignment. None where it has neither.
+    pub fn matrix(&self, task: usize) -> Result<Option<Tensor>> {
+        let TaskModule {
+            turn, alignment, ..
+        } = &self.tasks[task];
+        let learned = alignment.as_ref().map(|r| r.matrix()).transpose()?;
+        Ok(match (turn, learned) {
+            (Some(turn), Some(learned)) => Some(turn.f_matmul(&learned)?),
+            (Some(turn), None) => Some(turn.shallow_clone()),
+            (None, learned) => learned,
+        })
+    }
+
     /// What makes the squared error of the task's scores that of scores from 0 to 1; 1 where the
     /// head learns them as they are.
     pub fn loss_factor(&self, task: usize) -> f64 {

@@ -9,9 +9,8 @@ use super::evaluate;
 use super::feed::batches::{Batches, Length};
 use super::keep::begin::{check_intake, lay_out};
 use super::keep::checkpoint::{self, Progress};
-use super::keep::inventory;
 use super::keep::made_of::{Content, MadeOf};
-use super::keep::reading::Reading;
+use super::keep::reading::{self, Reading};
 use super::keep::run_folder::{
     ChosenFrom, EncoderIdentity, Overall, Results, RunFolder, Started, TaskResult,
 };
@@ -58,7 +57,6 @@ pub fn run(
         false => None,
     };
     if resume {
-        inventory::check(folder.root())?;
         same::check_config(config, folder, begun.is_some())?;
         if let Some(results) = folder.ended()? {
             // Files that are gone are no others, and nothing is computed any more.
@@ -140,6 +138,9 @@ pub fn run(
             &intake,
         )?;
     }
+    if progress.run.is_empty() {
+        progress.run = folder.description()?;
+    }
     let arithmetic = learner.arithmetic;
     let mut training_rows = BTreeMap::new();
     let mut constant_answer = BTreeMap::new();
@@ -162,11 +163,13 @@ pub fn run(
     lines.extend(doubts);
     lines.extend(damaged);
     let evaluated = progress.step / length.evaluate_every - u64::from(progress.pending);
-    lines.extend((recorder.recorded < evaluated).then(|| {
+    let recorded = recorder
+        .as_ref()
+        .map_or(evaluated, |recorder| recorder.recorded);
+    lines.extend((recorded < evaluated).then(|| {
         format!(
-            "{} has {} of the {evaluated} evaluations up to step {}; curves lack the others",
+            "{} has {recorded} of the {evaluated} evaluations up to step {}; curves lack the others",
             folder.metrics().display(),
-            recorder.recorded,
             progress.step
         )
     }));
@@ -220,6 +223,8 @@ pub fn run(
         threads: tch::get_num_threads(),
         ranks: ranks.size,
         version: env!("CARGO_PKG_VERSION").into(),
+        program: reading::program(),
+        files: state.run.clone(),
         made_of,
     };
     if let Some(recorder) = &mut trainer.recorder {

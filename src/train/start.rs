@@ -58,6 +58,7 @@ impl Source {
                 ),
             }
         }
+        checkpoint::check_description(&folder, &folder.best())?;
         check_same_encoder(&folder, config)?;
         Ok(Some(Source {
             start: start.clone(),

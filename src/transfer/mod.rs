@@ -26,7 +26,6 @@ use crate::bail_input;
 use crate::config::values::RowLimit;
 use crate::config::{yaml, Config, Method};
 use crate::telemetry::{atomic, sealed};
-use crate::train::keep::inventory;
 use crate::train::keep::lock::RunLock;
 use crate::train::keep::run_folder::{Overall, Results, RunFolder, Started};
 use crate::train::ranks::Ranks;
@@ -56,9 +55,7 @@ pub fn train(config: &Config, out: &Path, resume: bool, ranks: &Arc<Ranks>) -> R
             out: None,
             ..Arithmetic::new(config)?.settle(config.clone())
         };
-        let resolved = resolved.to_yaml()?;
-        inventory::note(out, &resolved)?;
-        atomic::write(&folder.config(), resolved.as_bytes())?;
+        atomic::write(&folder.config(), resolved.to_yaml()?.as_bytes())?;
     }
     for (task, alone) in named.iter().zip(&runs) {
         let place = RunFolder::new(out.join(&task.name));
@@ -173,6 +170,11 @@ fn combine(runs: Vec<Results>) -> Results {
         }
         made_of
     });
+    let files = runs.iter().flat_map(|run| {
+        let place = run.tasks.keys().next().cloned().unwrap_or_default();
+        let files = run.files.clone().into_iter();
+        files.map(move |(name, sum)| (format!("{place}/{name}"), sum))
+    });
     Results {
         tasks,
         training_rows: training_rows.collect(),
@@ -187,6 +189,7 @@ fn combine(runs: Vec<Results>) -> Results {
         tokens_per_second: tokens / seconds,
         start,
         weights: runs.iter().flat_map(|r| r.weights.clone()).collect(),
+        files: files.collect(),
         made_of,
         ..runs[0].clone()
     }

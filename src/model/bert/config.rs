@@ -11,7 +11,7 @@ use crate::{bail_input, input_error};
 
 /// The keys that settle an encoder's shape; rust-bert's [`BertConfig`] would read more of them, and
 /// what others write into those is of no use here.
-const SHAPE: [&str; 11] = [
+pub const SHAPE: [&str; 11] = [
     "hidden_act",
     "attention_probs_dropout_prob",
     "hidden_dropout_prob",
@@ -27,6 +27,10 @@ const SHAPE: [&str; 11] = [
 
 /// LayerNorm's eps in every BERT, and the only one that rust-bert has.
 pub const LAYER_NORM_EPS: f64 = 1e-12;
+
+/// The `model_type` of a BERT that `covalign export` wrote with an alignment beside it, of which an
+/// encoder is made without.
+pub const ALIGNED_TYPE: &str = "covalign_bert";
 
 /// Above the sizes of all encoders.
 const MOST: i64 = 1 << 24;
@@ -139,7 +143,8 @@ pub fn check_weights(config: &BertConfig, folder: &Path, weights: &Path) -> Resu
 /// Whether it is the kind of encoder that covalign computes.
 fn check_kind(config: &Map<String, Value>, shown: &str) -> Result<()> {
     let said = |key: &str| config.get(key).filter(|value| !value.is_null());
-    if let Some(kind) = said("model_type").filter(|kind| *kind != "bert") {
+    let known = |kind: &&Value| **kind == "bert" || **kind == ALIGNED_TYPE;
+    if let Some(kind) = said("model_type").filter(|kind| !known(kind)) {
         bail_input!("{shown}: model_type is {kind}; covalign fine-tunes `bert`");
     }
     if let Some(kind) = said("position_embedding_type").filter(|kind| *kind != "absolute") {

@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 
-use super::inventory;
 use super::made_of::MadeOf;
 use super::run_folder::{CutSplit, RunFolder};
 use crate::bail_input;
@@ -12,7 +11,7 @@ use crate::error::io_error;
 use crate::hub::encoder_dir::TOKENIZER_FILES;
 use crate::model::encoder::Encoder;
 use crate::model::source::Source;
-use crate::telemetry::{atomic, sealed};
+use crate::telemetry::atomic;
 use crate::train::tasks::TaskData;
 
 /// A resumed run goes on with the tokens that it was begun with.
@@ -71,9 +70,7 @@ pub fn lay_out(
             atomic::write_json(&folder.split(&data.task.name), &split)?;
         }
     }
-    sealed::write(&folder.made_of(), made_of)?;
-    let config = config.to_yaml()?;
-    inventory::note(folder.root(), &config)?;
+    atomic::write_json(&folder.made_of(), made_of)?;
     // With it the run has begun.
-    atomic::write(&folder.config(), config.as_bytes())
+    atomic::write(&folder.config(), config.to_yaml()?.as_bytes())
 }

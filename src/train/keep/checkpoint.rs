@@ -1,13 +1,16 @@
 //! Weights and training state on disk, whole or not at all.
 //!
 //! A folder is written beside its place and renamed into it once it is on the disk. `state.json`
-//! names every file with its sha256, so that a damaged file is found before it is used.
+//! names every file with its sha256, itself and those of the run's folder that say what the weights
+//! are too, so that a file that is damaged or another run's is found before it is used.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tch::nn::VarStore;
 use tch::Tensor;
 
@@ -16,7 +19,6 @@ use crate::config::After;
 use crate::error::{io_error, read_text};
 use crate::model::{save, weights, MultiTaskModel};
 use crate::telemetry::atomic::{beside, remove_folder, replace_folder};
-use crate::telemetry::sealed;
 use crate::train::evaluate::Scores;
 use crate::train::feed::batches::EpochShares;
 use crate::train::step::optimizer::Optimizer;
@@ -27,6 +29,8 @@ const HEADS: &str = "heads.safetensors";
 const ALIGNMENT: &str = "alignment.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
+/// The key of the checksum of all else in `state.json`.
+const OWN: &str = "sha256";
 
 /// A task's best evaluation so far.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,9 +77,12 @@ pub struct Progress {
     /// What tasks and labels weigh, where that is not all the same.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub weights: BTreeMap<String, f64>,
+    /// sha256 of the files that say what the weights are; see [`RunFolder::description`]. Empty in
+    /// folders of older versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub run: BTreeMap<String, String>,
 }
 
-/// `state.json`, sealed.
 #[derive(Serialize, Deserialize)]
 struct State {
     #[serde(flatten)]
@@ -137,7 +144,10 @@ impl Snapshot {
             files,
         };
         let path = new.join(STATE);
-        std::fs::write(&path, sealed::text(&state)?).map_err(|e| io_error(&path, e))?;
+        let mut state = serde_json::to_value(&state)?;
+        state[OWN] = own_sum(&state).into();
+        let json = serde_json::to_vec_pretty(&state)?;
+        std::fs::write(&path, json).map_err(|e| io_error(&path, e))?;
         replace(&new, folder)
     }
 }
@@ -168,6 +178,7 @@ pub fn newest(folder: &RunFolder) -> Result<(Option<Whole>, Vec<String>)> {
     for (step, place) in folder.saved_steps().into_iter().rev() {
         match verify(&place) {
             Ok(state) => {
+                check_description(folder, &place)?;
                 let progress = state.progress;
                 let last = notes.pop();
                 let last = last.map(|note| format!("{note}; the run goes on from step {step}"));
@@ -244,29 +255,72 @@ pub fn total_steps(folder: &Path) -> Option<u64> {
 
 fn read_state(folder: &Path) -> Result<State> {
     let path = folder.join(STATE);
-    sealed::parse(&read_text(&path)?, &path)
+    let text = read_text(&path)?;
+    let unreadable = |e: serde_json::Error| input_error!("{}: {e}", path.display());
+    let mut state: Value = serde_json::from_str(&text).map_err(unreadable)?;
+    // Older versions wrote none.
+    if let Some(own) = state.as_object_mut().and_then(|state| state.remove(OWN)) {
+        if own != own_sum(&state) {
+            return Err(damaged(&path, "the one in it"));
+        }
+    }
+    serde_json::from_value(state).map_err(unreadable)
+}
+
+/// The checksum of a `state.json` without its own.
+fn own_sum(state: &Value) -> String {
+    format!("{:x}", Sha256::digest(state.to_string()))
+}
+
+fn damaged(path: &Path, sum: &str) -> anyhow::Error {
+    input_error!(
+        "{}: the file is damaged (its checksum is not {sum}); take another checkpoint",
+        path.display()
+    )
+}
+
+/// Whether the files of `run` that say what the weights in `folder` are, are those that these were
+/// saved with.
+///
+/// # Errors
+/// An input error that names the one that is not.
+pub fn check_description(run: &RunFolder, folder: &Path) -> Result<()> {
+    let saved = read_state(folder)?.progress.run;
+    if saved.is_empty() {
+        return Ok(());
+    }
+    let found = run.description()?;
+    for name in saved.keys().chain(found.keys()) {
+        let path = run.root().join(name);
+        let what = match (saved.get(name), found.get(name)) {
+            (was, is) if was == is => continue,
+            (_, None) => "is missing",
+            (None, _) => "was not there",
+            _ => "was another, by its checksum,",
+        };
+        bail_input!(
+            "{}: {what} when the weights in {} were saved; a run folder is used as `covalign train` \
+             wrote it: put the file back as it was, or train anew",
+            path.display(),
+            folder.display()
+        );
+    }
+    Ok(())
 }
 
 /// Reads `state.json` and checks every file of the folder by it.
 fn verify(folder: &Path) -> Result<State> {
     let state = read_state(folder)?;
-    if let Some(lacks) = [ENCODER, HEADS, ALIGNMENT]
-        .iter()
-        .find(|name| !state.files.contains_key(**name))
-    {
-        bail_input!(
-            "{}: damaged: it has no checksum of {lacks}; take another checkpoint",
-            folder.join(STATE).display()
-        );
+    for name in [ENCODER, HEADS, ALIGNMENT] {
+        if !state.files.contains_key(name) {
+            let path = folder.join(STATE);
+            bail_input!("{}: has no checksum of {name}", path.display());
+        }
     }
     for (name, expected) in &state.files {
         let path = folder.join(name);
         if save::sha256(&path)? != *expected {
-            bail_input!(
-                "{}: the file is damaged (its checksum is not the one in {STATE}); take another \
-                 checkpoint",
-                path.display()
-            );
+            return Err(damaged(&path, &format!("the one in {STATE}")));
         }
     }
     Ok(state)

@@ -3,7 +3,6 @@
 
 pub mod begin;
 pub mod checkpoint;
-pub mod inventory;
 pub mod lock;
 pub mod made_of;
 pub mod reading;

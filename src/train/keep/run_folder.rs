@@ -1,6 +1,6 @@
 //! The names in a run folder, and what its JSON files hold.
 //!
-//! `config.yaml`, `made_of.json`, `files.json`, `tasks/` (with the rows of splits that are cut, `tasks/<task>.split.json`),
+//! `config.yaml`, `made_of.json`, `tasks/` (with the rows of splits that are cut, `tasks/<task>.split.json`),
 //! `encoder/` (config and vocabulary), `results.json`, `metrics.jsonl`, `tensorboard/`,
 //! `checkpoints/step-N/`, `best/`, `best_per_task/<task>/`, `log.txt`, `run.lock`: a run folder needs
 //! nothing outside itself.
@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::inventory;
 use super::made_of::{is_one, one, MadeOf};
 use crate::data::TokenizedSplit;
 use crate::error::{io_error, read_text};
@@ -33,9 +32,6 @@ impl RunFolder {
     }
 
     /// A folder that a run has been started in.
-    ///
-    /// # Errors
-    /// Input errors where none has, or where a file is not as the run began with it.
     pub fn open(root: &Path) -> Result<RunFolder> {
         let folder = RunFolder::new(root);
         if !folder.config().is_file() {
@@ -44,7 +40,6 @@ impl RunFolder {
                 root.display()
             );
         }
-        inventory::check(root)?;
         Ok(folder)
     }
 
@@ -82,9 +77,27 @@ impl RunFolder {
     pub fn begun(&self) -> Result<Option<MadeOf>> {
         let path = self.made_of();
         match path.exists() {
-            true => sealed::parse(&read_text(&path)?, &path).map(Some),
+            true => serde_json::from_str(&read_text(&path)?)
+                .map_err(|e| input_error!("{}: not readable: {e}", path.display()))
+                .map(Some),
             false => Ok(None),
         }
+    }
+
+    /// sha256 of the files that say what the run's weights are: `config.yaml`, `made_of.json`, and those in
+    /// `tasks/` and `encoder/`, by their names from here.
+    pub fn description(&self) -> Result<BTreeMap<String, String>> {
+        let mut paths = vec![self.config(), self.made_of()];
+        for folder in ["tasks", "encoder"] {
+            let entries = std::fs::read_dir(self.root.join(folder));
+            paths.extend(entries.into_iter().flatten().flatten().map(|e| e.path()));
+        }
+        let there = paths.into_iter().filter(|path| path.is_file());
+        let sum = |path: PathBuf| {
+            let name = path.strip_prefix(&self.root).unwrap_or(&path);
+            Ok((name.to_string_lossy().into_owned(), sha256(&path)?))
+        };
+        there.map(sum).collect()
     }
 
     /// What a run wrote when it had come to its end.
@@ -315,6 +328,12 @@ pub struct Results {
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub ranks: usize,
     pub version: String,
+    /// sha256 of the program that ended the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+    /// sha256 of `config.yaml`, with every key, and of the run's own task and encoder files.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
     /// None in folders of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_of: Option<MadeOf>,
