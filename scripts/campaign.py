@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Tries to lose runs, and to get wrong numbers out of covalign; writes docs/reliability.md.
 
-    python3 scripts/campaign.py            # up to 15 minutes on two cores
+    python3 scripts/campaign.py            # 15 minutes on two quiet cores
+    python3 scripts/campaign.py --minutes 30   # on busy ones; what is not reached is not counted
     python3 scripts/campaign.py --quick    # about a minute, writes nothing
 
 Needs the built binary, the default encoder (`make setup`), and cc. Kills runs and suites at random
@@ -63,9 +64,14 @@ class Campaign:
         (folder / "lstm.yaml").write_text(CONFIG.format(encoder=LSTM, steps=24))
         (folder / "bert.yaml").write_text(CONFIG.format(encoder="all-MiniLM-L6-v2", steps=4))
         base = CONFIG.format(encoder=LSTM, steps=6).strip().replace("\n", "\n  ")
-        suite = "experiments: [{name: alone, strategy: single, seeds: [1, 2]}, {name: joint, method: aligned}]\n"
+        suite = "seeds: [1, 2]\nexperiments: [{name: alone, strategy: single}]\n"
         (folder / "suite.yaml").write_text(f"base:\n  {base}\n{suite}")
         self.rows = []
+        self.until = 0
+
+    def time(self):
+        """Whether there is time left for another trial of this part."""
+        return time.monotonic() < self.until
 
     def count(self, name):
         print(name, flush=True)
@@ -103,7 +109,7 @@ class Campaign:
         assert end.code == 0, end.err
         whole, length = self.outcome("whole"), end.seconds
         signals = [signal.SIGKILL] * 6 + [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT]
-        while row.trials < wanted:
+        while row.trials < wanted and self.time():
             self.clear("cut")
             for _ in range(self.random.randint(1, 4)):
                 started = trials.start(self.train(config, "cut"), self.folder)
@@ -130,13 +136,13 @@ class Campaign:
     def kill_suites(self, wanted):
         """Kills suites and the runs in them."""
         row = self.count("kills of suites")
-        suite = [self.binary, "suite", "suite.yaml", "--jobs", "2", "--out"]
+        suite = [self.binary, "suite", "suite.yaml", "--jobs", "2", "--resume", "--out"]
         self.clear("suite-whole")
         end = self.run([*suite, "suite-whole"], timeout=300)
         assert end.code == 0, end.err
         whole, length = self.results("suite-whole"), end.seconds
         assert whole
-        while row.trials < wanted:
+        while row.trials < wanted and self.time():
             self.clear("suite-cut")
             for _ in range(self.random.randint(2, 5)):
                 started = trials.start([*suite, "suite-cut"], self.folder)
@@ -181,7 +187,7 @@ class Campaign:
         lines = [line.split() for line in log.read_text().splitlines()]
         calls = {call: int(count) for kind, *rest in lines if kind == "N" for call, count in [rest]}
         errors = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EROFS": errno.EROFS, "EDQUOT": errno.EDQUOT}
-        while row.trials < wanted:
+        while row.trials < wanted and self.time():
             self.clear("cut")
             if self.random.random() < 0.25:
                 size = int(2 ** self.random.uniform(9, 22))
@@ -211,7 +217,7 @@ class Campaign:
         self.clear("whole")
         end = self.run(self.train("lstm.yaml", "whole"))
         whole, length = self.outcome("whole"), end.seconds
-        while row.trials < wanted:
+        while row.trials < wanted and self.time():
             self.clear("cut")
             log = Path(tempfile.mkstemp()[1])
             for _ in range(2):
@@ -278,6 +284,8 @@ class Campaign:
         every += [("report", Path("results.json"), how) for how in ("truncate", "empty", "flip", "replace")]
         self.random.shuffle(every)
         for name, path, how in every[:wanted]:
+            if not self.time():
+                break
             source, command = asks[name]
             end, said = self.ask(source, path, how, name, command)
             if end is None:
@@ -338,7 +346,7 @@ class Campaign:
         train = [self.binary, "train", "c.yaml", "--out", "x"]
 
         def trial(name, files=None, sets=(), harmless=False):
-            if self.random.random() > share:
+            if self.random.random() > share or not self.time():
                 return
             for folder in ("enc", "x"):
                 shutil.rmtree(place / folder, ignore_errors=True)
@@ -400,9 +408,10 @@ line, or change no number. Anything else is counted here, and none of it may be.
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a minute's worth; writes no table")
+    parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--binary", type=Path, default=REPOSITORY / "target/release/covalign")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", action="append", help="kills, suites, faults, power, damage, hostile")
+    parser.add_argument("--only", action="append", help="lstm, bert, suites, faults, power, damage, hostile")
     args = parser.parse_args()
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -412,18 +421,23 @@ def main():
         subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
         campaign = Campaign(args.binary.resolve(), folder, args.quick, args.seed)
         quick = args.quick
+        # Each with its part of the time.
         parts = {
-            "kills": lambda: (campaign.kills("kills of training (LSTM)", "lstm.yaml", 5 if quick else 150),
-                              campaign.kills("kills of training (MiniLM)", "bert.yaml", 2 if quick else 30)),
-            "suites": lambda: campaign.kill_suites(2 if quick else 30),
-            "faults": lambda: campaign.faults(library, 4 if quick else 60),
-            "power": lambda: campaign.power(library, 2 if quick else 25),
-            "damage": lambda: campaign.damage(8 if quick else 200),
-            "hostile": lambda: campaign.hostile(0.08 if quick else 1),
+            "lstm": (0.25, lambda: campaign.kills("kills of training (LSTM)", "lstm.yaml", 5 if quick else 160)),
+            "bert": (0.1, lambda: campaign.kills("kills of training (MiniLM)", "bert.yaml", 2 if quick else 20)),
+            "suites": (0.15, lambda: campaign.kill_suites(2 if quick else 30)),
+            "faults": (0.15, lambda: campaign.faults(library, 4 if quick else 60)),
+            "power": (0.1, lambda: campaign.power(library, 2 if quick else 25)),
+            "damage": (0.15, lambda: campaign.damage(8 if quick else 200)),
+            "hostile": (0.15, lambda: campaign.hostile(0.08 if quick else 1)),
         }
-        for name, part in parts.items():
+        for name, (part, work) in parts.items():
             if not args.only or name in args.only:
-                part()
+                # What one leaves is for the next.
+                shares = sum(share for share, _ in list(parts.values())[: list(parts).index(name) + 1])
+                shares = 1 if args.only else shares
+                campaign.until = begun + 60 * args.minutes * shares
+                work()
                 print(f"  {time.monotonic() - begun:.0f} s", flush=True)
         text = table(campaign.rows, time.monotonic() - begun)
     print(text)

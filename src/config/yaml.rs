@@ -181,7 +181,7 @@ impl<'de> Visitor<'de> for Place<'_> {
 fn explain(error: Error<serde_yaml::Error>, source: &str) -> anyhow::Error {
     let path = error.path().to_string();
     let (message, location) = (error.inner().to_string(), error.inner().location());
-    let message = without_place(&message, &path);
+    let message = &in_words(without_place(&message, &path));
     let parts = unknown(message);
     let place = location.map_or(source.to_string(), |l| format!("{source}:{}", l.line()));
     match parts {
@@ -207,6 +207,27 @@ fn explain(error: Error<serde_yaml::Error>, source: &str) -> anyhow::Error {
         None if matches!(path.as_str(), "." | "" | "?") => input_error!("{place}: {message}"),
         None => input_error!("{place}: key `{path}`: {message}"),
     }
+}
+
+/// serde's message with the type that it expected in words instead of Rust's.
+pub fn in_words(message: &str) -> String {
+    let Some((what, expected)) = message.rsplit_once(", expected ") else {
+        return message.to_owned();
+    };
+    let wanted = match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative is wanted",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number is wanted",
+        "f32" | "f64" => "a number is wanted",
+        "a boolean" => "true or false is wanted",
+        "a sequence" => "a list is wanted",
+        "a map" => "keys with values are wanted",
+        other if other.starts_with("struct ") => "keys with values are wanted",
+        _ => return message.to_owned(),
+    };
+    format!(
+        "{}; {wanted}",
+        what.replace("invalid type: map", "invalid type: keys with values")
+    )
 }
 
 /// serde_yaml's message without the path in front and "at line 3 column 5" behind.
@@ -311,7 +332,8 @@ mod tests {
     fn a_wrong_type_or_value_names_its_key_and_line() {
         assert_eq!(
             message("seed: 1\ntraining:\n  learning_rate: fast\n"),
-            "a.yaml:3: key `training.learning_rate`: invalid type: string \"fast\", expected f64"
+            "a.yaml:3: key `training.learning_rate`: invalid type: string \"fast\"; a number is \
+             wanted"
         );
         assert_eq!(
             message("seed: 1\nmethod: alined\n"),

@@ -5,6 +5,7 @@
 //! parameters `gamma` and `beta`.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -103,16 +104,26 @@ pub fn read_one(path: &Path, name: &str) -> Result<Tensor> {
 
 fn unreadable(path: &Path, error: &str) -> anyhow::Error {
     let hint = match path.extension().and_then(|e| e.to_str()) {
-        Some("bin" | "pt") => {
+        Some("bin" | "pt") if !starts_as_zip(path) => {
             "; a file saved before PyTorch 1.6 must be saved again, or take model.safetensors"
         }
         _ => "",
     };
     let cause = error.lines().next().unwrap_or_default();
+    // tch says the path once more.
+    let named = format!("safetensors error {}: ", path.display());
+    let cause = cause.replace(&named, "its header: ");
     input_error!(
         "{}: not readable as weights (truncated or another format): {cause}{hint}",
         path.display()
     )
+}
+
+/// Whether a file is an archive, as PyTorch's are since 1.6.
+fn starts_as_zip(path: &Path) -> bool {
+    let mut head = [0; 2];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && head == *b"PK"
 }
 
 fn canonical_name(name: &str) -> String {

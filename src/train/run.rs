@@ -19,6 +19,7 @@ use super::prepare::{prepare, Prepared};
 use super::ranks::Ranks;
 use super::say::introduction::{introduction, starts_from};
 use super::say::recorder::Recorder;
+use super::say::sizes;
 use super::space;
 use super::start::Source;
 use super::step::learner::Learner;
@@ -160,6 +161,7 @@ pub fn run(
     let mut lines = introduction(config, &report, &learner.data, length, arithmetic);
     lines.extend(intake.notes().iter().cloned());
     lines.extend(progress.start.as_ref().map(starts_from));
+    lines.extend(sizes::unofficial(config, &learner.data)?);
     lines.extend(doubts);
     lines.extend(damaged);
     let evaluated = progress.step / length.evaluate_every - u64::from(progress.pending);

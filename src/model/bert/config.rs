@@ -6,6 +6,7 @@ use anyhow::Result;
 use rust_bert::bert::BertConfig;
 use serde_json::{Map, Value};
 
+use crate::config::yaml::in_words;
 use crate::error::{io_error, read_text};
 use crate::{bail_input, input_error};
 
@@ -44,15 +45,25 @@ pub fn read(folder: &Path) -> Result<BertConfig> {
     let path = folder.join("config.json");
     let text = read_text(&path)?;
     let shown = path.display();
-    let whole: Map<String, Value> =
-        serde_json::from_str(&text).map_err(|e| input_error!("{shown}:{}: {e}", e.line()))?;
+    let whole: Map<String, Value> = serde_json::from_str(&text).map_err(|e| {
+        input_error!(
+            "{shown}:{}: not readable as JSON ({e}); fetch the encoder again",
+            e.line()
+        )
+    })?;
     check_kind(&whole, &shown.to_string())?;
     let known = whole
         .into_iter()
         .filter(|(key, _)| SHAPE.contains(&key.as_str()));
     let shape: Map<String, Value> = known.collect();
-    let config: BertConfig = serde_path_to_error::deserialize(Value::Object(shape))
-        .map_err(|e| input_error!("{shown}: key `{}`: {}", e.path(), e.inner()))?;
+    let config: BertConfig =
+        serde_path_to_error::deserialize(Value::Object(shape)).map_err(|e| {
+            input_error!(
+                "{shown}: key `{}`: {}",
+                e.path(),
+                in_words(&e.inner().to_string())
+            )
+        })?;
     check_sizes(&config, &path)?;
     if config.num_attention_heads < 1 || config.hidden_size % config.num_attention_heads != 0 {
         bail_input!(
