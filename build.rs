@@ -42,16 +42,19 @@ fn main() {
     }
     build
         .include(&include)
+        .include("src/libtorch/compat")
         .include(include.join("torch/csrc/api/include"))
         .files(
             [
                 "convolution",
                 "cuda/graph",
+                "cuda/nccl",
                 "cuda/optimizer",
                 "cuda/rows",
                 "cuda/runtime",
                 "dispatch",
                 "fused",
+                "group",
                 "optimizer",
                 "profile",
                 "recurrent",

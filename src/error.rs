@@ -18,6 +18,11 @@ pub struct InputError(pub String);
 #[derive(Debug)]
 pub struct Interrupted(pub String);
 
+/// Another process of the run has said what went wrong: the command ends with this exit code and says
+/// nothing.
+#[derive(Debug)]
+pub struct Said(pub u8);
+
 impl fmt::Display for InputError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(&self.0)
@@ -30,8 +35,15 @@ impl fmt::Display for Interrupted {
     }
 }
 
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("another process has said what went wrong")
+    }
+}
+
 impl std::error::Error for InputError {}
 impl std::error::Error for Interrupted {}
+impl std::error::Error for Said {}
 
 /// An `anyhow::Error` that ends the command with exit code 2; takes what `format!` takes.
 #[macro_export]
@@ -52,7 +64,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     } else if error.chain().any(|e| e.is::<Interrupted>()) {
         130
     } else {
-        1
+        error.downcast_ref().map_or(1, |Said(code)| *code)
     }
 }
 

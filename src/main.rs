@@ -1,12 +1,10 @@
 //! Parse, dispatch, exit code.
 
-use std::process::ExitCode;
-
 use clap::Parser;
 use covalign::cli::{self, out};
-use covalign::error;
+use covalign::{error, libtorch};
 
-fn main() -> ExitCode {
+fn main() {
     let done = match cli::Arguments::try_parse() {
         Ok(arguments) => cli::run(arguments),
         Err(wrong) if wrong.use_stderr() => wrong.exit(),
@@ -15,11 +13,13 @@ fn main() -> ExitCode {
             Ok(())
         }
     };
-    match done.and_then(|()| out::finish()) {
-        Ok(()) => ExitCode::SUCCESS,
+    libtorch::leave(match done.and_then(|()| out::finish()) {
+        Ok(()) => 0,
         Err(error) => {
-            out::error_line(format_args!("covalign: {}", error::one_line(&error)));
-            error::exit_code(&error).into()
+            if !error.is::<error::Said>() {
+                out::error_line(format_args!("covalign: {}", error::one_line(&error)));
+            }
+            error::exit_code(&error)
         }
-    }
+    })
 }

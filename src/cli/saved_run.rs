@@ -16,7 +16,8 @@ use crate::task::{name, Task};
 use crate::telemetry::progress::Progress;
 use crate::train::keep::checkpoint;
 use crate::train::keep::run_folder::RunFolder;
-use crate::train::outputs::{self, Outputs};
+use crate::train::outputs::{self, Outputs, Way};
+use crate::train::ranks::Ranks;
 use crate::train::step::precision::Arithmetic;
 use crate::train::{prepare, tasks};
 use crate::transfer;
@@ -139,9 +140,12 @@ impl SavedTask {
             &self.model,
             (self.index, &self.task.name),
             split,
-            self.config.evaluation.batch_size,
-            self.intake.pad_id(),
-            self.arithmetic,
+            &Way {
+                batch_size: self.config.evaluation.batch_size,
+                pad: self.intake.pad_id(),
+                arithmetic: self.arithmetic,
+                ranks: &Ranks::alone(),
+            },
             &|rows| bar.add(rows as u64),
         )?;
         bar.finish();

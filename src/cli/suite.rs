@@ -148,7 +148,7 @@ pub fn run(args: SuiteArgs) -> Result<()> {
         }
     };
     print_seen(&seen);
-    interrupt::install().context("cannot catch Ctrl-C")?;
+    interrupt::install(false).context("cannot catch Ctrl-C")?;
     let works = estimate::works(&plan, !cuda.is_empty())?;
     let mut show = Show::new(&plan, works);
     let outcome = work::work(&folder, &plan, &options, &mut |event| show.event(event));

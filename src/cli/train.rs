@@ -1,6 +1,7 @@
 //! `covalign train`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
@@ -11,11 +12,13 @@ use crate::bail_input;
 use crate::cli::out::say;
 use crate::config::{Config, Strategy};
 use crate::error::Interrupted;
+use crate::telemetry::progress;
 use crate::train::forecast::{forecast, Forecast};
 use crate::train::interrupt;
 use crate::train::keep::lock::RunLock;
 use crate::train::keep::run_folder::RunFolder;
 use crate::train::own;
+use crate::train::ranks::{gone_of, Gone, Ranks};
 use crate::transfer;
 
 /// Fine-tune an encoder as a config says
@@ -27,6 +30,7 @@ use crate::transfer;
   covalign train configs/glue-large.yaml --out runs/large
   covalign train configs/glue-large.yaml --out runs/large --resume
   covalign train runs/large/config.yaml --set training.seed=7
+  torchrun --nproc-per-node 4 --no-python covalign train configs/glue-large.yaml
   covalign train mr.yaml --set start.run=runs/sst --set start.heads=keep")]
 pub struct TrainArgs {
     /// The training config, a YAML file
@@ -46,21 +50,37 @@ pub struct TrainArgs {
 }
 
 pub fn run(args: TrainArgs) -> Result<()> {
-    let config = own::config(&args.config, &args.overrides)?;
     if args.dry_run {
-        return dry_run(&config);
+        return dry_run(&own::config(&args.config, &args.overrides)?);
     }
-    let out = match args.out.clone().or_else(|| config.out.clone()) {
-        Some(out) => out,
-        None => default_folder(&args.config, args.resume)?,
-    };
+    let ranks = Arc::new(Ranks::join()?);
+    if !ranks.is_first() {
+        progress::hush();
+    }
+    ranks.end(train(&args, &ranks))
+}
+
+fn train(args: &TrainArgs, ranks: &Arc<Ranks>) -> Result<()> {
+    let config = own::config(&args.config, &args.overrides)?;
+    let mut _lock = None;
+    let out = ranks.first(|| {
+        let out = match args.out.clone().or_else(|| config.out.clone()) {
+            Some(out) => out,
+            None => default_folder(&args.config, args.resume)?,
+        };
+        let folder = RunFolder::new(&out);
+        check_ours(&folder)?;
+        _lock = Some(RunLock::take(&folder)?);
+        check_begun(&folder, args.resume)?;
+        Ok(out)
+    })?;
     let folder = RunFolder::new(&out);
-    check_ours(&folder)?;
-    let _lock = RunLock::take(&folder)?;
-    check_begun(&folder, args.resume)?;
-    interrupt::install().context("cannot catch Ctrl-C")?;
-    let results = transfer::train(&config, &out, args.resume);
+    interrupt::install(ranks.size > 1).context("cannot catch Ctrl-C")?;
+    let results = transfer::train(&config, &out, args.resume, ranks);
     let results = results.map_err(|error| how_to_go_on(error, &folder))?;
+    if !ranks.is_first() {
+        return Ok(());
+    }
     say!("{}", table::score_table(&results, config.encoder.unit()));
     say!("run folder   {}", out.display());
     say!("TensorBoard  tensorboard --logdir {}", shell::path(&out));
@@ -69,13 +89,20 @@ pub fn run(args: TrainArgs) -> Result<()> {
 
 /// What a person types to go on with a run that was stopped: its own config has all that was set.
 fn how_to_go_on(error: anyhow::Error, folder: &RunFolder) -> anyhow::Error {
-    let Some(Interrupted(text)) = error.downcast_ref() else {
-        return error;
-    };
     let (config, out) = (folder.config(), folder.root());
     let (config, out) = (config.to_string_lossy(), out.to_string_lossy());
     let command = shell::line(&["train", &config, "--out", &out, "--resume"]);
-    anyhow::Error::new(Interrupted(format!("{text}; go on with: {command}")))
+    let then = format!("; go on with: {command}");
+    if let Some(Interrupted(text)) = error.downcast_ref() {
+        return anyhow::Error::new(Interrupted(format!("{text}{then}")));
+    }
+    match gone_of(&error) {
+        Some(gone) if !folder.saved_steps().is_empty() => anyhow::Error::new(Gone {
+            then,
+            ..gone.clone()
+        }),
+        _ => error,
+    }
 }
 
 /// What each run of a config will take.

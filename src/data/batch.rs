@@ -99,6 +99,17 @@ impl Batch {
         shape: Shape,
         device: Device,
     ) -> Result<Self> {
+        Batch::part(split, rows, &[], shape, device)
+    }
+
+    /// The same as a part of a batch that also has `others`: its vocabulary has their words too.
+    pub fn part(
+        split: &TokenizedSplit,
+        rows: &[u32],
+        others: &[u32],
+        shape: Shape,
+        device: Device,
+    ) -> Result<Self> {
         if let Shape::Pixels(frame) = shape {
             return Batch::of_pixels(images::pixels(split, rows, frame, device)?);
         }
@@ -106,7 +117,14 @@ impl Batch {
             let row = row as usize;
             (split.ids(row), split.second_segment_at(row))
         };
-        Batch::new(&rows.iter().map(row).collect::<Vec<_>>(), shape, device)
+        let rows: Vec<Row> = rows.iter().map(row).collect();
+        match shape {
+            Shape::Packed => {
+                let others: Vec<Row> = others.iter().map(row).collect();
+                packed(&rows, &others, None, device)
+            }
+            _ => Batch::new(&rows, shape, device),
+        }
     }
 
     /// Images put together: `[batch, 3, height, width]` in float32.
@@ -195,8 +213,8 @@ impl Batch {
     pub fn new(rows: &[Row], shape: Shape, device: Device) -> Result<Self> {
         match shape {
             Shape::Padded { pad } => padded(rows, pad, device),
-            Shape::Packed => packed(rows, None, device),
-            Shape::Filled { pad } => packed(rows, Some(pad), device),
+            Shape::Packed => packed(rows, &[], None, device),
+            Shape::Filled { pad } => packed(rows, &[], Some(pad), device),
             Shape::Pixels(_) => bail!("rows of token ids are no pixels"),
         }
     }
@@ -246,7 +264,7 @@ fn grain(tokens: usize) -> usize {
 /// Longest rows of filled batches are taken for a multiple of so many tokens: a block of attention.
 const ATTENTION_BLOCK: usize = 128;
 
-fn packed(rows: &[Row], pad: Option<i64>, device: Device) -> Result<Batch> {
+fn packed(rows: &[Row], others: &[Row], pad: Option<i64>, device: Device) -> Result<Batch> {
     let tokens: usize = rows.iter().map(|(ids, _)| ids.len()).sum();
     let mut all = Vec::with_capacity(tokens);
     let (mut segments, mut positions) = (Vec::with_capacity(tokens), Vec::with_capacity(tokens));
@@ -276,6 +294,8 @@ fn packed(rows: &[Row], pad: Option<i64>, device: Device) -> Result<Batch> {
         }
         None => {
             let mut vocabulary = all.clone();
+            let words = others.iter().flat_map(|(ids, _)| *ids);
+            vocabulary.extend(words.map(|&id| i64::from(id)));
             vocabulary.sort_unstable();
             vocabulary.dedup();
             let places: Vec<i64> = all

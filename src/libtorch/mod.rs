@@ -6,6 +6,7 @@
 pub mod convolution;
 pub mod fused;
 pub mod graph;
+pub mod group;
 pub mod optimizer;
 pub mod profile;
 pub mod recurrent;
@@ -20,6 +21,7 @@ use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
 extern "C" {
+    fn _exit(code: i32) -> !;
     fn covalign_free(text: *mut c_char);
     fn covalign_version() -> *const c_char;
     fn covalign_library_path() -> *const c_char;
@@ -71,6 +73,12 @@ fn check(message: *mut c_char) -> Result<()> {
 
 fn pointers<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Vec<*const C_tensor> {
     tensors.into_iter().map(Tensor::as_ptr).collect()
+}
+
+/// Ends the process at once. What libtorch takes down at an ordinary exit is the system's in any case, and
+/// takes a tenth of a second.
+pub fn leave(code: u8) -> ! {
+    unsafe { _exit(code.into()) }
 }
 
 /// libtorch's version, such as `2.11.0`.

@@ -31,6 +31,11 @@ impl Head {
         (&self.weight, &self.bias)
     }
 
+    /// Numbers that it puts out for a row.
+    pub fn outputs(&self) -> usize {
+        self.weight.size()[0] as usize
+    }
+
     /// `[batch, width]` to `[batch, outputs]`.
     pub fn apply(&self, pooled: &Tensor, train: bool) -> Result<Tensor> {
         let kept = if train && self.dropout > 0.0 {

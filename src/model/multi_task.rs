@@ -200,6 +200,11 @@ impl MultiTaskModel {
         })
     }
 
+    /// Numbers that a task's head puts out for a row.
+    pub fn outputs(&self, task: usize) -> usize {
+        self.tasks[task].head.outputs()
+    }
+
     /// What makes the squared error of the task's scores that of scores from 0 to 1; 1 where the
     /// head learns them as they are.
     pub fn loss_factor(&self, task: usize) -> f64 {

@@ -14,6 +14,7 @@ use super::folder::SuiteFolder;
 use super::plan::Run;
 use crate::config::{yaml, Config};
 use crate::telemetry::atomic;
+use crate::train::launcher;
 
 /// `covalign train` at work on a run.
 pub struct Child {
@@ -46,6 +47,10 @@ impl Child {
             .stderr(log.try_clone()?)
             // A terminal's Ctrl-C goes to the suite alone, which passes it on once.
             .process_group(0);
+        // What started the suite has not started this.
+        for name in launcher::TOGETHER {
+            command.env_remove(name);
+        }
         if let Some(device) = device {
             command.env("CUDA_VISIBLE_DEVICES", device);
         }

@@ -1,11 +1,22 @@
 //! Progress on stderr: a bar on a terminal, plain lines elsewhere.
 
 use std::io::{stderr, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+static HUSHED: AtomicBool = AtomicBool::new(false);
+
+/// Has this process say nothing of its progress from now on: another one does.
+pub fn hush() {
+    HUSHED.store(true, Ordering::Relaxed);
+}
+
 /// Prints a line on stderr where there is no bar.
 pub fn say(line: &str) {
+    if HUSHED.load(Ordering::Relaxed) {
+        return;
+    }
     // A stderr that nobody reads any more is no reason to stop a run.
     writeln!(stderr(), "{line}").ok();
 }
@@ -42,7 +53,10 @@ impl Progress {
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .progress_chars("━━╌");
         // At most ten times a second; hidden by indicatif when stderr is no terminal.
-        let target = ProgressDrawTarget::stderr_with_hz(10);
+        let target = match HUSHED.load(Ordering::Relaxed) {
+            true => ProgressDrawTarget::hidden(),
+            false => ProgressDrawTarget::stderr_with_hz(10),
+        };
         let bar = ProgressBar::with_draw_target(total, target)
             .with_style(style)
             .with_prefix(label.to_owned());

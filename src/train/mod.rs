@@ -9,6 +9,7 @@
 //! - [`keep`]: what stays on disk: the run folder, checkpoints, the lock.
 //! - [`say`]: what people are told: progress, losses, time by stage.
 //!
+//! [`ranks`] are the processes that train one model together, as [`launcher`] finds them started.
 //! [`bench`](mod@bench) measures the loop without the rest, [`forecast`] a run that is not trained;
 //! [`own`] gives a run's own config to another command.
 
@@ -18,9 +19,11 @@ pub mod feed;
 pub mod forecast;
 pub mod interrupt;
 pub mod keep;
+pub mod launcher;
 pub mod outputs;
 pub mod own;
 pub mod prepare;
+pub mod ranks;
 pub mod run;
 pub mod say;
 pub mod start;

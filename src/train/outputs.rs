@@ -5,6 +5,7 @@ use std::sync::mpsc::sync_channel;
 use anyhow::{bail, Result};
 use tch::{Device, Tensor};
 
+use super::ranks::Ranks;
 use super::step::precision::Arithmetic;
 use crate::data::{Batch, TokenizedSplit};
 use crate::model::{fit, MultiTaskModel};
@@ -78,6 +79,17 @@ impl Outputs {
     }
 }
 
+/// How outputs are computed.
+pub struct Way<'a> {
+    /// Rows in a batch.
+    pub batch_size: usize,
+    /// The id that pads a batch.
+    pub pad: i64,
+    pub arithmetic: Arithmetic,
+    /// The processes that share the rows.
+    pub ranks: &'a Ranks,
+}
+
 /// Runs the model over a whole split of a task, given by its index and its name, rows of like length
 /// together; nothing is read back until the end. `progress` is told of the rows of each batch.
 ///
@@ -88,22 +100,25 @@ pub fn compute(
     model: &MultiTaskModel,
     (task, name): (usize, &str),
     split: &TokenizedSplit,
-    batch_size: usize,
-    pad: i64,
-    arithmetic: Arithmetic,
+    way: &Way,
     progress: &dyn Fn(usize),
 ) -> Result<Outputs> {
     fit::check_rows(model.encoder.limits(), split, name)?;
     let mut order: Vec<u32> = (0..split.len() as u32).collect();
     order.sort_by_key(|&row| split.length(row as usize));
     let device = model.encoder.variables().device();
-    let shape = model.encoder.batch_shape(pad);
+    let shape = model.encoder.batch_shape(way.pad);
+    let chunks: Vec<&[u32]> = order.chunks(way.batch_size).collect();
+    // Every process has every so many-th batch: of all lengths.
+    let own = chunks.into_iter().skip(way.ranks.rank);
+    let own: Vec<&[u32]> = own.step_by(way.ranks.size).collect();
+    let arithmetic = way.arithmetic;
     let logits = std::thread::scope(|scope| -> Result<Vec<Tensor>> {
         // Images take time to decode: the next batches are put together while one is computed.
         let (done, batches) = sync_channel(AHEAD);
-        let chunks = order.chunks(batch_size);
+        let own = &own;
         scope.spawn(move || {
-            for rows in chunks {
+            for rows in own {
                 let batch = Batch::collate(split, rows, shape, Device::Cpu);
                 let batch = batch.and_then(|batch| batch.staged(device));
                 // The one who asked has gone: a batch has failed.
@@ -121,27 +136,37 @@ pub fn compute(
         });
         computed.collect()
     })?;
-    if logits.is_empty() {
+    if order.is_empty() {
         return Ok(Outputs {
             values: Vec::new(),
             width: 1,
         });
     }
-    let logits = Tensor::f_cat(&logits, 0)?.f_to_device(Device::Cpu)?;
-    let width = logits.size()[1] as usize;
-    let sorted: Vec<f32> = Vec::try_from(logits.f_view([-1])?)?;
-    let mut values = vec![0.0; sorted.len()];
-    for (from, &row) in order.iter().enumerate() {
-        let to = row as usize * width;
-        let own = &sorted[from * width..(from + 1) * width];
-        if let Some(value) = own.iter().find(|value| !value.is_finite()) {
-            bail!(
-                "task {name}, line {}: the model puts out {value}; its weights have left what can \
-                 be computed with: train with a smaller training.learning_rate or precision fp32",
-                split.line(row as usize)
-            );
+    let width = model.outputs(task);
+    let sorted: Vec<f32> = match logits.is_empty() {
+        true => Vec::new(),
+        false => {
+            let logits = Tensor::f_cat(&logits, 0)?.f_to_device(Device::Cpu)?;
+            Vec::try_from(logits.f_view([-1])?)?
         }
+    };
+    let mut values = vec![0.0; order.len() * width];
+    for (own, &row) in sorted.chunks(width).zip(own.iter().copied().flatten()) {
+        let to = row as usize * width;
         values[to..to + width].copy_from_slice(own);
+    }
+    if way.ranks.size > 1 {
+        let all = Tensor::f_from_slice(&values)?;
+        way.ranks.sum([&all])?;
+        values = Vec::try_from(all)?;
+    }
+    let found = values.iter().enumerate().find(|(_, v)| !v.is_finite());
+    if let Some((at, value)) = found {
+        bail!(
+            "task {name}, line {}: the model puts out {value}; its weights have left what can \
+             be computed with: train with a smaller training.learning_rate or precision fp32",
+            split.line(at / width)
+        );
     }
     Ok(Outputs { values, width })
 }

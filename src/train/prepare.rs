@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
+use super::ranks::Ranks;
 use super::say::stages::Stages;
 use super::step::learner::Learner;
 use super::step::optimizer::Optimizer;
@@ -74,6 +75,7 @@ pub fn prepare(config: &Config, tasks: Vec<Task>) -> Result<Prepared> {
         pad: intake.pad_id(),
         stages: Stages::unmeasured(),
         recorded: records.then(RecordedSteps::default),
+        ranks: Arc::new(Ranks::alone()),
     };
     Ok(Prepared {
         learner,

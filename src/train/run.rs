@@ -1,6 +1,7 @@
 //! A run from its config to its results.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
@@ -15,6 +16,7 @@ use super::keep::run_folder::{
 };
 use super::keep::same;
 use super::prepare::{prepare, Prepared};
+use super::ranks::Ranks;
 use super::say::introduction::{introduction, starts_from};
 use super::say::recorder::Recorder;
 use super::start::Source;
@@ -36,7 +38,12 @@ use crate::telemetry::atomic;
 /// # Errors
 /// Input errors for what the config or the data get wrong; [`crate::error::Interrupted`] after
 /// Ctrl-C.
-pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results> {
+pub fn run(
+    config: &Config,
+    folder: &RunFolder,
+    resume: bool,
+    ranks: &Arc<Ranks>,
+) -> Result<Results> {
     let tasks = tasks::load_tasks(config)?;
     let config = &Config {
         tasks: tasks.iter().map(|task| task.name.clone()).collect(),
@@ -54,7 +61,9 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
             if let (Some(was), Ok(is)) = (&begun, Content::read(config, &tasks)) {
                 same::check_content(&was.content, &is, folder)?;
             }
-            checkpoint::clear(folder, config.checkpoints.after)?;
+            if ranks.is_first() {
+                checkpoint::clear(folder, config.checkpoints.after)?;
+            }
             return Ok(results);
         }
     }
@@ -71,7 +80,11 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         report,
         source: encoder_source,
     } = prepare(config, tasks)?;
+    learner.ranks = Arc::clone(ranks);
     let found = MadeOf::new(content.finish()?, &learner);
+    let first = ranks.first(|| Ok(found.content.clone()))?;
+    same::check_content(&first, &found.content, folder)
+        .with_context(|| "other than the first process's")?;
     // What checkpoints go on from is what the run was begun with: a file of today is the same, or,
     // where there is no record, the best that is known.
     let weights = found.content.encoder.weights.clone();
@@ -101,6 +114,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     };
     progress.total = length.total;
     begin_weights(&mut learner, &mut progress)?;
+    learner.check_same()?;
     batches.observe(&progress.last);
     batches
         .resume(progress.plan, progress.shares.clone())
@@ -109,6 +123,8 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
     learner.model.encoder.set_products(products)?;
     if resume {
         check_intake(folder, &intake)?;
+    } else if !ranks.is_first() {
+        // The first writes.
     } else if let Some(made_of) = &made_of {
         lay_out(
             folder,
@@ -119,7 +135,7 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
             &intake,
         )?;
     }
-    if progress.run.is_empty() {
+    if ranks.is_first() && progress.run.is_empty() {
         progress.run = folder.description()?;
     }
     let arithmetic = learner.arithmetic;
@@ -131,15 +147,21 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         let level = evaluate::constant_answer(&data.task, &data.dev)?;
         constant_answer.insert(name.clone(), level);
     }
-    let recorder = Recorder::open(folder, config, resume, progress.step, length.total)?;
+    let recorder = match ranks.is_first() {
+        true => {
+            let (start, total) = (progress.step, length.total);
+            Some(Recorder::open(folder, config, resume, start, total)?)
+        }
+        false => None,
+    };
     let mut lines = introduction(config, &report, &learner.data, length, arithmetic);
     lines.extend(intake.notes().iter().cloned());
     lines.extend(progress.start.as_ref().map(starts_from));
     lines.extend(doubts);
     let mut trainer = Trainer::new(learner, batches, folder, recorder, progress);
     lines.extend(trainer.plan.note());
-    for line in &lines {
-        trainer.recorder.note(line)?;
+    if let Some(recorder) = &mut trainer.recorder {
+        lines.iter().try_for_each(|line| recorder.note(line))?;
     }
     trainer.run()?;
 
@@ -184,15 +206,19 @@ pub fn run(config: &Config, folder: &RunFolder, resume: bool) -> Result<Results>
         device: device_name(arithmetic.device()),
         precision: arithmetic.name().into(),
         threads: tch::get_num_threads(),
+        ranks: ranks.size,
         version: env!("CARGO_PKG_VERSION").into(),
         program: reading::program(),
         files: state.run.clone(),
         made_of,
     };
-    trainer.recorder.finish(&results)?;
-    // From here on the run has ended: what it does not keep can go.
-    atomic::write_json(&folder.results(), &results)?;
-    checkpoint::clear(folder, config.checkpoints.after)?;
+    if let Some(recorder) = &mut trainer.recorder {
+        recorder.finish(&results)?;
+        // From here on the run has ended: what it does not keep can go.
+        atomic::write_json(&folder.results(), &results)?;
+        checkpoint::clear(folder, config.checkpoints.after)?;
+    }
+    ranks.meet()?;
     Ok(results)
 }
 
@@ -224,13 +250,20 @@ fn joint_length(config: &Config, data: &[TaskData], intake: &Intake) -> Result<O
     Ok(Some(Batches::new(&joint, &data)?.length))
 }
 
-/// Works out what tasks and labels weigh, or takes it from the checkpoint.
+/// Works out what tasks and labels weigh, or takes it from the checkpoint; in the first process, for all.
 fn begin_weights(learner: &mut Learner, progress: &mut Progress) -> Result<()> {
     let names = learner.objectives.names.iter();
     let known: Option<Vec<f64>> = names
         .map(|name| progress.weights.get(name).copied())
         .collect();
-    learner.begin_weights(known.as_deref())?;
+    let ranks = Arc::clone(&learner.ranks);
+    let of_first = ranks.first(|| {
+        learner.begin_weights(known.as_deref())?;
+        learner.weighting.weights()
+    })?;
+    if ranks.size > 1 {
+        learner.begin_weights(Some(&of_first))?;
+    }
     progress.weights = learner.weights()?;
     Ok(())
 }

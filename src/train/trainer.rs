@@ -11,7 +11,7 @@ use super::interrupt;
 use super::keep::checkpoint::{self, Best, Progress, Snapshot};
 use super::keep::run_folder::{Overall, RunFolder};
 use super::keep::saver::Saver;
-use super::outputs;
+use super::outputs::{self, Way};
 use super::say::recorder::Recorder;
 use super::say::window::Window;
 use super::step::learner::Learner;
@@ -28,10 +28,12 @@ pub struct Trainer<'a> {
     pub learner: Learner,
     pub batches: Batches,
     pub folder: &'a RunFolder,
-    pub recorder: Recorder,
+    /// Of the one process that tells of the run.
+    pub recorder: Option<Recorder>,
     pub progress: Progress,
     pub plan: Plan,
-    saver: Saver,
+    /// Of the one process that writes.
+    saver: Option<Saver>,
 }
 
 impl<'a> Trainer<'a> {
@@ -40,7 +42,7 @@ impl<'a> Trainer<'a> {
         learner: Learner,
         batches: Batches,
         folder: &'a RunFolder,
-        recorder: Recorder,
+        recorder: Option<Recorder>,
         mut progress: Progress,
     ) -> Trainer<'a> {
         let plan = Plan::new(
@@ -54,12 +56,12 @@ impl<'a> Trainer<'a> {
         progress.overall = progress.overall.filter(|best| plan.counts(best.step));
         Trainer {
             plan,
+            saver: learner.ranks.is_first().then(Saver::start),
             learner,
             batches,
             folder,
             recorder,
             progress,
-            saver: Saver::start(),
         }
     }
 
@@ -81,12 +83,12 @@ impl<'a> Trainer<'a> {
             let factor = plan.factor(step);
             let (losses, norm) = self.learner.take(&passes, plan.moving(step), factor)?;
             for ((_, loaded), loss) in passes.into_iter().zip(&losses) {
-                window.push(step, loaded.planned, loss, loaded.batch.tokens);
+                window.push(step, loaded.planned, loss, loaded.tokens);
             }
             window.push_norm(step, norm);
             self.progress.step += 1;
 
-            let stop = interrupt::asked();
+            let stop = self.learner.ranks.any(interrupt::asked())?;
             let step = self.progress.step;
             let ends = step == self.batches.length.total;
             let evaluates = ends || step.is_multiple_of(self.batches.length.evaluate_every);
@@ -103,7 +105,7 @@ impl<'a> Trainer<'a> {
                 self.save()?;
             }
             if stop {
-                self.saver.finish()?;
+                self.written()?;
                 let text = format!("stopped after step {step}");
                 return Err(anyhow::Error::new(Interrupted(text)));
             }
@@ -112,7 +114,15 @@ impl<'a> Trainer<'a> {
                 clock = Instant::now();
             }
         }
-        self.saver.finish()
+        self.written()
+    }
+
+    /// Waits until everything is on disk: a launcher ends all processes when the first of them has ended.
+    fn written(&mut self) -> Result<()> {
+        if let Some(saver) = &mut self.saver {
+            saver.finish()?;
+        }
+        self.learner.ranks.meet()
     }
 
     /// Reads losses and gradients' norms back, shows them, and stops at one that is not finite.
@@ -133,14 +143,17 @@ impl<'a> Trainer<'a> {
             .map(|d| d.task.name.as_str())
             .collect();
         let rate = self.learner.config.training.learning_rate * factor;
-        self.recorder
-            .steps(self.progress.step, &names, &look, rate, seconds)
+        match &mut self.recorder {
+            Some(recorder) => recorder.steps(self.progress.step, &names, &look, rate, seconds),
+            None => Ok(()),
+        }
     }
 
     /// Scores every task on its dev split and keeps the best.
     fn evaluate(&mut self) -> Result<()> {
         let clock = Instant::now();
         self.learner.optimizer.settle()?;
+        self.learner.check_same()?;
         let mut dev = BTreeMap::new();
         for (index, data) in self.learner.data.iter().enumerate() {
             let scores = self.scores(index, &data.dev)?;
@@ -160,15 +173,16 @@ impl<'a> Trainer<'a> {
         let better = counts && self.keep_best(mean)?;
         let seconds = self.progress.seconds + clock.elapsed().as_secs_f64();
         let epoch = self.progress.step as f64 / self.batches.length.per_epoch;
-        self.recorder
-            .evaluation(&self.progress, epoch, seconds, mean, better)?;
+        let Some(recorder) = &mut self.recorder else {
+            return Ok(());
+        };
+        recorder.evaluation(&self.progress, epoch, seconds, mean, better)?;
         for (index, data) in self.learner.data.iter().enumerate() {
             if let Some(alignment) = self.learner.model.alignment(index) {
                 let values = alignment.singular_values()?;
                 let distance = alignment.distance_from_identity()?;
                 let step = self.progress.step;
-                self.recorder
-                    .alignment(step, &data.task.name, distance, &values)?;
+                recorder.alignment(step, &data.task.name, distance, &values)?;
             }
         }
         Ok(())
@@ -181,9 +195,12 @@ impl<'a> Trainer<'a> {
             &self.learner.model,
             (index, &data.task.name),
             split,
-            self.learner.config.evaluation.batch_size,
-            self.learner.pad,
-            self.learner.arithmetic,
+            &Way {
+                batch_size: self.learner.config.evaluation.batch_size,
+                pad: self.learner.pad,
+                arithmetic: self.learner.arithmetic,
+                ranks: &self.learner.ranks,
+            },
             &|_| {},
         );
         let outputs = outputs.with_context(|| format!("at step {}", self.progress.step))?;
@@ -233,9 +250,10 @@ impl<'a> Trainer<'a> {
             places.push(self.folder.best());
         }
         places.extend(improved.iter().map(|task| self.folder.best_of(task)));
-        if !places.is_empty() {
+        let saver = self.saver.as_mut().filter(|_| !places.is_empty());
+        if let Some(saver) = saver {
             let snapshot = Snapshot::take(&self.learner.model, None, &self.progress)?;
-            self.saver.submit(move || {
+            saver.submit(move || {
                 let (first, rest) = places.split_at(1);
                 if let Some(parent) = first[0].parent() {
                     RunFolder::create(parent)?;
@@ -252,11 +270,14 @@ impl<'a> Trainer<'a> {
     fn save(&mut self) -> Result<()> {
         self.learner.optimizer.settle()?;
         self.progress.shares = self.batches.shares().cloned();
+        let Some(saver) = &mut self.saver else {
+            return Ok(());
+        };
         let learner = &self.learner;
         let snapshot = Snapshot::take(&learner.model, Some(&learner.optimizer), &self.progress)?;
         let place = format!("step-{}", self.progress.step);
         let (folder, keep) = (self.folder.clone(), learner.config.checkpoints.keep);
-        self.saver.submit(move || {
+        saver.submit(move || {
             snapshot.write(&folder.checkpoints().join(place))?;
             checkpoint::prune(&folder, keep)
         })

@@ -18,6 +18,7 @@ pub mod check;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 
@@ -27,21 +28,22 @@ use crate::config::{yaml, Config, Method};
 use crate::telemetry::atomic;
 use crate::train::keep::lock::RunLock;
 use crate::train::keep::run_folder::{Overall, Results, RunFolder, Started};
+use crate::train::ranks::Ranks;
 use crate::train::run;
 use crate::train::step::precision::Arithmetic;
 use crate::train::tasks;
 
 /// Trains what `config` says in `out`. `single` over several tasks trains each in a run folder of
 /// its own, `out/<task>`, and writes their common `results.json`.
-pub fn train(config: &Config, out: &Path, resume: bool) -> Result<Results> {
+pub fn train(config: &Config, out: &Path, resume: bool, ranks: &Arc<Ranks>) -> Result<Results> {
     let folder = RunFolder::new(out);
     let runs = runs_of(config)?;
     if let [run] = &runs[..] {
-        return run::run(run, &folder, resume);
+        return run::run(run, &folder, resume, ranks);
     }
     let named = tasks::load_tasks(config)?;
     let mut all = Vec::new();
-    if !resume {
+    if !resume && ranks.is_first() {
         RunFolder::create(&out.join("tasks"))?;
         // Also of tasks whose turn comes later: a run's own config means these.
         for task in &named {
@@ -57,12 +59,17 @@ pub fn train(config: &Config, out: &Path, resume: bool) -> Result<Results> {
     }
     for (task, alone) in named.iter().zip(&runs) {
         let place = RunFolder::new(out.join(&task.name));
-        let _lock = RunLock::take(&place)?;
-        let begun = resume && place.config().is_file();
-        all.push(run::run(alone, &place, begun)?);
+        let mut _lock = None;
+        let begun = ranks.first(|| {
+            _lock = Some(RunLock::take(&place)?);
+            Ok(resume && place.config().is_file())
+        })?;
+        all.push(run::run(alone, &place, begun, ranks)?);
     }
     let results = combine(all);
-    atomic::write_json(&folder.results(), &results)?;
+    if ranks.is_first() {
+        atomic::write_json(&folder.results(), &results)?;
+    }
     Ok(results)
 }
 

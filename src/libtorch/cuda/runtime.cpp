@@ -69,16 +69,6 @@ std::vector<char> compiled(const std::string& program, int capability,
   return code;
 }
 
-// The cudaStream_t behind a device's current stream.
-void* current_stream(const at::Device& device) {
-  const c10::impl::VirtualGuardImpl guard(c10::DeviceType::CUDA);
-  const c10::Stream stream = guard.getStream(device);
-  // c10::cuda::CUDAStream::stream() const; a CUDAStream is a c10::Stream with that method.
-  static auto handle = reinterpret_cast<void* (*)(const c10::Stream*)>(
-      symbol("_ZNK3c104cuda10CUDAStream6streamEv"));
-  return handle(&stream);
-}
-
 }  // namespace
 
 int capability(const at::Device& device) {
@@ -145,6 +135,15 @@ void* Module::kernel(const char* name) {
   check(get(&kernel, library_, name), name);
   kernels_.emplace_back(name, kernel);
   return kernel;
+}
+
+void* current_stream(const at::Device& device) {
+  const c10::impl::VirtualGuardImpl guard(c10::DeviceType::CUDA);
+  const c10::Stream stream = guard.getStream(device);
+  // c10::cuda::CUDAStream::stream() const; a CUDAStream is a c10::Stream with that method.
+  static auto handle = reinterpret_cast<void* (*)(const c10::Stream*)>(
+      symbol("_ZNK3c104cuda10CUDAStream6streamEv"));
+  return handle(&stream);
 }
 
 void launch_raw(void* kernel, const at::Device& device, Grid grid, Grid block, void** arguments) {

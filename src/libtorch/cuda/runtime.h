@@ -32,6 +32,9 @@ struct Grid {
   unsigned x, y, z;
 };
 
+// The cudaStream_t behind a device's current stream.
+void* current_stream(const at::Device& device);
+
 void launch_raw(void* kernel, const at::Device& device, Grid grid, Grid block, void** arguments);
 
 // Launches on the device's current stream; arguments are passed as the kernel declares them.

@@ -15,14 +15,21 @@ use crate::data::Batch;
 use crate::libtorch;
 use crate::model::named_seed;
 use crate::task::{Label, Labels};
+use crate::train::ranks::Ranks;
 use crate::train::tasks::TaskData;
 
 /// Passes that are put together ahead, at least, where they are known.
 const AHEAD: usize = 3;
 
-/// A batch with its labels in the host's memory, page-locked where a device copies from it.
+/// This process's part of a batch with its labels in the host's memory, page-locked where a device copies
+/// from it.
 pub struct Loaded {
+    /// The whole batch.
     pub planned: PlannedBatch,
+    /// Tokens of the whole batch.
+    pub tokens: usize,
+    /// This part's share of its rows.
+    pub share: f64,
     pub batch: Batch,
     /// Class indices `[batch]` in int64, numbers `[batch]` in float32, or of labels of which any may
     /// hold 1 where it does `[batch, labels]` in float32.
@@ -48,9 +55,15 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// A loader of rows of `data` in the engine's shape, for `device` to copy. What is
-    /// drawn for a pass follows from the run's seed and the pass's number.
-    pub fn start(data: Arc<Vec<TaskData>>, shape: Shape, device: Device, seed: u64) -> Loader {
+    /// A loader of the parts that `ranks` has of rows of `data`, in the engine's shape, for `device` to
+    /// copy. What is drawn for a pass follows from the run's seed and the pass's number.
+    pub fn start(
+        data: Arc<Vec<TaskData>>,
+        shape: Shape,
+        device: Device,
+        seed: u64,
+        ranks: Arc<Ranks>,
+    ) -> Loader {
         let (orders, queue) = channel::<(u64, PlannedBatch)>();
         let (done, loaded) = channel();
         std::thread::spawn(move || {
@@ -58,7 +71,8 @@ impl Loader {
                 let drawn = named_seed(seed, &format!("images of pass {pass}")) as u64;
                 let shape = shape.drawn(drawn);
                 // The one who asked has gone: the run has ended.
-                if done.send(load(&data, planned, shape, device)).is_err() {
+                let loaded = load(&data, planned, shape, device, &ranks);
+                if done.send(loaded).is_err() {
                     return;
                 }
             }
@@ -106,11 +120,33 @@ fn gone() -> anyhow::Error {
     anyhow!("the thread that puts batches together has ended")
 }
 
-fn load(data: &[TaskData], planned: PlannedBatch, shape: Shape, device: Device) -> Result<Loaded> {
+fn load(
+    data: &[TaskData],
+    planned: PlannedBatch,
+    shape: Shape,
+    device: Device,
+    ranks: &Ranks,
+) -> Result<Loaded> {
     let task = &data[planned.task];
-    let batch = Batch::collate(&task.train, &planned.rows, shape, Device::Cpu)?;
-    let labels = labels(task, &planned.rows)?;
+    let length = |&row: &u32| task.train.length(row as usize);
+    let mut own = ranks.part(&planned.rows, length);
+    let share = own.len() as f64 / planned.rows.len() as f64;
+    if own.is_empty() {
+        // All take part in every pass; this one's counts for nothing.
+        own.push(planned.rows[0]);
+    }
+    let others = match ranks.size {
+        1 => &[],
+        _ => &planned.rows[..],
+    };
+    let batch = Batch::part(&task.train, &own, others, shape, Device::Cpu)?;
+    let labels = labels(task, &own)?;
     Ok(Loaded {
+        tokens: match ranks.size {
+            1 => batch.tokens,
+            _ => planned.rows.iter().map(length).sum(),
+        },
+        share,
         planned,
         batch: batch.staged(device)?,
         labels: libtorch::staged(&labels, device)?,

@@ -260,6 +260,14 @@ pub struct EncoderIdentity {
     pub sha256: String,
 }
 
+fn one() -> usize {
+    1
+}
+
+fn is_one(&number: &usize) -> bool {
+    number == 1
+}
+
 /// The run whose best weights another started from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Started {
@@ -312,6 +320,9 @@ pub struct Results {
     pub device: String,
     pub precision: String,
     pub threads: i32,
+    /// Processes that trained together, each with as many threads or a GPU of its own.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub ranks: usize,
     pub version: String,
     /// sha256 of the program that ended the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -17,9 +17,10 @@ use crate::config::weighting::Method;
 use crate::config::Config;
 use crate::data::Batch;
 use crate::libtorch::graph;
-use crate::model::{named_seed, Mode, MultiTaskModel};
+use crate::model::{named_seed, Mode, MultiTaskModel, Parameter};
 use crate::telemetry::progress::Progress;
 use crate::train::feed::loader::{Loaded, Loader};
+use crate::train::ranks::Ranks;
 use crate::train::say::stages::{Stage, Stages};
 use crate::train::tasks::TaskData;
 use crate::weighting::products::{self, Rows};
@@ -39,13 +40,17 @@ pub struct Learner {
     pub stages: Stages,
     /// Where steps are recorded; see [`recorded`].
     pub recorded: Option<RecordedSteps>,
+    /// The processes that take each step together.
+    pub ranks: Arc<Ranks>,
 }
 
 /// One pass of a step: rows of one task, on the device.
 pub struct Pass<'a> {
     pub task: usize,
-    /// What their mean loss counts for.
+    /// What the whole batch's mean loss counts for.
     pub weight: f64,
+    /// The share of the batch that these rows are.
+    pub share: f64,
     pub batch: &'a Batch,
     pub labels: &'a Tensor,
 }
@@ -56,6 +61,7 @@ impl<'a> Pass<'a> {
         Pass {
             task: loaded.planned.task,
             weight: loaded.planned.weight,
+            share: loaded.share,
             batch,
             labels,
         }
@@ -63,7 +69,8 @@ impl<'a> Pass<'a> {
 }
 
 impl Learner {
-    /// Forward and backward over the run's batch at `index`: its rows' mean loss, a scalar on the device.
+    /// Forward and backward over this process's part of the run's batch at `index`: what it adds to the rows'
+    /// mean loss, a scalar on the device.
     pub fn backward(&mut self, index: u64, loaded: &Loaded, moving: Moving) -> Result<Tensor> {
         let (batch, labels) = loaded.to(self.arithmetic.device())?;
         self.stages.end(Stage::Data);
@@ -71,20 +78,26 @@ impl Learner {
         self.pass(Pass::of(loaded, &batch, &labels), moving, mode)
     }
 
-    /// Makes what the run's batch at `index` draws depend on the seed and the batch alone: a resumed run
-    /// needs no generator.
+    /// Makes what the run's batch at `index` draws depend on the seed, the batch and the part alone: a
+    /// resumed run needs no generator.
     pub fn seed(&self, index: u64) -> Result<Mode> {
-        let seed = named_seed(self.config.training.seed, &format!("batch {index}"));
+        let name = match self.ranks.rank {
+            0 => format!("batch {index}"),
+            rank => format!("batch {index} of rank {rank}"),
+        };
+        let seed = named_seed(self.config.training.seed, &name);
         tch::manual_seed(seed);
         graph::seed_dropout(self.arithmetic.device(), seed)?;
         Ok(Mode::Train { seed: seed as u64 })
     }
 
-    /// Forward and backward over a batch: its rows' mean loss, a scalar on the device.
+    /// Forward and backward over a part of a batch: what it adds to the rows' mean loss, a scalar on the
+    /// device.
     pub fn pass(&mut self, pass: Pass, moving: Moving, mode: Mode) -> Result<Tensor> {
         let Pass {
             task,
             weight,
+            share,
             batch,
             labels,
         } = pass;
@@ -112,15 +125,18 @@ impl Learner {
             losses: &losses.f_mul_scalar(model.loss_factor(task))?,
             gramian: None,
         };
-        let share = 1.0 / self.config.training.accumulate as f64;
+        let of_step = share / self.config.training.accumulate as f64;
         let objective = weighting::objective(self.weighting.as_ref(), &seen)?;
-        let mut objective = objective.f_mul_scalar(share * weight)?;
-        let loss = losses.f_detach()?.f_mean(Kind::Float)?;
+        let mut objective = objective.f_mul_scalar(of_step * weight)?;
+        let mut loss = losses.f_detach()?.f_mean(Kind::Float)?;
+        if self.ranks.size > 1 {
+            loss = loss.f_mul_scalar(share)?;
+        }
         let decay = self.config.alignment.decay_to_identity;
         if let Some(alignment) = model.alignment(task) {
             if decay > 0.0 && moving.alignments {
                 let distance = alignment.squared_distance_from_identity()?;
-                objective = objective.f_add(&distance.f_mul_scalar(share * decay)?)?;
+                objective = objective.f_add(&distance.f_mul_scalar(of_step * decay)?)?;
             }
         }
         let objective = self.optimizer.scaled(objective)?;
@@ -131,6 +147,31 @@ impl Learner {
         }
         stages.end(Stage::Backward);
         Ok(loss)
+    }
+
+    /// Puts the sums over all processes in the places of the step's gradients and of its passes' `losses`.
+    pub fn sum(&self, losses: &[Tensor]) -> Result<()> {
+        if self.ranks.size == 1 {
+            return Ok(());
+        }
+        let gradients = self.optimizer.gradients();
+        self.ranks.sum(gradients.iter().chain(losses))
+    }
+
+    /// Whether all processes have the same weights; see [`Ranks::check_same`].
+    pub fn check_same(&self) -> Result<()> {
+        if self.ranks.size == 1 {
+            return Ok(());
+        }
+        let model = &self.model;
+        let all = model.encoder.parameters().into_iter();
+        let all = all.chain(Parameter::of(&model.heads));
+        let all = all.chain(Parameter::of(&model.alignments));
+        let sums: Vec<Tensor> = all
+            .map(|parameter| Ok(parameter.value.f_detach()?.f_sum(Kind::Double)?))
+            .collect::<Result<_>>()?;
+        let sum = Tensor::f_stack(&sums, 0)?.f_sum(Kind::Double)?;
+        self.ranks.check_same(f64::try_from(sum)?, "weights")
     }
 
     /// Works out the weights of the objectives before the first step, or takes those that a checkpoint
@@ -159,7 +200,8 @@ impl Learner {
     pub fn loader(&self) -> Loader {
         let shape = self.model.encoder.batch_shape(self.pad);
         let (device, seed) = (self.arithmetic.device(), self.config.training.seed);
-        Loader::start(Arc::clone(&self.data), shape, device, seed)
+        let ranks = Arc::clone(&self.ranks);
+        Loader::start(Arc::clone(&self.data), shape, device, seed, ranks)
     }
 }
 

@@ -142,6 +142,16 @@ impl Optimizer {
         steps::clear_gradients(states.map(|state| &state.leaf));
     }
 
+    /// The gradients of the step so far, in an order that follows from its batches alone.
+    pub fn gradients(&self) -> Vec<Tensor> {
+        let states = self.groups.iter().flat_map(|group| &group.states);
+        let own = states.map(|state| state.leaf.grad());
+        let words = self.words.iter().flat_map(WordRows::gradients);
+        own.chain(words)
+            .filter(|gradient| gradient.defined())
+            .collect()
+    }
+
     /// Between the passes of a step: what they add up is added in float32.
     pub fn widen_gradients(&self) -> Result<()> {
         let states = self.groups.iter().flat_map(|group| &group.states);

@@ -24,6 +24,7 @@ pub struct Kind {
     longest: i64,
     moving: Moving,
     weight: u64,
+    share: u64,
 }
 
 impl Kind {
@@ -35,6 +36,7 @@ impl Kind {
             longest: loaded.batch.longest(),
             moving,
             weight: loaded.planned.weight.to_bits(),
+            share: loaded.share.to_bits(),
         }
     }
 }

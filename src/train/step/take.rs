@@ -37,6 +37,7 @@ impl Learner {
                 self.optimizer.widen_gradients()?;
             }
         }
+        self.sum(&losses)?;
         let norm = self.optimizer.step(factor)?;
         self.stages.end(Stage::Optimizer);
         Ok((losses, norm))
@@ -89,6 +90,7 @@ fn first(
 ) -> Result<(Tensor, Option<Tensor>)> {
     let (batch, labels) = loaded.to(learner.arithmetic.device())?;
     let loss = learner.pass(Pass::of(loaded, &batch, &labels), moving, mode)?;
+    learner.sum(std::slice::from_ref(&loss))?;
     Ok((loss, learner.optimizer.step_on_cuda(steps, factor)?))
 }
 
@@ -102,6 +104,7 @@ fn record(
     libtorch::make_room()?;
     let (graph, (out, rates)) = Graph::record(|| {
         let loss = learner.pass(Pass::of(loaded, &batch, &labels), moving, mode)?;
+        learner.sum(std::slice::from_ref(&loss))?;
         let rates = learner.optimizer.record_on_cuda(steps)?;
         Ok((Tensor::f_stack(&[loss, steps.taken()?.0], 0)?, rates))
     })?;

@@ -61,6 +61,11 @@ impl WordRows {
         Ok(Some(leaf))
     }
 
+    /// The gradients of the rows that were read in this step, a tensor for each pass.
+    pub fn gradients(&self) -> impl Iterator<Item = Tensor> + '_ {
+        self.read.iter().map(|(_, leaf)| leaf.grad())
+    }
+
     /// Different rows and the sums of their gradients since the last step, if any.
     pub fn gradient(&mut self) -> Result<Option<(Tensor, Tensor)>> {
         let read = std::mem::take(&mut self.read);

@@ -1,0 +1,264 @@
+//! Several processes that train one model together are one process with all rows.
+
+mod common;
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use common::{covalign, run, text, workplace};
+use covalign::config::Config;
+use covalign::train::feed::batches::Batches;
+use covalign::train::launcher::Place;
+use covalign::train::prepare::prepare;
+use covalign::train::ranks::Ranks;
+use covalign::train::step::schedule::Moving;
+use covalign::train::tasks::load_tasks;
+use nix::sys::signal::{kill, Signal};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tch::Tensor;
+
+const EVERYTHING: Moving = Moving {
+    encoder: true,
+    heads: true,
+    alignments: true,
+};
+
+/// A port that nobody has just now.
+fn port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// The gradients of a run's first `steps` steps as process `rank` of `size` has them, and their losses.
+fn gradients(folder: &Path, sets: &[String], ranks: Ranks, steps: u64) -> Vec<Vec<Tensor>> {
+    let config = Config::load(&folder.join("c.yaml"), sets).unwrap();
+    let prepared = prepare(&config, load_tasks(&config).unwrap()).unwrap();
+    let mut learner = prepared.learner;
+    learner.ranks = Arc::new(ranks);
+    let mut batches = Batches::new(&learner.config, &learner.data).unwrap();
+    let mut loader = learner.loader();
+    learner.optimizer.set_moving(EVERYTHING);
+    let mut all = Vec::new();
+    for step in 0..steps {
+        let mut losses = Vec::new();
+        for (index, loaded) in loader.passes(&mut batches, step).unwrap() {
+            losses.push(learner.backward(index, &loaded, EVERYTHING).unwrap());
+        }
+        learner.sum(&losses).unwrap();
+        let mut seen: Vec<Tensor> = learner.optimizer.gradients();
+        seen.extend(losses);
+        all.push(seen.iter().map(Tensor::copy).collect());
+        // Weights stay: every step compares the same ones.
+        let _ = learner.optimizer.step(0.0).unwrap();
+    }
+    all
+}
+
+#[test]
+fn gradients_of_two_and_three_processes_are_those_of_one() {
+    let folder = workplace();
+    let folder = folder.path();
+    for (engine, batches) in [
+        ("fast", "homogeneous"),
+        // Two rows of two tasks: a process of three has none of some.
+        ("fast", "heterogeneous"),
+        ("padded", "homogeneous"),
+    ] {
+        let rows = if batches == "heterogeneous" { 4 } else { 8 };
+        let sets: Vec<String> = [
+            &format!("data={}", folder.join("demo").display())[..],
+            "method=aligned",
+            "alignment.decay_to_identity=0.1",
+            "training.dropout=0",
+            "training.head_dropout=0",
+            "training.precision=fp32",
+            &format!("training.batch_size={rows}"),
+            &format!("engine={engine}"),
+            &format!("sampling.batches={batches}"),
+        ]
+        .iter()
+        .map(|set| (*set).to_owned())
+        .collect();
+        let alone = gradients(folder, &sets, Ranks::alone(), 3);
+        for size in [2, 3] {
+            let port = port();
+            let of = |rank: usize| {
+                let place = Place {
+                    rank,
+                    size,
+                    local: rank,
+                    host: "127.0.0.1".into(),
+                    port,
+                    name: "test".into(),
+                    serves: rank == 0,
+                };
+                gradients(folder, &sets, Ranks::at(&place).unwrap(), 3)
+            };
+            let of = &of;
+            let each: Vec<Vec<Vec<Tensor>>> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..size)
+                    .map(|rank| scope.spawn(move || of(rank)))
+                    .collect();
+                threads.into_iter().map(|t| t.join().unwrap()).collect()
+            });
+            for (step, (own, expected)) in each[0].iter().zip(&alone).enumerate() {
+                assert_eq!(own.len(), expected.len(), "{engine} {batches}");
+                for (a, b) in own.iter().zip(expected) {
+                    let difference = (a - b).abs().max().double_value(&[]);
+                    let most = b.abs().max().double_value(&[]).max(1.0);
+                    assert!(
+                        difference <= 1e-6 * most,
+                        "{engine} {batches}, {size} processes, step {step}: {difference} of {most}"
+                    );
+                }
+            }
+            // All processes have the same bits.
+            for other in &each[1..] {
+                let mut pairs = each[0].iter().flatten().zip(other.iter().flatten());
+                assert!(pairs.all(|(a, b)| a.equal(b)));
+            }
+        }
+    }
+}
+
+/// `covalign train c.yaml` as so many processes, as torchrun starts them.
+fn start(folder: &Path, out: &str, size: usize, args: &[&str]) -> Vec<Child> {
+    let port = port().to_string();
+    let process = |rank: usize| {
+        let mut command = covalign(folder, &["train", "c.yaml", "--out", out]);
+        command.args(args);
+        command.env("RANK", rank.to_string());
+        command.env("LOCAL_RANK", rank.to_string());
+        command.env("WORLD_SIZE", size.to_string());
+        command.env("MASTER_ADDR", "127.0.0.1");
+        command.env("MASTER_PORT", &port);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    (0..size).map(process).collect()
+}
+
+/// How each process ended, with what it printed on both outputs; none may take a minute.
+fn ends(children: Vec<Child>) -> Vec<(Option<i32>, String, String)> {
+    let last = Instant::now() + Duration::from_secs(60);
+    let end = |mut child: Child| {
+        while child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < last, "a process hangs");
+            sleep(Duration::from_millis(20));
+        }
+        let output = child.wait_with_output().unwrap();
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    children.into_iter().map(end).collect()
+}
+
+fn results(folder: &Path, out: &str) -> Value {
+    let json = std::fs::read(folder.join(out).join("results.json")).unwrap();
+    serde_json::from_slice(&json).unwrap()
+}
+
+fn complaints(errors: &str) -> Vec<&str> {
+    let lines = errors.lines();
+    lines.filter(|line| line.starts_with("covalign:")).collect()
+}
+
+#[test]
+fn processes_that_train_together_come_to_the_scores_of_one_and_the_first_speaks() {
+    let folder = workplace();
+    let folder = folder.path();
+    let sets = [
+        "training.dropout=0",
+        "training.head_dropout=0",
+        "training.precision=fp32",
+    ];
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    let alone = run(
+        folder,
+        &[&["train", "c.yaml", "--out", "one"], &sets[..]].concat(),
+    );
+    assert!(alone.status.success(), "{}", text(&alone.stderr));
+    let ended = ends(start(folder, "two", 2, &sets));
+    assert_eq!(ended[0].0, Some(0), "{}", ended[0].2);
+    assert!(ended[0].1.contains("run folder   two"));
+    assert_eq!(ended[1], (Some(0), String::new(), String::new()));
+    let (one, two) = (results(folder, "one"), results(folder, "two"));
+    assert_eq!(two["ranks"], 2);
+    assert_eq!(one["ranks"], Value::Null);
+    for task in ["DemoSentiment", "DemoSimilarity"] {
+        let score = |results: &Value| results["tasks"][task]["dev"]["score"].as_f64().unwrap();
+        assert!((score(&one) - score(&two)).abs() < 1e-4, "{task}");
+    }
+    // What the first says of a wrong config, the others need not say again.
+    for ended in [
+        ends(start(folder, "two", 2, &[])),
+        ends(start(folder, "x", 2, &["--set", "training.epochs=-1"])),
+    ] {
+        assert_eq!(ended[0].0, Some(2), "{ended:?}");
+        assert_ne!(ended[1].0, Some(0), "{ended:?}");
+        assert_eq!(complaints(&ended[0].2).len(), 1, "{ended:?}");
+        assert_eq!(ended[1].2, "");
+    }
+}
+
+/// Waits until a run has a checkpoint.
+fn wait_for_checkpoint(folder: &Path, out: &str) {
+    let last = Instant::now() + Duration::from_secs(60);
+    let checkpoints = folder.join(out).join("checkpoints");
+    let saved = || {
+        let entries = checkpoints.read_dir().into_iter().flatten().flatten();
+        entries
+            .map(|e| e.file_name())
+            .any(|name| name.to_string_lossy().starts_with("step-"))
+    };
+    while !saved() {
+        assert!(Instant::now() < last, "no checkpoint");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_process_that_dies_or_is_told_to_stop_ends_all_with_a_whole_checkpoint() {
+    let folder = workplace();
+    let folder = folder.path();
+    let long = [
+        "--set",
+        "training.max_steps=5000",
+        "--set",
+        "training.epochs=1000",
+    ];
+    let children = start(folder, "killed", 2, &long);
+    wait_for_checkpoint(folder, "killed");
+    kill(Pid::from_raw(children[1].id() as i32), Signal::SIGKILL).unwrap();
+    let ended = ends(children);
+    assert_eq!(ended[0].0, Some(1), "{}", ended[0].2);
+    let said = complaints(&ended[0].2);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].contains("has ended") && said[0].contains("--resume"),
+        "{said:?}"
+    );
+    assert!(!said[0].contains("gloo"), "{said:?}");
+
+    // Any number of processes goes on.
+    let going_on = [&long[..], &["--resume"]].concat();
+    let children = start(folder, "killed", 3, &going_on);
+    sleep(Duration::from_secs(4));
+    kill(Pid::from_raw(children[2].id() as i32), Signal::SIGTERM).unwrap();
+    let ended = ends(children);
+    let codes: Vec<_> = ended.iter().map(|end| end.0).collect();
+    assert_eq!(codes, [Some(130); 3], "{ended:?}");
+    assert!(
+        complaints(&ended[0].2)[0].contains("stopped after step"),
+        "{ended:?}"
+    );
+    assert!(complaints(&ended[1].2).is_empty() && complaints(&ended[2].2).is_empty());
+}
