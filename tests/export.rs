@@ -391,6 +391,12 @@ fn exported_folders_and_graphs_compute_what_the_run_computes_and_train_again() {
         log.contains("no part of the encoder; ignored: classifier.bias"),
         "{log}"
     );
+    // Or a run starts from it, as from the run itself, with its head.
+    let start = ["start.run=out/full/DemoSentiment", "start.heads=keep"];
+    train(folder, "goes-on", &[&start[..], &fp32].concat());
+    let started = &json(&folder.join("goes-on/results.json"))["start"];
+    assert_eq!(started["heads"], json!({"DemoSentiment": "DemoSentiment"}));
+    assert_eq!(started["tasks"][2], "Comments");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::cli::out::say;
 use crate::export::card::Card;
 use crate::export::classifier::{Aligned, Classifier};
 use crate::export::{self, Parts};
+use crate::model::exported::Exported;
 use crate::telemetry::atomic;
 
 /// Write a run's tasks as transformers loads them, and as ONNX
@@ -94,10 +95,16 @@ fn write(args: &ExportArgs, name: &str, folder: &Path) -> Result<&'static str> {
     std::fs::create_dir_all(folder).map_err(|e| crate::error::io_error(folder, e))?;
     let length = config.training.max_length;
     let reading = (&saved.source, &saved.intake);
-    export::write(folder, &classifier, task, reading, length, parts)?;
+    let step = saved.progress.step;
+    let origin = Exported {
+        task: task.name.clone(),
+        method: config.method.name().into(),
+        tasks: config.tasks.clone(),
+        step,
+    };
+    export::write(folder, &classifier, task, reading, length, &origin, parts)?;
     let results = saved.folder.finished();
     let result = results.as_ref().and_then(|r| r.tasks.get(name));
-    let step = saved.progress.step;
     let card = Card {
         task,
         config,

@@ -5,13 +5,14 @@ use serde_json::{json, Map, Value};
 
 use super::classifier::{Aligned, Classifier};
 use crate::model::bert::config::{ALIGNED_TYPE, LAYER_NORM_EPS, SHAPE};
+use crate::model::exported::{Exported, ORIGIN};
 use crate::task::{Labels, Task};
 
 /// The module that an alignment of its own needs; see [`Aligned::Apart`].
 pub const MODULE: (&str, &str) = ("modeling_covalign.py", include_str!("modeling_covalign.py"));
 
-/// The config of a task's model; rows are filled up with the token `pad`.
-pub fn config(classifier: &Classifier, task: &Task, pad: i64) -> Result<Value> {
+/// The config of a task's model, that `origin` has trained; rows are filled up with the token `pad`.
+pub fn config(classifier: &Classifier, task: &Task, pad: i64, origin: &Exported) -> Result<Value> {
     let sizes = serde_json::to_value(&classifier.config)?;
     let mut config = Map::new();
     match classifier.aligned {
@@ -59,6 +60,7 @@ pub fn config(classifier: &Classifier, task: &Task, pad: i64) -> Result<Value> {
         "id2label": id2label,
         "label2id": label2id,
         "dtype": "float32",
+        ORIGIN: origin,
     });
     config.extend(more.as_object().cloned().unwrap_or_default());
     Ok(Value::Object(config))

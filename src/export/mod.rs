@@ -18,6 +18,7 @@ use self::classifier::{Aligned, Classifier};
 use crate::data::Intake;
 use crate::error::io_error;
 use crate::hub::encoder_dir::{TOKENIZER_FILES, WEIGHT_FILES};
+use crate::model::exported::Exported;
 use crate::model::save;
 use crate::model::source::Source;
 use crate::task::Task;
@@ -40,9 +41,10 @@ pub fn write(
     task: &Task,
     (source, intake): (&Source, &Intake),
     max_length: usize,
+    origin: &Exported,
     parts: Parts,
 ) -> Result<()> {
-    let config = config::config(classifier, task, intake.pad_id())?;
+    let config = config::config(classifier, task, intake.pad_id(), origin)?;
     atomic::write_json(&folder.join("config.json"), &config)?;
     if let Intake::Texts(tokenizer) = intake {
         for name in TOKENIZER_FILES {

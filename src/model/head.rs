@@ -26,14 +26,14 @@ impl Head {
         })
     }
 
-    /// Numbers that it puts out for a row.
-    pub fn outputs(&self) -> usize {
-        self.weight.size()[0] as usize
-    }
-
     /// Its weight `[outputs, width]` and bias `[outputs]`.
     pub fn parameters(&self) -> (&Tensor, &Tensor) {
         (&self.weight, &self.bias)
+    }
+
+    /// Numbers that it puts out for a row.
+    pub fn outputs(&self) -> usize {
+        self.weight.size()[0] as usize
     }
 
     /// `[batch, width]` to `[batch, outputs]`.

@@ -8,6 +8,7 @@ pub mod alignment;
 pub mod bert;
 pub mod encoder;
 pub mod encoder_init;
+pub mod exported;
 pub mod fit;
 pub mod head;
 pub mod images;

@@ -173,11 +173,6 @@ impl MultiTaskModel {
         })
     }
 
-    /// Numbers that a task's head puts out for a row.
-    pub fn outputs(&self, task: usize) -> usize {
-        self.tasks[task].head.outputs()
-    }
-
     /// The weight `[outputs, width]` and bias `[outputs]` of the task's [`MultiTaskModel::logits`].
     pub fn head(&self, task: usize) -> Result<(Tensor, Tensor)> {
         let TaskModule { head, range, .. } = &self.tasks[task];
@@ -203,6 +198,11 @@ impl MultiTaskModel {
             (Some(turn), None) => Some(turn.shallow_clone()),
             (None, learned) => learned,
         })
+    }
+
+    /// Numbers that a task's head puts out for a row.
+    pub fn outputs(&self, task: usize) -> usize {
+        self.tasks[task].head.outputs()
     }
 
     /// What makes the squared error of the task's scores that of scores from 0 to 1; 1 where the

@@ -139,7 +139,7 @@ pub fn run(
             &intake,
         )?;
     }
-    if progress.run.is_empty() {
+    if ranks.is_first() && progress.run.is_empty() {
         progress.run = folder.description()?;
     }
     let arithmetic = learner.arithmetic;

@@ -20,8 +20,9 @@ use crate::data::{read_split, Intake};
 use crate::error::one_line;
 use crate::hub::encoder_dir::TOKENIZER_FILES;
 use crate::libtorch;
-use crate::model::save;
+use crate::model::exported::Exported;
 use crate::model::source::Source as EncoderSource;
+use crate::model::{save, weights};
 use crate::task::layout::{Format, Ids, Layout};
 use crate::task::{Labels, Split, Task};
 use crate::train::step::learner::Learner;
@@ -276,8 +277,16 @@ impl EncoderContent {
 }
 
 impl StartContent {
-    /// As the run's last save of its best weights says; they are checked where they are loaded.
+    /// As the run's last save of its best weights says; they are checked where they are loaded. Of an
+    /// exported folder its one file's.
     fn read(run: &Path) -> Result<StartContent> {
+        if Exported::read(run)?.is_some() {
+            let sum = save::sha256(&weights::find(run)?)?;
+            return Ok(StartContent {
+                encoder: sum.clone(),
+                heads: sum,
+            });
+        }
         let mut sums = checkpoint::checksums(&RunFolder::new(run).best())?;
         let mut of = |name: &str| sums.remove(name).context("an older checkpoint");
         Ok(StartContent {
