@@ -67,7 +67,7 @@ impl Outputs {
     /// labels that hold.
     pub fn text(&self, row: usize, labels: &Labels) -> String {
         match labels {
-            Labels::Classes(names) => names[self.class(row)].clone(),
+            Labels::Classes(classes) => classes.names[self.class(row)].clone(),
             Labels::Range { min, max } => format!("{:.3}", self.number(row, *min, *max)),
             Labels::AnyOf(any) => any.list(|index| self.holds(row, index)),
         }

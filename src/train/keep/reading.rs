@@ -24,7 +24,7 @@ use crate::model::exported::Exported;
 use crate::model::source::Source as EncoderSource;
 use crate::model::{save, weights};
 use crate::task::layout::{Format, Ids, Layout};
-use crate::task::{Labels, Split, Task};
+use crate::task::{Classes, Labels, Split, Task};
 use crate::train::step::learner::Learner;
 use crate::train::step::precision::{device_kind, Arithmetic};
 
@@ -165,7 +165,8 @@ impl TaskContent {
 
     fn read(task: &Task, data: &Path, splits: &[Split]) -> Result<TaskContent> {
         let labels = match &task.labels {
-            Labels::Classes(names) => json!(names),
+            Labels::Classes(Classes { names, said: None }) => json!(names),
+            Labels::Classes(classes) => json!(classes),
             Labels::Range { min, max } => json!({"min": min, "max": max}),
             Labels::AnyOf(any) => json!(any),
         };
