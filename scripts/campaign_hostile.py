@@ -442,7 +442,7 @@ HARMLESS = {
     # Long, or of one label, but right.
     "rows: a line of 50 MB", "rows: one label alone",
     # Large, but bounded by the data.
-    "--set training.accumulate=1000000", "--set training.epochs=1e300", "--set training.layer_decay=1e-300",
+    "--set training.epochs=1e300", "--set training.layer_decay=1e-300",
     "--set alignment.rank=1000000", "--set evaluation.every=1e300 epochs",
     "--set checkpoints.keep=18446744073709551615", "--set checkpoints.every=1e-30 epochs",
     "--set training.weight_decay=-1", "--set sampling.temperature=0", "--set alignment.learning_rate=1e300x",
