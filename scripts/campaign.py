@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from datetime import date
 from pathlib import Path
 
@@ -185,7 +186,7 @@ class Campaign:
         assert end.code == 0, end.err
         whole = self.outcome("whole")
         lines = [line.split() for line in log.read_text().splitlines()]
-        calls = {call: int(count) for kind, *rest in lines if kind == "N" for call, count in [rest]}
+        calls = Counter(name for kind, name in lines if kind == "C")
         errors = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EROFS": errno.EROFS, "EDQUOT": errno.EDQUOT}
         while row.trials < wanted and self.time():
             self.clear("cut")
@@ -195,7 +196,7 @@ class Campaign:
                 kind = "RLIMIT_FSIZE"
                 end = self.run(self.train("lstm.yaml", "cut"), limits=[(resource.RLIMIT_FSIZE, size)])
             else:
-                call = self.random.choice([call for call in calls if calls[call]])
+                call = self.random.choice(sorted(calls))
                 kind = self.random.choice(list(errors))
                 many = self.random.choice([1, 3, 10 ** 9])
                 what = f"{call}:{self.random.randint(1, calls[call])}:{errors[kind]}:{many}"
@@ -243,7 +244,7 @@ class Campaign:
         """Cuts every file that was written and not synced since."""
         unsynced = set()
         for line in log.read_text().splitlines():
-            kind, inode, *_ = line.split()
+            kind, inode = line.split()
             if kind == "W":
                 unsynced.add(int(inode))
             elif kind == "S":

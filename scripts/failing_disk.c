@@ -2,8 +2,7 @@
  *
  * FAILING_DISK=CALL:N:ERROR:COUNT makes COUNT calls from the N-th on fail with ERROR (a number); CALL is
  * write, fsync, rename, open or mkdir. Only regular files below FAILING_DISK_ROOT count.
- * FAILING_DISK_LOG gets a line for each write (W), each sync (S) with the file's inode, and at the end
- * of the process the number of calls of each kind (N call count).
+ * FAILING_DISK_LOG gets a line for each such call (C call), each write (W inode) and each sync (S inode).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -44,11 +43,6 @@ static void say(const char *line, int length) {
     if (log_fd >= 0) syscall(SYS_write, log_fd, line, length);
 }
 
-__attribute__((destructor)) static void end(void) {
-    char line[64];
-    for (int i = 0; i < CALLS; i++) say(line, snprintf(line, sizeof line, "N %s %ld\n", NAMES[i], counts[i]));
-}
-
 static int is_below(const char *path) {
     size_t n = strlen(root);
     return n && !strncmp(path, root, n);
@@ -74,6 +68,8 @@ static int file_counts(int fd, struct stat *found) {
 
 static int fails(int call) {
     long now = __atomic_add_fetch(&counts[call], 1, __ATOMIC_SEQ_CST);
+    char line[32];
+    say(line, snprintf(line, sizeof line, "C %s\n", NAMES[call]));
     if (call != which || now < first || now >= last) return 0;
     errno = error_number;
     return 1;
