@@ -16,6 +16,7 @@
 //! - [`weighting`]: how the losses of tasks and labels become one objective.
 //! - [`train`]: a run: its loop, and what the loop is fed, steps, keeps and says.
 //! - [`transfer`]: strategies made of runs: single, multi-task, STILTs, transfer.
+//! - [`export`]: a trained task as transformers and ONNX read it.
 //! - [`suite`]: a study: its file, its plan, its runs done.
 //! - [`analysis`]: covariance similarity, advice.
 //! - [`report`]: what runs say: samples, comparisons, tables, figures.
@@ -34,6 +35,7 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod error;
+pub mod export;
 pub mod hub;
 pub mod libtorch;
 pub mod model;

@@ -1,6 +1,6 @@
 //! `covalign evaluate`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use comfy_table::{presets, CellAlignment, Table};
@@ -45,7 +45,8 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     };
     let mut all = Vec::new();
     for name in names {
-        let scores = score(&args, &name)?;
+        let saved = SavedTask::load(&args.run, &name, args.weights)?;
+        let scores = score(&saved, args.split, args.data.as_deref())?;
         all.push((name, scores));
     }
     let mean = 100.0 * all.iter().map(|(_, s)| s.score).sum::<f64>() / all.len() as f64;
@@ -110,15 +111,20 @@ fn of_labels(task: &str, scores: &Scores) -> String {
     table::plain(&header, &rows.collect::<Vec<_>>())
 }
 
-fn score(args: &EvaluateArgs, name: &str) -> Result<Scores> {
-    let saved = SavedTask::load(&args.run, name, args.weights)?;
-    if !saved.task.has_split(args.split) {
-        bail_input!("task {name} has no {} split", args.split);
+/// The scores of a task's saved weights on a labelled split, which lies in `data` or where the run read
+/// it.
+///
+/// # Errors
+/// Input errors where there is no such split, and for rows without a label.
+pub fn score(saved: &SavedTask, asked: Split, data: Option<&Path>) -> Result<Scores> {
+    let name = &saved.task.name;
+    if !saved.task.has_split(asked) {
+        bail_input!("task {name} has no {asked} split");
     }
     let split = saved.intake.load_split(
         &saved.task,
-        args.data.as_deref().unwrap_or(&saved.config.data),
-        args.split,
+        data.unwrap_or(&saved.config.data),
+        asked,
         saved.config.training.max_length,
         Some(&encoder_dir::home()),
         &|_, _| {},
@@ -133,10 +139,7 @@ fn score(args: &EvaluateArgs, name: &str) -> Result<Scores> {
         );
     }
     if first.is_some() {
-        bail_input!(
-            "task {name}: the {} split has no labels; use `covalign predict`",
-            args.split
-        );
+        bail_input!("task {name}: the {asked} split has no labels; use `covalign predict`");
     }
     let outputs = saved.outputs(&split)?;
     evaluate::scores(&saved.task, &outputs, &split)

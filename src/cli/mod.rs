@@ -8,6 +8,7 @@ pub mod data;
 pub mod doctor;
 pub mod encoder;
 pub mod evaluate;
+pub mod export;
 pub mod out;
 pub mod predict;
 pub mod report;
@@ -21,6 +22,7 @@ pub mod submit;
 pub mod suite;
 pub mod table;
 pub mod train;
+pub mod verify;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -46,7 +48,9 @@ enum Command {
     Bench(bench::BenchArgs),
     Evaluate(evaluate::EvaluateArgs),
     Predict(predict::PredictArgs),
+    Verify(verify::VerifyArgs),
     Submit(submit::SubmitArgs),
+    Export(export::ExportArgs),
     Similarity(similarity::SimilarityArgs),
     Advise(advise::AdviseArgs),
     Report(report::ReportArgs),
@@ -80,7 +84,9 @@ fn perform(command: Command) -> Result<()> {
         Command::Bench(args) => bench::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Verify(args) => verify::run(args),
         Command::Submit(args) => submit::run(args),
+        Command::Export(args) => export::run(args),
         Command::Similarity(args) => similarity::run(args),
         Command::Advise(args) => advise::run(args),
         Command::Report(args) => report::run(args),

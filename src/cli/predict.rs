@@ -13,6 +13,7 @@ use crate::cli::out::{self, complain};
 use crate::data::lines::read_file;
 use crate::data::{read_input, InputAs, InputFormat, Rows};
 use crate::error::io_error;
+use crate::export;
 use crate::task::layout::Column;
 use crate::task::Labels;
 use crate::telemetry::atomic;
@@ -56,6 +57,9 @@ pub struct PredictArgs {
     /// Add every class's probability
     #[arg(long)]
     probabilities: bool,
+    /// Add what the model puts out: each class's logit, or the number before it is cut to the range
+    #[arg(long)]
+    logits: bool,
     /// Write here instead of to standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -121,6 +125,10 @@ pub fn run(args: PredictArgs) -> Result<()> {
         outputs: &outputs,
         labels: &saved.task.labels,
         probabilities: args.probabilities,
+        outputs_named: match args.logits {
+            true => export::config::labels(&saved.task),
+            false => Vec::new(),
+        },
         images: saved.task.has_images(),
     };
     let text = match args.format {
@@ -168,6 +176,8 @@ struct Answers<'a> {
     outputs: &'a Outputs,
     labels: &'a Labels,
     probabilities: bool,
+    /// The outputs' names, where they are wanted.
+    outputs_named: Vec<String>,
     /// Whether the rows are images.
     images: bool,
 }
@@ -185,6 +195,9 @@ impl Answers<'_> {
         };
         for name in classes {
             let _ = write!(text, "\tp({name})");
+        }
+        for name in &self.outputs_named {
+            let _ = write!(text, "\tlogit({name})");
         }
         text.push('\n');
         for &(line, row) in &self.lines {
@@ -213,6 +226,14 @@ impl Answers<'_> {
                     }
                     None => text.push_str(&"\t".repeat(classes.len())),
                 }
+            }
+            match row.filter(|_| !self.outputs_named.is_empty()) {
+                Some(row) => {
+                    for logit in self.outputs.row(row) {
+                        let _ = write!(text, "\t{logit:.6}");
+                    }
+                }
+                None => text.push_str(&"\t".repeat(self.outputs_named.len())),
             }
             text.push('\n');
         }
@@ -260,6 +281,11 @@ impl Answers<'_> {
             let all = self.outputs.probabilities(row, self.labels);
             let pairs = names.iter().cloned().zip(all.into_iter().map(Value::from));
             object.insert("probabilities".into(), Value::Object(pairs.collect()));
+        }
+        if !self.outputs_named.is_empty() {
+            let logits = self.outputs.row(row).iter().map(|&logit| json!(logit));
+            let pairs = self.outputs_named.iter().cloned().zip(logits);
+            object.insert("logits".into(), Value::Object(pairs.collect()));
         }
     }
 }

@@ -36,7 +36,12 @@ pub enum Weights {
 
 /// One task of a run, ready to predict.
 pub struct SavedTask {
+    /// The folder that it was trained in: the run's own, or one of its sub-folders.
+    pub folder: RunFolder,
     pub config: Config,
+    pub source: Source,
+    /// Where the run stood when the weights were saved.
+    pub progress: checkpoint::Progress,
     pub task: Task,
     /// The task's index in `model`.
     pub index: usize,
@@ -106,13 +111,18 @@ impl SavedTask {
             max_length,
             &folder.encoder(),
         )?;
+        let place = saved(&folder, &config, name, weights)?;
+        checkpoint::check_description(&folder, &place)?;
         let encoder = source.blank(prepare::setup(&config, arithmetic))?;
         let all: Vec<&Task> = tasks.iter().collect();
         let (mut model, ..) = prepare::model(&config, encoder, &all)?;
-        checkpoint::read(&saved(&folder, &config, name, weights)?, &model, None)?;
+        let progress = checkpoint::read(&place, &model, None)?;
         model.encoder.set_products(arithmetic.products())?;
         say_notes(&intake);
         Ok(SavedTask {
+            folder,
+            source,
+            progress,
             arithmetic,
             intake,
             task: tasks[index].clone(),
@@ -136,7 +146,10 @@ impl SavedTask {
                 arithmetic: self.arithmetic,
                 ranks: &Ranks::alone(),
             },
-            &|rows| bar.add(rows as u64),
+            &|rows| {
+                bar.add(rows as u64);
+                Ok(())
+            },
         )?;
         bar.finish();
         Ok(outputs)
@@ -146,6 +159,14 @@ impl SavedTask {
 /// The folder of the weights that were asked for.
 fn saved(folder: &RunFolder, config: &Config, task: &str, weights: Weights) -> Result<PathBuf> {
     let best = folder.best_of(task);
+    let lost = config.checkpoints.best_per_task && !best.is_dir() && folder.best().is_dir();
+    if weights == Weights::Best && lost {
+        bail_input!(
+            "{}: is missing, where the run kept the task's best weights; put it back, or take those of \
+             the best mean with `--weights overall`",
+            best.display()
+        );
+    }
     let place = match weights {
         Weights::Best if best.is_dir() => Some(best),
         Weights::Best | Weights::Overall => Some(folder.best()),

@@ -26,6 +26,11 @@ impl Head {
         })
     }
 
+    /// Its weight `[outputs, width]` and bias `[outputs]`.
+    pub fn parameters(&self) -> (&Tensor, &Tensor) {
+        (&self.weight, &self.bias)
+    }
+
     /// Numbers that it puts out for a row.
     pub fn outputs(&self) -> usize {
         self.weight.size()[0] as usize

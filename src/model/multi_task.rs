@@ -173,6 +173,33 @@ impl MultiTaskModel {
         })
     }
 
+    /// The weight `[outputs, width]` and bias `[outputs]` of the task's [`MultiTaskModel::logits`].
+    pub fn head(&self, task: usize) -> Result<(Tensor, Tensor)> {
+        let TaskModule { head, range, .. } = &self.tasks[task];
+        let (weight, bias) = head.parameters();
+        Ok(match range {
+            Some((min, max)) => (
+                weight.f_mul_scalar(max - min)?,
+                bias.f_mul_scalar(max - min)?.f_add_scalar(*min)?,
+            ),
+            None => (weight.shallow_clone(), bias.shallow_clone()),
+        })
+    }
+
+    /// What the task's embeddings are multiplied with from the right, `[width, width]`: its turn and
+    /// its alignment. None where it has neither.
+    pub fn matrix(&self, task: usize) -> Result<Option<Tensor>> {
+        let TaskModule {
+            turn, alignment, ..
+        } = &self.tasks[task];
+        let learned = alignment.as_ref().map(|r| r.matrix()).transpose()?;
+        Ok(match (turn, learned) {
+            (Some(turn), Some(learned)) => Some(turn.f_matmul(&learned)?),
+            (Some(turn), None) => Some(turn.shallow_clone()),
+            (None, learned) => learned,
+        })
+    }
+
     /// Numbers that a task's head puts out for a row.
     pub fn outputs(&self, task: usize) -> usize {
         self.tasks[task].head.outputs()

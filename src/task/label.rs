@@ -12,6 +12,9 @@ use serde_yaml::Value;
 /// The most labels of which any may hold; see [`Label::Set`].
 pub const MOST_LABELS: usize = 128;
 
+/// The most labels of which one holds; far above those of any task that BERT is fine-tuned on.
+pub const MOST_CLASSES: usize = 1 << 16;
+
 /// What a task predicts.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Labels {
@@ -293,6 +296,10 @@ impl Labels {
             Labels::Classes(Classes { names, .. }) if names.len() < 2 => {
                 Some("needs at least two labels, or `{min: …, max: …}`, `{any_of: […]}`".into())
             }
+            Labels::Classes(Classes { names, .. }) if names.len() > MOST_CLASSES => Some(format!(
+                "at most {MOST_CLASSES} labels, not {}",
+                names.len()
+            )),
             Labels::Classes(Classes { names, said }) => {
                 name_fault(names).or_else(|| name_fault(said.as_deref().unwrap_or_default()))
             }

@@ -10,6 +10,7 @@ use anyhow::Result;
 use rustix::fs::{renameat_with, RenameFlags, CWD};
 use serde::Serialize;
 
+use crate::bail_input;
 use crate::error::io_error;
 
 /// Writes a file beside `path` and renames it to `path` once it is on the disk; whatever was at
@@ -34,18 +35,68 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     })
 }
 
+/// Makes the folder `folder` by `fill`, which is given another beside it: it is there with all that
+/// is in it, or not at all.
+///
+/// # Errors
+/// An input error where `folder` is there already and holds something.
+pub fn new_folder<T>(folder: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let empty = |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut all| all.next().is_none());
+    if folder.symlink_metadata().is_ok() && !empty(folder) {
+        bail_input!(
+            "{}: is there already; name another folder",
+            folder.display()
+        );
+    }
+    let above = match folder.parent() {
+        Some(above) if above != Path::new("") => above,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(above).map_err(|e| io_error(above, e))?;
+    // As any other new folder: what the umask leaves of it.
+    let making = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o777))
+        .tempdir_in(above)
+        .map_err(|e| io_error(above, e))?;
+    let filled = fill(making.path())?;
+    sync_below(making.path())?;
+    // An empty folder gives way, in one step.
+    std::fs::rename(making.path(), folder).map_err(|e| io_error(folder, e))?;
+    // Under its own name it is nobody's to remove.
+    let _ = making.keep();
+    sync(above)?;
+    Ok(filled)
+}
+
+/// Waits until a folder and all that is in it are on the disk.
+fn sync_below(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).map_err(|e| io_error(folder, e))? {
+        let path = entry.map_err(|e| io_error(folder, e))?.path();
+        match path.is_dir() {
+            true => sync_below(&path)?,
+            false => sync(&path)?,
+        }
+    }
+    sync(folder)
+}
+
 /// Puts the folder `new`, whose files have been written, in the place of `folder`. What was there
 /// goes when the new one is on the disk, with its files and its name.
 pub fn replace_folder(new: &Path, folder: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(new).map_err(|e| io_error(new, e))? {
-        sync(&entry.map_err(|e| io_error(new, e))?.path())?;
-    }
-    sync(new)?;
+    sync_folder(new)?;
     let old = swap(new, folder)?;
     // The names live in the folder above, whose own name may be new as well.
     let above = folder.parent().into_iter().flat_map(Path::ancestors);
     above.take(2).try_for_each(sync)?;
     remove_folder(&old)
+}
+
+/// Waits until a folder's files and their names are on the disk.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).map_err(|e| io_error(folder, e))? {
+        sync(&entry.map_err(|e| io_error(folder, e))?.path())?;
+    }
+    sync(folder)
 }
 
 /// Moves `new` to `folder`, in one step where the system can; where what was there is then.

@@ -3,24 +3,30 @@
 //! of its own). Optimiser, schedule and alignments start afresh.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::Result;
 use serde_json::Value;
 use tch::Tensor;
 
-use super::keep::checkpoint;
+use super::keep::checkpoint::{self, SavedWeights};
 use super::keep::run_folder::{RunFolder, Started};
 use super::step::learner::Learner;
 use crate::bail_input;
-use crate::config::{Config, Heads, StartFrom};
+use crate::config::{Config, Heads, ScoreScale, StartFrom};
+use crate::model::exported::Exported;
 use crate::model::source::Source as EncoderSource;
 use crate::model::MultiTaskModel;
 
-/// A run that has ended and whose weights are there.
+/// A run that has ended and whose weights are there, or a task's folder that one was exported to.
 pub struct Source {
     start: StartFrom,
-    folder: RunFolder,
-    config: Config,
+    of: Of,
+}
+
+enum Of {
+    Run(RunFolder, Box<Config>),
+    Folder(Exported),
 }
 
 impl Source {
@@ -35,6 +41,13 @@ impl Source {
         };
         let shown = start.run.display();
         let folder = RunFolder::new(&start.run);
+        if let Some(exported) = Exported::read(&start.run)? {
+            check_same_encoder(&start.run, &start.run, config)?;
+            return Ok(Some(Source {
+                start: start.clone(),
+                of: Of::Folder(exported),
+            }));
+        }
         if !folder.config().is_file() {
             bail_input!("key `start.run`: {shown}: no run folder (it has no config.yaml)");
         }
@@ -58,25 +71,44 @@ impl Source {
                 ),
             }
         }
-        check_same_encoder(&folder, config)?;
+        checkpoint::check_description(&folder, &folder.best())?;
+        check_same_encoder(folder.root(), &folder.encoder(), config)?;
         Ok(Some(Source {
             start: start.clone(),
-            folder,
-            config: source,
+            of: Of::Run(folder, Box::new(source)),
         }))
     }
 
     /// Copies the run's encoder into the learner's model, and heads where they are to be kept.
     pub fn give(&self, learner: &Learner) -> Result<Started> {
         let model = &learner.model;
-        let saved = checkpoint::read_encoder(&self.folder.best(), model.encoder.variables())?;
+        let encoder = model.encoder.variables();
+        let (saved, method, tasks, scores) = match &self.of {
+            Of::Run(folder, config) => {
+                let saved = checkpoint::read_encoder(&folder.best(), encoder)?;
+                let (method, scores) = (config.method.name().into(), config.training.scores);
+                (saved, method, config.tasks.clone(), scores)
+            }
+            Of::Folder(exported) => {
+                let (heads, sha256) = exported.give(&self.start.run, encoder)?;
+                let step = exported.step;
+                let saved = SavedWeights {
+                    heads,
+                    step,
+                    sha256,
+                };
+                // Its head puts out scores as they are, whatever the run learned.
+                let (method, scores) = (exported.method.clone(), ScoreScale::Raw);
+                (saved, method, exported.tasks.clone(), scores)
+            }
+        };
         let mut heads = BTreeMap::new();
         if self.start.heads == Heads::Keep {
             // A head of scores as they are is none of scores from 0 to 1.
-            let same_scores = self.config.training.scores == learner.config.training.scores;
-            let tasks = learner.data.iter().map(|data| &data.task);
-            for task in tasks.filter(|task| same_scores || !task.is_regression()) {
-                if let Some(from) = self.head_for(&task.name, task.outputs(), &saved.heads) {
+            let same_scores = scores == learner.config.training.scores;
+            let own = learner.data.iter().map(|data| &data.task);
+            for task in own.filter(|task| same_scores || !task.is_regression()) {
+                if let Some(from) = head_for(&task.name, task.outputs(), &tasks, &saved.heads) {
                     copy_head(&saved.heads, from, model, &task.name)?;
                     heads.insert(task.name.clone(), from.to_owned());
                 }
@@ -84,24 +116,29 @@ impl Source {
         }
         Ok(Started {
             run: self.start.run.display().to_string(),
-            method: self.config.method.name().into(),
-            tasks: self.config.tasks.clone(),
+            method,
+            tasks,
             step: saved.step,
             sha256: saved.sha256,
             heads,
         })
     }
+}
 
-    /// The run's task whose head fits: that of the same name, else the first with as many outputs.
-    fn head_for(&self, task: &str, outputs: i64, saved: &BTreeMap<String, Tensor>) -> Option<&str> {
-        let fits = |name: &&String| {
-            let bias = saved.get(&format!("{name}.bias"));
-            bias.is_some_and(|bias| bias.size() == [outputs])
-        };
-        let fitting = || self.config.tasks.iter().filter(fits);
-        let found = fitting().find(|name| *name == task);
-        found.or_else(|| fitting().next()).map(String::as_str)
-    }
+/// The task among `tasks` whose head fits: that of the same name, else the first with as many outputs.
+fn head_for<'a>(
+    task: &str,
+    outputs: i64,
+    tasks: &'a [String],
+    saved: &BTreeMap<String, Tensor>,
+) -> Option<&'a str> {
+    let fits = |name: &&String| {
+        let bias = saved.get(&format!("{name}.bias"));
+        bias.is_some_and(|bias| bias.size() == [outputs])
+    };
+    let fitting = || tasks.iter().filter(fits);
+    let found = fitting().find(|name| *name == task);
+    found.or_else(|| fitting().next()).map(String::as_str)
 }
 
 fn copy_head(
@@ -121,10 +158,10 @@ fn copy_head(
 }
 
 /// Weights fit an encoder of the same shapes, which means the same words by the same numbers.
-fn check_same_encoder(source: &RunFolder, config: &Config) -> Result<()> {
+fn check_same_encoder(run: &Path, encoder: &Path, config: &Config) -> Result<()> {
     let ours = EncoderSource::of(&config.encoder)?;
-    let saved = EncoderSource::saved(&source.encoder())?;
-    let (name, run) = (&config.encoder, source.root().display());
+    let saved = EncoderSource::saved(encoder)?;
+    let (name, run) = (&config.encoder, run.display());
     let (sizes, theirs) = (ours.shape.sizes(), saved.shape.sizes());
     let named = |sizes: &[(&str, Value)], key: &str| {
         let found = sizes.iter().find(|(name, _)| *name == key);

@@ -25,7 +25,7 @@ use anyhow::Result;
 use crate::bail_input;
 use crate::config::values::RowLimit;
 use crate::config::{yaml, Config, Method};
-use crate::telemetry::atomic;
+use crate::telemetry::{atomic, sealed};
 use crate::train::keep::lock::RunLock;
 use crate::train::keep::run_folder::{Overall, Results, RunFolder, Started};
 use crate::train::ranks::Ranks;
@@ -68,7 +68,7 @@ pub fn train(config: &Config, out: &Path, resume: bool, ranks: &Arc<Ranks>) -> R
     }
     let results = combine(all);
     if ranks.is_first() {
-        atomic::write_json(&folder.results(), &results)?;
+        sealed::write(&folder.results(), &results)?;
     }
     Ok(results)
 }
@@ -170,6 +170,11 @@ fn combine(runs: Vec<Results>) -> Results {
         }
         made_of
     });
+    let files = runs.iter().flat_map(|run| {
+        let place = run.tasks.keys().next().cloned().unwrap_or_default();
+        let files = run.files.clone().into_iter();
+        files.map(move |(name, sum)| (format!("{place}/{name}"), sum))
+    });
     Results {
         tasks,
         training_rows: training_rows.collect(),
@@ -184,6 +189,7 @@ fn combine(runs: Vec<Results>) -> Results {
         tokens_per_second: tokens / seconds,
         start,
         weights: runs.iter().flat_map(|r| r.weights.clone()).collect(),
+        files: files.collect(),
         made_of,
         ..runs[0].clone()
     }

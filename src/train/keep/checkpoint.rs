@@ -1,13 +1,16 @@
 //! Weights and training state on disk, whole or not at all.
 //!
 //! A folder is written beside its place and renamed into it once it is on the disk. `state.json`
-//! names every file with its sha256, so that a damaged file is found before it is used.
+//! names every file with its sha256, itself and those of the run's folder that say what the weights
+//! are too, so that a file that is damaged or another run's is found before it is used.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tch::nn::VarStore;
 use tch::Tensor;
 
@@ -26,6 +29,8 @@ const HEADS: &str = "heads.safetensors";
 const ALIGNMENT: &str = "alignment.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
+/// The key of the checksum of all else in `state.json`.
+const OWN: &str = "sha256";
 
 /// A task's best evaluation so far.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +60,9 @@ pub struct Progress {
     pub overall: Option<Overall>,
     /// The last evaluation.
     pub last: BTreeMap<String, Scores>,
+    /// Whether the evaluation at `step` is still to be made: the run was stopped during it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pending: bool,
     /// Evaluations since the mean was best.
     pub stale: u64,
     /// The [`PLAN`](crate::data::sampling::PLAN) by which batches were put together.
@@ -69,6 +77,10 @@ pub struct Progress {
     /// What tasks and labels weigh, where that is not all the same.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub weights: BTreeMap<String, f64>,
+    /// sha256 of the files that say what the weights are; see [`RunFolder::description`]. Empty in
+    /// folders of older versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub run: BTreeMap<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -132,6 +144,8 @@ impl Snapshot {
             files,
         };
         let path = new.join(STATE);
+        let mut state = serde_json::to_value(&state)?;
+        state[OWN] = own_sum(&state).into();
         let json = serde_json::to_vec_pretty(&state)?;
         std::fs::write(&path, json).map_err(|e| io_error(&path, e))?;
         replace(&new, folder)
@@ -154,6 +168,40 @@ pub fn link(from: &Path, to: &Path) -> Result<()> {
     replace(&new, to)
 }
 
+/// The newest checkpoint that is whole, with a note for each newer one that is not; none where
+/// there is none at all.
+///
+/// # Errors
+/// An input error where all are damaged.
+pub fn newest(folder: &RunFolder) -> Result<(Option<Whole>, Vec<String>)> {
+    let mut notes = Vec::new();
+    for (step, place) in folder.saved_steps().into_iter().rev() {
+        match verify(&place) {
+            Ok(state) => {
+                check_description(folder, &place)?;
+                let progress = state.progress;
+                let last = notes.pop();
+                let last = last.map(|note| format!("{note}; the run goes on from step {step}"));
+                notes.extend(last);
+                return Ok((Some(Whole { place, progress }), notes));
+            }
+            Err(error) => notes.push(format!("{error:#}")),
+        }
+    }
+    match notes.into_iter().next() {
+        None => Ok((None, Vec::new())),
+        Some(first) => bail_input!(
+            "{first}; no checkpoint of this run is whole, so start a new one with another --out"
+        ),
+    }
+}
+
+/// A checkpoint whose files are what its `state.json` says.
+pub struct Whole {
+    place: PathBuf,
+    progress: Progress,
+}
+
 /// Copies a saved model into `model`, and its optimiser's state where one is given.
 pub fn read(
     folder: &Path,
@@ -161,14 +209,26 @@ pub fn read(
     optimizer: Option<&mut Optimizer>,
 ) -> Result<Progress> {
     let progress = verify(folder)?.progress;
-    fill(model.encoder.variables(), &folder.join(ENCODER))?;
-    fill(&model.heads, &folder.join(HEADS))?;
-    fill(&model.alignments, &folder.join(ALIGNMENT))?;
-    if let Some(optimizer) = optimizer {
-        let path = folder.join(OPTIMIZER);
-        optimizer.load_state(weights::read(&path)?)?;
+    let place = folder.to_owned();
+    Whole { place, progress }.read(model, optimizer)
+}
+
+impl Whole {
+    /// As [`read`], without reading the files twice.
+    pub fn read(
+        self,
+        model: &MultiTaskModel,
+        optimizer: Option<&mut Optimizer>,
+    ) -> Result<Progress> {
+        let Whole { place, progress } = self;
+        fill(model.encoder.variables(), &place.join(ENCODER))?;
+        fill(&model.heads, &place.join(HEADS))?;
+        fill(&model.alignments, &place.join(ALIGNMENT))?;
+        if let Some(optimizer) = optimizer {
+            optimizer.load_state(weights::read(&place.join(OPTIMIZER))?)?;
+        }
+        Ok(progress)
     }
-    Ok(progress)
 }
 
 /// Copies a saved encoder into the variables of another of the same shapes.
@@ -196,20 +256,71 @@ pub fn total_steps(folder: &Path) -> Option<u64> {
 fn read_state(folder: &Path) -> Result<State> {
     let path = folder.join(STATE);
     let text = read_text(&path)?;
-    serde_json::from_str(&text).map_err(|e| input_error!("{}: {e}", path.display()))
+    let unreadable = |e: serde_json::Error| input_error!("{}: {e}", path.display());
+    let mut state: Value = serde_json::from_str(&text).map_err(unreadable)?;
+    // Older versions wrote none.
+    if let Some(own) = state.as_object_mut().and_then(|state| state.remove(OWN)) {
+        if own != own_sum(&state) {
+            return Err(damaged(&path, "the one in it"));
+        }
+    }
+    serde_json::from_value(state).map_err(unreadable)
 }
 
-/// Reads `state.json` and checks every file that it names.
+/// The checksum of a `state.json` without its own.
+fn own_sum(state: &Value) -> String {
+    format!("{:x}", Sha256::digest(state.to_string()))
+}
+
+fn damaged(path: &Path, sum: &str) -> anyhow::Error {
+    input_error!(
+        "{}: the file is damaged (its checksum is not {sum}); take another checkpoint",
+        path.display()
+    )
+}
+
+/// Whether the files of `run` that say what the weights in `folder` are, are those that these were
+/// saved with.
+///
+/// # Errors
+/// An input error that names the one that is not.
+pub fn check_description(run: &RunFolder, folder: &Path) -> Result<()> {
+    let saved = read_state(folder)?.progress.run;
+    if saved.is_empty() {
+        return Ok(());
+    }
+    let found = run.description()?;
+    for name in saved.keys().chain(found.keys()) {
+        let path = run.root().join(name);
+        let what = match (saved.get(name), found.get(name)) {
+            (was, is) if was == is => continue,
+            (_, None) => "is missing",
+            (None, _) => "was not there",
+            _ => "was another, by its checksum,",
+        };
+        bail_input!(
+            "{}: {what} when the weights in {} were saved; a run folder is used as `covalign train` \
+             wrote it: put the file back as it was, or train anew",
+            path.display(),
+            folder.display()
+        );
+    }
+    Ok(())
+}
+
+/// Reads `state.json` and checks every file of the folder by it.
 fn verify(folder: &Path) -> Result<State> {
     let state = read_state(folder)?;
+    for name in [ENCODER, HEADS, ALIGNMENT] {
+        if !state.files.contains_key(name) {
+            let path = folder.join(STATE);
+            bail_input!("{}: has no checksum of {name}", path.display());
+        }
+    }
     for (name, expected) in &state.files {
         let path = folder.join(name);
         if save::sha256(&path)? != *expected {
-            bail_input!(
-                "{}: the file is damaged (its checksum is not the one in {STATE}); take another \
-                 checkpoint",
-                path.display()
-            );
+            return Err(damaged(&path, &format!("the one in {STATE}")));
         }
     }
     Ok(state)

@@ -17,14 +17,16 @@ use super::run_folder::RunFolder;
 use crate::config::Config;
 use crate::data::sources::{sources, Source};
 use crate::data::{read_split, Intake};
+use crate::error::one_line;
 use crate::hub::encoder_dir::TOKENIZER_FILES;
 use crate::libtorch;
-use crate::model::save;
+use crate::model::exported::Exported;
 use crate::model::source::Source as EncoderSource;
+use crate::model::{save, weights};
 use crate::task::layout::{Format, Ids, Layout};
 use crate::task::{Classes, Labels, Split, Task};
 use crate::train::step::learner::Learner;
-use crate::train::step::precision::device_kind;
+use crate::train::step::precision::{device_kind, Arithmetic};
 
 /// Content that is being read beside other work: a large encoder's weights take seconds, a hundred
 /// thousand images minutes.
@@ -53,21 +55,45 @@ impl MadeOf {
         let (arithmetic, encoder) = (learner.arithmetic, &learner.model.encoder);
         MadeOf {
             content,
-            arithmetic: Computed {
-                precision: arithmetic.name().into(),
-                engine: encoder.engine_name().into(),
-                products: arithmetic.library().into(),
-                device: device_kind(arithmetic.device()).into(),
-            },
-            machine: Machine {
-                threads: tch::get_num_threads(),
-                ranks: learner.ranks.size,
-                cpu_capability: libtorch::cpu_capability(),
-                libtorch: libtorch::version(),
-                covalign: env!("CARGO_PKG_VERSION").into(),
-            },
+            arithmetic: Computed::new(arithmetic, encoder.engine_name()),
+            machine: Machine::here(learner.ranks.size),
         }
     }
+}
+
+impl Computed {
+    pub fn new(arithmetic: Arithmetic, engine: &str) -> Computed {
+        Computed {
+            precision: arithmetic.name().into(),
+            engine: engine.into(),
+            products: arithmetic.library().into(),
+            device: device_kind(arithmetic.device()).into(),
+        }
+    }
+}
+
+impl Machine {
+    /// This machine, where so many processes train.
+    pub fn here(ranks: usize) -> Machine {
+        Machine {
+            threads: tch::get_num_threads(),
+            ranks,
+            cpu_capability: libtorch::cpu_capability(),
+            libtorch: libtorch::version(),
+            covalign: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+}
+
+/// sha256 of the program that runs; none where it cannot be read.
+pub fn program() -> Option<String> {
+    // Also where another has been put in its place since.
+    let own = Path::new("/proc/self/exe");
+    let path = match own.exists() {
+        true => own.to_owned(),
+        false => std::env::current_exe().ok()?,
+    };
+    save::sha256(&path).ok()
 }
 
 impl Content {
@@ -77,17 +103,9 @@ impl Content {
     /// Input errors for files that are not there.
     pub fn read(config: &Config, tasks: &[Task]) -> Result<Content> {
         let data = &config.data;
-        let mut splits = vec![Split::Train, Split::Dev];
-        if config.deduplicate.is_on() {
-            splits.push(Split::Test);
-        }
-        let own = tasks.iter().map(|task| {
-            let mut content = TaskContent::read(task, data, &splits)?;
-            if task.has_images() {
-                content.images = images(task, data)?;
-            }
-            Ok((task.name.clone(), content))
-        });
+        let own = tasks
+            .iter()
+            .map(|task| Ok((task.name.clone(), TaskContent::trained(task, config)?)));
         let named = config.deduplicate.named().iter();
         let named: Vec<Task> = named.map(|name| Task::load(name)).collect::<Result<_>>()?;
         let others = named
@@ -105,9 +123,46 @@ impl Content {
             start: start.and_then(|start| StartContent::read(&start.run).ok()),
         })
     }
+
+    /// As [`Content::read`] of a run that `was` made of this. What cannot be read is taken to be as it
+    /// was, and told of in a line each.
+    pub fn read_again(was: &Content, config: &Config, tasks: &[Task]) -> (Content, Vec<String>) {
+        let (mut content, mut missing) = (was.clone(), Vec::new());
+        for task in tasks {
+            match TaskContent::trained(task, config) {
+                Ok(is) => drop(content.tasks.insert(task.name.clone(), is)),
+                Err(e) => missing.push(format!("task {}: {}", task.name, one_line(&e))),
+            }
+        }
+        let source = EncoderSource::of(&config.encoder);
+        match source.and_then(|source| EncoderContent::read(&source)) {
+            Ok(is) => content.encoder = is,
+            Err(e) => missing.push(one_line(&e)),
+        }
+        if let Some(start) = &config.start {
+            match StartContent::read(&start.run) {
+                Ok(is) => content.start = Some(is),
+                Err(e) => missing.push(one_line(&e)),
+            }
+        }
+        (content, missing)
+    }
 }
 
 impl TaskContent {
+    /// What a run reads of a task of its own.
+    fn trained(task: &Task, config: &Config) -> Result<TaskContent> {
+        let mut splits = vec![Split::Train, Split::Dev];
+        if config.deduplicate.is_on() {
+            splits.push(Split::Test);
+        }
+        let mut content = TaskContent::read(task, &config.data, &splits)?;
+        if task.has_images() {
+            content.images = images(task, &config.data)?;
+        }
+        Ok(content)
+    }
+
     fn read(task: &Task, data: &Path, splits: &[Split]) -> Result<TaskContent> {
         let labels = match &task.labels {
             Labels::Classes(Classes { names, said: None }) => json!(names),
@@ -223,8 +278,16 @@ impl EncoderContent {
 }
 
 impl StartContent {
-    /// As the run's last save of its best weights says; they are checked where they are loaded.
+    /// As the run's last save of its best weights says; they are checked where they are loaded. Of an
+    /// exported folder its one file's.
     fn read(run: &Path) -> Result<StartContent> {
+        if Exported::read(run)?.is_some() {
+            let sum = save::sha256(&weights::find(run)?)?;
+            return Ok(StartContent {
+                encoder: sum.clone(),
+                heads: sum,
+            });
+        }
         let mut sums = checkpoint::checksums(&RunFolder::new(run).best())?;
         let mut of = |name: &str| sums.remove(name).context("an older checkpoint");
         Ok(StartContent {

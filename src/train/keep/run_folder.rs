@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::made_of::{is_one, one, MadeOf};
 use crate::data::TokenizedSplit;
-use crate::error::io_error;
+use crate::error::{io_error, read_text};
 use crate::model::save::sha256;
 use crate::task::cut::Cut;
+use crate::telemetry::sealed;
 use crate::train::evaluate::Scores;
 use crate::{bail_input, input_error};
 
@@ -75,18 +76,45 @@ impl RunFolder {
     /// What the run was begun with; none where an older version began it.
     pub fn begun(&self) -> Result<Option<MadeOf>> {
         let path = self.made_of();
-        match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
+        match path.exists() {
+            true => serde_json::from_str(&read_text(&path)?)
                 .map_err(|e| input_error!("{}: not readable: {e}", path.display()))
                 .map(Some),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(io_error(&path, e)),
+            false => Ok(None),
         }
+    }
+
+    /// sha256 of the files that say what the run's weights are: `config.yaml`, `made_of.json`, and those in
+    /// `tasks/` and `encoder/`, by their names from here.
+    pub fn description(&self) -> Result<BTreeMap<String, String>> {
+        let mut paths = vec![self.config(), self.made_of()];
+        for folder in ["tasks", "encoder"] {
+            let entries = std::fs::read_dir(self.root.join(folder));
+            paths.extend(entries.into_iter().flatten().flatten().map(|e| e.path()));
+        }
+        let there = paths.into_iter().filter(|path| path.is_file());
+        let sum = |path: PathBuf| {
+            let name = path.strip_prefix(&self.root).unwrap_or(&path);
+            Ok((name.to_string_lossy().into_owned(), sha256(&path)?))
+        };
+        there.map(sum).collect()
     }
 
     /// What a run wrote when it had come to its end.
     pub fn finished(&self) -> Option<Results> {
-        serde_json::from_slice(&std::fs::read(self.results()).ok()?).ok()
+        self.ended().ok()?
+    }
+
+    /// As [`RunFolder::finished`].
+    ///
+    /// # Errors
+    /// An input error where `results.json` is there and damaged.
+    pub fn ended(&self) -> Result<Option<Results>> {
+        let path = self.results();
+        match path.exists() {
+            true => sealed::parse(&read_text(&path)?, &path).map(Some),
+            false => Ok(None),
+        }
     }
 
     pub fn metrics(&self) -> PathBuf {
@@ -300,6 +328,12 @@ pub struct Results {
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub ranks: usize,
     pub version: String,
+    /// sha256 of the program that ended the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+    /// sha256 of `config.yaml`, with every key, and of the run's own task and encoder files.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
     /// None in folders of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_of: Option<MadeOf>,

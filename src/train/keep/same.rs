@@ -4,15 +4,16 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::Result;
+use serde::Serialize;
 use serde_json::Value;
 
-use super::made_of::{Content, EncoderContent, MadeOf, TaskContent};
+use super::made_of::{Computed, Content, EncoderContent, Machine, MadeOf, TaskContent};
 use super::run_folder::RunFolder;
 use crate::bail_input;
 use crate::config::{Config, Training};
 
 /// Something that is not as it was.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Difference {
     /// A config key, or what was read.
     pub what: String,
@@ -77,7 +78,14 @@ pub fn check_content(was: &Content, is: &Content, folder: &RunFolder) -> Result<
 /// As [`check_content`], also for what is computed in. What remains moves scores by rounding alone.
 pub fn check(was: &MadeOf, is: &MadeOf, folder: &RunFolder) -> Result<Vec<Difference>> {
     let mut found = of_content(&was.content, &is.content);
-    let (then, now) = (&was.arithmetic, &is.arithmetic);
+    found.extend(of_arithmetic(&was.arithmetic, &is.arithmetic));
+    refuse(&folder.made_of(), &found)?;
+    of_machine(&was.machine, &is.machine)
+}
+
+/// What products are computed in, that was another.
+pub fn of_arithmetic(then: &Computed, now: &Computed) -> Vec<Difference> {
+    let mut found = Vec::new();
     for (what, was, is) in [
         ("training.precision", &then.precision, &now.precision),
         ("training.device", &then.device, &now.device),
@@ -90,12 +98,16 @@ pub fn check(was: &MadeOf, is: &MadeOf, folder: &RunFolder) -> Result<Vec<Differ
     ] {
         differ(what, was, is, &mut found);
     }
-    refuse(&folder.made_of(), &found)?;
+    found
+}
+
+/// What moves scores by rounding alone.
+pub fn of_machine(was: &Machine, is: &Machine) -> Result<Vec<Difference>> {
     let mut rounding = Vec::new();
     leaves(
         "",
-        &serde_json::to_value(&was.machine)?,
-        &serde_json::to_value(&is.machine)?,
+        &serde_json::to_value(was)?,
+        &serde_json::to_value(is)?,
         &mut rounding,
     );
     Ok(rounding)
@@ -114,7 +126,8 @@ fn refuse(record: &Path, found: &[Difference]) -> Result<()> {
     )
 }
 
-fn of_content(was: &Content, is: &Content) -> Vec<Difference> {
+/// What was read and is another now.
+pub fn of_content(was: &Content, is: &Content) -> Vec<Difference> {
     let mut found = Vec::new();
     for (was, is) in [
         (&was.tasks, &is.tasks),
@@ -198,7 +211,8 @@ fn of_encoder(was: &EncoderContent, is: &EncoderContent, found: &mut Vec<Differe
     }
 }
 
-fn differ(what: &str, was: &str, is: &str, found: &mut Vec<Difference>) {
+/// Notes `what`, where it was another.
+pub fn differ(what: &str, was: &str, is: &str, found: &mut Vec<Difference>) {
     if was != is {
         found.push(Difference {
             what: what.to_owned(),
