@@ -6,6 +6,8 @@
 mod torch;
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 pub use torch::{caught, shortened};
@@ -68,10 +70,51 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
+/// The most that a text file that people write, or a list of metrics, may have.
+const MOST_TEXT: u64 = 256 << 20;
+/// The longest line that an error is.
+const MOST_LINE: usize = 4000;
+
 /// The error's whole chain on one line, of libtorch's part what its user needs.
 pub fn one_line(error: &anyhow::Error) -> String {
     let text = torch::shortened(&format!("{error:#}"));
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    // A hostile name would fill the terminal, and hide what is wrong with it.
+    match line.chars().count() > MOST_LINE {
+        true => {
+            let head: String = line.chars().take(MOST_LINE / 2).collect();
+            let tail: Vec<char> = line.chars().rev().take(MOST_LINE / 2).collect();
+            format!("{head} … {}", tail.iter().rev().collect::<String>())
+        }
+        false => line,
+    }
+}
+
+/// What fails while a run is under way is no wrong use: the exit code is 1.
+pub fn while_running(error: anyhow::Error) -> anyhow::Error {
+    match error.chain().any(|e| e.is::<InputError>()) {
+        true => anyhow::anyhow!("{error:#}"),
+        false => error,
+    }
+}
+
+/// The bytes of a file of at most `most`.
+///
+/// # Errors
+/// Input errors where it cannot be read or has more.
+pub fn read_bounded(path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|e| io_error(path, e))?;
+    let read = file.take(most + 1).read_to_end(&mut bytes);
+    read.map_err(|e| io_error(path, e))?;
+    match bytes.len() as u64 > most {
+        true => Err(input_error!(
+            "{}: more than {} MB, which no such file has; is it the right one?",
+            path.display(),
+            most >> 20
+        )),
+        false => Ok(bytes),
+    }
 }
 
 /// A text file that a person wrote.
@@ -79,7 +122,7 @@ pub fn one_line(error: &anyhow::Error) -> String {
 /// # Errors
 /// Input errors where it cannot be read, or is not UTF-8: then with the line.
 pub fn read_text(path: &Path) -> anyhow::Result<String> {
-    let bytes = std::fs::read(path).map_err(|e| io_error(path, e))?;
+    let bytes = read_bounded(path, MOST_TEXT)?;
     String::from_utf8(bytes).map_err(|error| {
         let (valid, rest) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
         let line = 1 + valid.iter().filter(|&&byte| byte == b'\n').count();
@@ -95,7 +138,13 @@ pub fn io_error(path: &Path, error: std::io::Error) -> anyhow::Error {
     match error.kind() {
         NotFound => input_error!("{path}: no such file or folder"),
         PermissionDenied => input_error!("{path}: permission denied"),
-        StorageFull => input_error!("{path}: no space left on the disk; free some and try again"),
+        StorageFull => {
+            anyhow::anyhow!("{path}: no space left on the disk; free some and try again")
+        }
+        QuotaExceeded => anyhow::anyhow!("{path}: your quota on this disk is used up"),
+        FileTooLarge => anyhow::anyhow!(
+            "{path}: the file would be larger than `ulimit -f` or the disk's format allows"
+        ),
         ReadOnlyFilesystem => input_error!("{path}: the file system can only be read"),
         IsADirectory => input_error!("{path}: a folder; a file is wanted"),
         NotADirectory => input_error!("{path}: a part of this path is a file, no folder"),

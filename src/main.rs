@@ -2,9 +2,12 @@
 
 use clap::Parser;
 use covalign::cli::{self, out};
+use covalign::train::interrupt;
 use covalign::{error, libtorch};
 
 fn main() {
+    // Where it cannot be caught, it ends the process as it always did.
+    let _ = interrupt::outlive_full_files();
     let done = match cli::Arguments::try_parse() {
         Ok(arguments) => cli::run(arguments),
         Err(wrong) if wrong.use_stderr() => wrong.exit(),

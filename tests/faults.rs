@@ -35,6 +35,9 @@ fn a_run_folder_that_was_edited_reads_no_embedding_that_there_is_not() {
         }
     };
     let config = folder.join("r/config.yaml");
+    change(&config, "max_length: 32", "max_length: 31");
+    refused_everywhere("r/config.yaml: was another, by its checksum,");
+    change(&config, "max_length: 31", "max_length: 32");
     for length in ["513", "9223372036854775807"] {
         change(&config, "max_length: 32", &format!("max_length: {length}"));
         refused_everywhere("`training.max_length`");

@@ -22,6 +22,9 @@ struct Entry {
     /// The first answers break off after so many bytes, one number per answer.
     cuts: Vec<usize>,
     ignores_range: bool,
+    hides_length: bool,
+    /// A length that is not the body's.
+    claims: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -83,6 +86,7 @@ impl Server {
             offline: false,
             tries: 3,
             pause: Duration::from_millis(1),
+            patience: Duration::from_secs(2),
         }
     }
 }
@@ -123,10 +127,11 @@ fn answer(mut stream: TcpStream, request: &Request, entry: &mut Entry) {
         Some(start) => (206, &entry.body[start..]),
         None => (entry.status, &entry.body[..]),
     };
-    let mut head = format!(
-        "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\n",
-        body.len()
-    );
+    let mut head = format!("HTTP/1.1 {status} X\r\nConnection: close\r\n");
+    if !entry.hides_length {
+        let length = entry.claims.unwrap_or(body.len());
+        head += &format!("Content-Length: {length}\r\n");
+    }
     if !entry.etag.is_empty() {
         head += &format!("ETag: {}\r\n", entry.etag);
     }
@@ -538,5 +543,106 @@ fn what_hugging_face_tools_have_cached_is_taken_even_offline() {
     assert_eq!(
         std::fs::read_to_string(weights).unwrap(),
         "pytorch_model.bin"
+    );
+}
+
+#[test]
+fn a_file_without_its_length_is_kept_only_where_its_hash_is_right() {
+    let (server, root) = server_with_encoder();
+    let config = format!("{BASE}/config.json");
+    server.change(&config, |entry| entry.hides_length = true);
+    let hub = server.hub(root.path());
+    let error = fetch(&hub, root.path(), &wanted("acme/tiny")).unwrap_err();
+    assert!(one_line(&error).contains("without its length"), "{error:#}");
+    // git's id of `{}`, as `git hash-object` says it.
+    server.change(&config, |entry| {
+        entry.body = b"{}".to_vec();
+        entry.etag = "\"9e26dfeeb6e641a33dae4961196235bdb965b21b\"".into();
+    });
+    fetch(&hub, root.path(), &wanted("acme/tiny")).unwrap();
+    let mut again = wanted("acme/tiny");
+    again.force = true;
+    server.change(&config, |entry| entry.body = b"[]".to_vec());
+    let error = fetch(&hub, root.path(), &again).unwrap_err();
+    assert!(one_line(&error).contains("its git id is"), "{error:#}");
+}
+
+#[test]
+fn a_silent_or_dripping_server_ends_in_an_error() {
+    let root = tempfile::tempdir().unwrap();
+    for drips in [false, true] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let mut held = Vec::new();
+            for mut stream in listener.incoming().flatten() {
+                let _ = stream.write_all(b"HTTP/1.1 200 X\r\nContent-Length: 1000\r\n\r\n");
+                if drips {
+                    std::thread::spawn(move || {
+                        while stream.write_all(b" ").is_ok() {
+                            std::thread::sleep(Duration::from_millis(100));
+                        }
+                    });
+                } else {
+                    held.push(stream);
+                }
+            }
+        });
+        let mut hub = Server::start().hub(root.path());
+        hub.endpoint = address;
+        hub.patience = Duration::from_millis(400);
+        let begun = std::time::Instant::now();
+        let error = fetch(&hub, root.path(), &wanted("acme/tiny")).unwrap_err();
+        assert!(begun.elapsed() < Duration::from_secs(5), "{error:#}");
+        assert!(
+            one_line(&error).contains("HF_ENDPOINT") || !drips,
+            "{error:#}"
+        );
+    }
+}
+
+#[test]
+fn no_secret_is_printed_nor_sent_in_clear() {
+    let (server, root) = server_with_encoder();
+    let mut hub = server.hub(root.path());
+    hub.token = Some("hf_secret\nX-More: 1".into());
+    let error = fetch(&hub, root.path(), &wanted("acme/tiny")).unwrap_err();
+    assert_eq!(exit_code(&error), 2);
+    let line = one_line(&error);
+    assert!(
+        line.contains("HF_TOKEN") && !line.contains("secret"),
+        "{line}"
+    );
+    hub.token = None;
+    hub.endpoint = "http://someone:secret@127.0.0.1:1".into();
+    let line = one_line(&fetch(&hub, root.path(), &wanted("acme/tiny")).unwrap_err());
+    assert!(
+        line.contains("127.0.0.1:1") && !line.contains("secret"),
+        "{line}"
+    );
+    hub.endpoint = "gopher://someone:secret@127.0.0.1:1".into();
+    let line = one_line(&fetch(&hub, root.path(), &wanted("acme/tiny")).unwrap_err());
+    assert!(
+        line.contains("is not an address") && !line.contains("secret"),
+        "{line}"
+    );
+    use covalign::hub::http::{origin, shown};
+    assert_ne!(origin("https://hub.example"), origin("http://hub.example"));
+    assert_eq!(
+        shown("https://a:b@store.example/x?X-Signature=secret"),
+        "https://store.example/x"
+    );
+}
+
+#[test]
+fn a_file_that_is_too_large_is_refused_before_it_comes() {
+    let (server, root) = server_with_encoder();
+    server.change(&format!("{BASE}/vocab.txt"), |entry| {
+        entry.claims = Some(1 << 40);
+    });
+    let error = fetch(&server.hub(root.path()), root.path(), &wanted("acme/tiny")).unwrap_err();
+    assert!(
+        one_line(&error).contains("no such file has more than 64 MB"),
+        "{error:#}"
     );
 }

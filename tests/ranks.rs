@@ -143,9 +143,9 @@ fn start(folder: &Path, out: &str, size: usize, args: &[&str]) -> Vec<Child> {
     (0..size).map(process).collect()
 }
 
-/// How each process ended, with what it printed on both outputs; none may take a minute.
+/// How each process ended, with what it printed on both outputs; none may hang.
 fn ends(children: Vec<Child>) -> Vec<(Option<i32>, String, String)> {
-    let last = Instant::now() + Duration::from_secs(60);
+    let last = Instant::now() + Duration::from_secs(180);
     let end = |mut child: Child| {
         while child.try_wait().unwrap().is_none() {
             assert!(Instant::now() < last, "a process hangs");
@@ -211,7 +211,7 @@ fn processes_that_train_together_come_to_the_scores_of_one_and_the_first_speaks(
 
 /// Waits until a run has a checkpoint.
 fn wait_for_checkpoint(folder: &Path, out: &str) {
-    let last = Instant::now() + Duration::from_secs(60);
+    let last = Instant::now() + Duration::from_secs(180);
     let checkpoints = folder.join(out).join("checkpoints");
     let saved = || {
         let entries = checkpoints.read_dir().into_iter().flatten().flatten();

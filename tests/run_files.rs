@@ -72,7 +72,8 @@ fn a_resumed_run_drops_the_lines_after_its_checkpoint() {
     let path = dir.path().join("metrics.jsonl");
     std::fs::write(&path, "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n{").unwrap();
     let until_two = |line: &Value| line["step"].as_u64() <= Some(2);
-    let mut lines = JsonLines::resume(&path, until_two).unwrap();
+    let (mut lines, count) = JsonLines::resume(&path, until_two).unwrap();
+    assert_eq!(count, 2);
     lines.append(&json!({"step": 3})).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     assert_eq!(text, "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n");

@@ -224,10 +224,12 @@ impl Known<'_> {
     fn labels(&self, target: &str, support: &str) -> Option<String> {
         let of = |name: &str| self.tasks.iter().find(|task| task.name == name);
         match (&of(target)?.labels, &of(support)?.labels) {
-            (Labels::Classes(a), Labels::Classes(b)) if a.len() == b.len() => Some(format!(
-                "labels: {} classes in both; STILTs could keep the head",
-                a.len()
-            )),
+            (Labels::Classes(a), Labels::Classes(b)) if a.names.len() == b.names.len() => {
+                Some(format!(
+                    "labels: {} classes in both; STILTs could keep the head",
+                    a.names.len()
+                ))
+            }
             (Labels::Range { .. }, Labels::Range { .. }) => {
                 Some("labels: numbers in both; STILTs could keep the head".to_owned())
             }

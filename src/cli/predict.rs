@@ -10,6 +10,7 @@ use serde_json::{json, Map, Value};
 use super::saved_run::{SavedTask, Weights};
 use crate::bail_input;
 use crate::cli::out::{self, complain};
+use crate::data::lines::read_file;
 use crate::data::{read_input, InputAs, InputFormat, Rows};
 use crate::error::io_error;
 use crate::export;
@@ -84,7 +85,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
             .read_to_end(&mut bytes)
             .map_err(|e| io_error(&args.input, e))?;
     } else {
-        bytes = std::fs::read(&args.input).map_err(|e| io_error(&args.input, e))?;
+        bytes = read_file(&args.input)?;
     }
     let saved = SavedTask::load(&args.run, &args.task, args.weights)?;
     let source = if source == "-" { "stdin" } else { &source };
@@ -266,7 +267,7 @@ impl Answers<'_> {
             object.insert("second_text".into(), second.clone().into());
         }
         let prediction = match self.labels {
-            Labels::Classes(names) => json!(names[self.outputs.class(row)]),
+            Labels::Classes(classes) => json!(classes.names[self.outputs.class(row)]),
             Labels::Range { min, max } => json!(self.outputs.number(row, *min, *max)),
             Labels::AnyOf(any) => {
                 let holds = |(index, _): &(usize, &String)| self.outputs.holds(row, *index);

@@ -146,7 +146,10 @@ impl SavedTask {
                 arithmetic: self.arithmetic,
                 ranks: &Ranks::alone(),
             },
-            &|rows| bar.add(rows as u64),
+            &|rows| {
+                bar.add(rows as u64);
+                Ok(())
+            },
         )?;
         bar.finish();
         Ok(outputs)

@@ -56,6 +56,9 @@ pub struct SuiteArgs {
     /// Runs at a time; they share the cores, or take turns on the CUDA devices
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     jobs: usize,
+    /// GPUs that train each run together
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    gpus_per_run: usize,
     /// Be the I-th of N processes that share the folder: begin with that part, then help
     #[arg(long, value_name = "I/N", value_parser = shard)]
     shard: Option<Shard>,
@@ -103,6 +106,8 @@ pub fn run(args: SuiteArgs) -> Result<()> {
         None => Path::new("runs").join(args.suite.file_stem().unwrap_or_default()),
     };
     let cuda = libtorch::usable_cuda_devices();
+    let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+    let devices = devices(visible.as_deref(), &cuda, args.gpus_per_run)?;
     if args.dry_run {
         let plan = plan_with(threads)?;
         let works = estimate::works(&plan, !cuda.is_empty())?;
@@ -130,14 +135,13 @@ pub fn run(args: SuiteArgs) -> Result<()> {
         Ok(plan)
     };
     let (folder, plan) = SuiteFolder::enter(&root, &text, threads, entry, checked)?;
-    let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
     let options = Options {
         jobs: args.jobs,
         shared: args.shard.is_some(),
         start: args
             .shard
             .map_or(0.0, |s| (s.index - 1) as f64 / s.count as f64),
-        devices: devices(visible.as_deref(), &cuda),
+        devices,
     };
     let seen = match seen::read(&root) {
         Some(seen) => seen,

@@ -214,7 +214,7 @@ impl Found {
             self.elsewhere.extend(found);
         }
         self.elsewhere
-            .extend(same::of_machine(&was.machine, &Machine::here())?);
+            .extend(same::of_machine(&was.machine, &Machine::here(1))?);
         Ok(())
     }
 

@@ -210,7 +210,7 @@ impl Default for Checkpoints {
     fn default() -> Self {
         Checkpoints {
             every: Interval::Epochs(1.0),
-            keep: 1,
+            keep: 2,
             best_per_task: true,
             after: After::All,
         }
@@ -298,10 +298,14 @@ pub fn with_overrides<T: DeserializeOwned>(
 /// Sets one `key.path=value` in `root` and reads the config again, so that an error is this
 /// override's.
 fn apply_override<T: DeserializeOwned>(root: &mut Value, item: &str) -> Result<T> {
-    let shown = format!("--set {item}");
-    let Some((path, text)) = item.split_once('=') else {
+    let shown = match item.char_indices().nth(200) {
+        Some((end, _)) => format!("--set {}…", &item[..end]),
+        None => format!("--set {item}"),
+    };
+    let Some((path, text)) = item.split_once('=').filter(|(path, _)| !path.is_empty()) else {
         bail_input!("{shown}: write it as key.path=value");
     };
+    yaml::check_bounds(text, &shown)?;
     let new: Value =
         serde_yaml::from_str(text).map_err(|e| input_error!("{shown}: not a YAML value: {e}"))?;
     assign(root, path.trim(), new, &shown)?;

@@ -10,13 +10,53 @@ use serde::Deserializer;
 use serde_path_to_error::{Error, Segment};
 use serde_yaml::Value;
 
-use crate::input_error;
+use crate::{bail_input, input_error};
 
 /// Reads `text`; `source` (a file's name) opens the message of an error:
 /// ``FILE:LINE: key `training.lerning_rate`: unknown key; did you mean `learning_rate`?``
 pub fn from_str<T: DeserializeOwned>(text: &str, source: &str) -> Result<T> {
+    check_bounds(text, source)?;
     serde_path_to_error::deserialize(serde_yaml::Deserializer::from_str(text))
         .map_err(|e| explain(e, source))
+}
+
+/// The most bytes that a file may have, and the deepest that it may nest: a reader of YAML takes
+/// minutes and gigabytes for some texts above them.
+const MOST_BYTES: usize = 4 << 20;
+const MOST_DEPTH: usize = 100;
+
+/// Whether a text is one that a person could have written, by its size and its nesting.
+///
+/// # Errors
+/// An input error, with the line where it nests too deep.
+pub fn check_bounds(text: &str, source: &str) -> Result<()> {
+    if text.len() > MOST_BYTES {
+        bail_input!(
+            "{source}: {} MB of YAML; a file that covalign reads has less than {} MB",
+            text.len() >> 20,
+            MOST_BYTES >> 20
+        );
+    }
+    // Brackets in quotes and comments count too, but hardly come to so many at once.
+    let mut open = 0usize;
+    for (number, line) in text.lines().enumerate() {
+        let indent = line.len() - line.trim_start_matches(['-', '?', ' ', '\t']).len();
+        for byte in line.bytes() {
+            match byte {
+                b'[' | b'{' => open += 1,
+                b']' | b'}' => open = open.saturating_sub(1),
+                _ => (),
+            }
+            if open > MOST_DEPTH || indent > 4 * MOST_DEPTH {
+                bail_input!(
+                    "{source}:{}: nested too deep; no key of covalign's lies below {MOST_DEPTH} \
+                     others",
+                    number + 1
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 /// As [`from_str`] for a tree that was read before, and has no lines any more.
@@ -141,7 +181,7 @@ impl<'de> Visitor<'de> for Place<'_> {
 fn explain(error: Error<serde_yaml::Error>, source: &str) -> anyhow::Error {
     let path = error.path().to_string();
     let (message, location) = (error.inner().to_string(), error.inner().location());
-    let message = without_place(&message, &path);
+    let message = &in_words(without_place(&message, &path));
     let parts = unknown(message);
     let place = location.map_or(source.to_string(), |l| format!("{source}:{}", l.line()));
     match parts {
@@ -167,6 +207,27 @@ fn explain(error: Error<serde_yaml::Error>, source: &str) -> anyhow::Error {
         None if matches!(path.as_str(), "." | "" | "?") => input_error!("{place}: {message}"),
         None => input_error!("{place}: key `{path}`: {message}"),
     }
+}
+
+/// serde's message with the type that it expected in words instead of Rust's.
+pub fn in_words(message: &str) -> String {
+    let Some((what, expected)) = message.rsplit_once(", expected ") else {
+        return message.to_owned();
+    };
+    let wanted = match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative is wanted",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number is wanted",
+        "f32" | "f64" => "a number is wanted",
+        "a boolean" => "true or false is wanted",
+        "a sequence" => "a list is wanted",
+        "a map" => "keys with values are wanted",
+        other if other.starts_with("struct ") => "keys with values are wanted",
+        _ => return message.to_owned(),
+    };
+    format!(
+        "{}; {wanted}",
+        what.replace("invalid type: map", "invalid type: keys with values")
+    )
 }
 
 /// serde_yaml's message without the path in front and "at line 3 column 5" behind.
@@ -271,7 +332,8 @@ mod tests {
     fn a_wrong_type_or_value_names_its_key_and_line() {
         assert_eq!(
             message("seed: 1\ntraining:\n  learning_rate: fast\n"),
-            "a.yaml:3: key `training.learning_rate`: invalid type: string \"fast\", expected f64"
+            "a.yaml:3: key `training.learning_rate`: invalid type: string \"fast\"; a number is \
+             wanted"
         );
         assert_eq!(
             message("seed: 1\nmethod: alined\n"),

@@ -14,6 +14,8 @@ use crate::bail_input;
 /// nothing in it but white space) has no fields.
 pub(super) struct Csv<'a> {
     rest: &'a str,
+    /// What stands between fields.
+    between: char,
     line: u32,
     path: &'a Path,
 }
@@ -21,9 +23,10 @@ pub(super) struct Csv<'a> {
 type Row<'a> = (u32, Vec<Cow<'a, str>>);
 
 impl<'a> Csv<'a> {
-    pub(super) fn new(text: &'a str, path: &'a Path) -> Csv<'a> {
+    pub(super) fn new(text: &'a str, between: char, path: &'a Path) -> Csv<'a> {
         Csv {
             rest: text,
+            between,
             line: 1,
             path,
         }
@@ -38,10 +41,13 @@ impl<'a> Csv<'a> {
             let field = match self.rest.strip_prefix('"') {
                 Some(rest) => self.quoted(rest)?,
                 None => {
-                    let end = self.rest.find([',', '\n']).unwrap_or(self.rest.len());
+                    let end = self
+                        .rest
+                        .find([self.between, '\n'])
+                        .unwrap_or(self.rest.len());
                     let (field, rest) = self.rest.split_at(end);
                     self.rest = rest;
-                    match rest.starts_with(',') {
+                    match rest.starts_with(self.between) {
                         true => field.into(),
                         false => field.strip_suffix('\r').unwrap_or(field).into(),
                     }
@@ -49,7 +55,7 @@ impl<'a> Csv<'a> {
             };
             blank &= field.trim().is_empty();
             fields.push(field);
-            match self.rest.strip_prefix(',') {
+            match self.rest.strip_prefix(self.between) {
                 Some(rest) => (self.rest, blank) = (rest, false),
                 None => break,
             }
@@ -93,7 +99,7 @@ impl<'a> Csv<'a> {
             rest if rest.starts_with("\r\n") => &rest[1..],
             rest => rest,
         };
-        if !(rest.is_empty() || rest.starts_with([',', '\n'])) {
+        if !(rest.is_empty() || rest.starts_with([self.between, '\n'])) {
             bail_input!(
                 "{place}: the quoted field that begins here has text behind its closing quote in \
                  line {}; double the quotes inside a field, and close the field before it",

@@ -33,7 +33,7 @@ impl Look<'_> {
                 Some(row) => (true, row.keys().cloned().collect()),
                 None => (false, Vec::new()),
             },
-            Format::LabelText => (self.begins_with_labels(text)?, Vec::new()),
+            Format::LabelText => (self.begins_with_labels(layout, text)?, Vec::new()),
             Format::Tsv | Format::Csv => self.fits_table(layout, text)?,
         };
         let has = |column: &Column| match column {
@@ -47,16 +47,12 @@ impl Look<'_> {
     }
 
     /// Whether every line begins with a label, or with what stands for none.
-    fn begins_with_labels(&self, text: &str) -> Result<bool> {
+    fn begins_with_labels(&self, written: &Layout, text: &str) -> Result<bool> {
         let mut first = [None, None];
-        let written = Layout {
-            format: Some(Format::LabelText),
-            ..Layout::default()
-        };
-        for line in lines(text, Format::LabelText, &[], self.path) {
+        for line in lines(text, written, &[], self.path) {
             let Line { number, fields } = line?;
             if let Some(label) = fields.first() {
-                first[usize::from(self.is_label(&written, &[label]))].get_or_insert(number);
+                first[usize::from(self.is_label(written, &[label]))].get_or_insert(number);
             }
         }
         match first {
@@ -79,7 +75,7 @@ impl Look<'_> {
     fn fits_table(&self, layout: &Layout, text: &str) -> Result<(bool, Vec<String>)> {
         let format = layout.format.unwrap_or_default();
         let filled = |row: &Result<Line>| !matches!(row, Ok(row) if row.fields.is_empty());
-        let mut rows = lines(text, format, &[], self.path).filter(filled);
+        let mut rows = lines(text, layout, &[], self.path).filter(filled);
         let Some(Ok(first)) = rows.next() else {
             return Ok((false, Vec::new()));
         };

@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::lines::{decode, lines, read_file, Line};
 use super::sources::Source;
 use crate::bail_input;
-use crate::task::layout::{Column, Format, Ids};
+use crate::task::layout::{Column, Ids, Layout};
 
 /// The ids of which a file's rows are kept or dropped.
 pub(super) struct IdFilter<'a> {
@@ -31,7 +31,7 @@ impl<'a> IdFilter<'a> {
         let bytes = read_file(path)?;
         let text = decode(&bytes, None, path)?;
         let mut ids = HashSet::new();
-        for line in lines(&text, Format::Tsv, &[], path) {
+        for line in lines(&text, &Layout::default(), &[], path) {
             let Line { number, fields } = line?;
             if fields.is_empty() {
                 continue;

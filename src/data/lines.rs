@@ -1,20 +1,30 @@
 //! A file's bytes to rows of fields, with their line numbers.
 
 use std::borrow::Cow;
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::Result;
 use encoding_rs::{Encoding, UTF_8};
+use flate2::read::MultiGzDecoder;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::csv::Csv;
 use crate::error::io_error;
-use crate::task::layout::{Column, Format};
+use crate::task::layout::{Column, Format, Layout};
 use crate::{bail_input, input_error};
 
-pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|e| io_error(path, e))
+/// A file's bytes; of one that is called `.gz`, what was packed.
+pub fn read_file(path: &Path) -> Result<Vec<u8>> {
+    let bytes = std::fs::read(path).map_err(|e| io_error(path, e))?;
+    if path.extension().is_none_or(|extension| extension != "gz") {
+        return Ok(bytes);
+    }
+    let mut all = Vec::new();
+    let unpacked = MultiGzDecoder::new(&bytes[..]).read_to_end(&mut all);
+    unpacked.map_err(|e| input_error!("{}: not whole as a gzip file: {e}", path.display()))?;
+    Ok(all)
 }
 
 /// The text of a file in `encoding` (a WHATWG label; UTF-8 when none), without a byte-order mark.
@@ -86,25 +96,31 @@ pub struct Wanted<'a> {
 /// else. JSON rows have the fields of `columns`, in their order.
 pub fn lines<'a>(
     text: &'a str,
-    format: Format,
+    layout: &'a Layout,
     columns: &'a [Wanted<'a>],
     path: &'a Path,
 ) -> Box<dyn Iterator<Item = Result<Line<'a>>> + 'a> {
+    let format = layout.format.unwrap_or_default();
+    let tab = layout.delimiter.unwrap_or('\t');
     let fields = move |number: u32, line: &'a str| match format {
-        Format::LabelText => {
-            let (label, text) = line.split_once(' ').unwrap_or((line, ""));
-            Ok(vec![label.into(), text.into()])
-        }
+        Format::LabelText => match &layout.label_prefix {
+            Some(prefix) => Ok(prefixed(line, prefix)),
+            None => {
+                let (label, text) = line.split_once(' ').unwrap_or((line, ""));
+                Ok(vec![label.into(), text.into()])
+            }
+        },
         Format::Jsonl => {
             json_fields(line, columns).map_err(|e| input_error!("{}:{number}: {e}", path.display()))
         }
-        Format::Tsv | Format::Csv => Ok(line.split('\t').map(Cow::Borrowed).collect()),
+        Format::Tsv | Format::Csv => Ok(line.split(tab).map(Cow::Borrowed).collect()),
     };
-    let blank = |line: &str| line.trim().is_empty() && !line.contains('\t');
+    let blank = move |line: &str| line.trim().is_empty() && !line.contains(tab);
     match format {
         Format::Csv => {
             let line = |(number, fields)| Line { number, fields };
-            Box::new(Csv::new(text, path).map(move |row| row.map(line)))
+            let between = layout.delimiter.unwrap_or(',');
+            Box::new(Csv::new(text, between, path).map(move |row| row.map(line)))
         }
         _ => Box::new(numbered(text).map(move |(number, line)| {
             let fields = match blank(line) {
@@ -114,6 +130,17 @@ pub fn lines<'a>(
             Ok(Line { number, fields })
         })),
     }
+}
+
+/// The labels before a line's text, with a blank between, and the text.
+fn prefixed<'a>(line: &'a str, prefix: &str) -> Vec<Cow<'a, str>> {
+    let (mut labels, mut text) = (Vec::new(), line.trim_start());
+    while let Some(rest) = text.strip_prefix(prefix) {
+        let (label, rest) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
+        labels.push(label);
+        text = rest.trim_start();
+    }
+    vec![labels.join(" ").into(), text.into()]
 }
 
 /// The lines of a text, from 1.
@@ -139,8 +166,7 @@ fn json_fields<'a>(line: &str, columns: &[Wanted]) -> Result<Vec<Cow<'a, str>>, 
         let Column::Name(name) = wanted.column else {
             return Err("JSON lines have keys, not column numbers".to_string());
         };
-        let found = row.iter().find(|(key, _)| key == name);
-        match found.map(|(_, value)| value) {
+        match found(&row, name) {
             Some(value @ (Value::Array(_) | Value::String(_))) if wanted.list => {
                 Ok(Cow::Owned(value.to_string()))
             }
@@ -149,6 +175,10 @@ fn json_fields<'a>(line: &str, columns: &[Wanted]) -> Result<Vec<Cow<'a, str>>, 
             Some(Value::Bool(b)) => Ok(Cow::Owned(b.to_string())),
             Some(Value::Null) | None if !wanted.required => Ok(Cow::Borrowed("")),
             Some(value) if !wanted.required => Ok(Cow::Owned(value.to_string())),
+            Some(Value::Array(_)) => Err(format!(
+                "key `{name}` is neither a text nor a number but a list; several labels a row are \
+                 `labels: {{any_of: […]}}`"
+            )),
             Some(_) => Err(format!("key `{name}` is neither a text nor a number")),
             None => {
                 let known: Vec<&str> = row.iter().map(|(key, _)| key.as_str()).collect();
@@ -160,6 +190,16 @@ fn json_fields<'a>(line: &str, columns: &[Wanted]) -> Result<Vec<Cow<'a, str>>, 
         }
     };
     columns.iter().map(field).collect()
+}
+
+/// The value under a key, or under a path of keys with dots between.
+fn found<'v>(row: &'v [(String, Value)], name: &str) -> Option<&'v Value> {
+    let of = |key: &str| row.iter().find(|(known, _)| known == key).map(|(_, v)| v);
+    of(name).or_else(|| {
+        let (first, rest) = name.split_once('.')?;
+        rest.split('.')
+            .try_fold(of(first)?, |value, key| value.get(key))
+    })
 }
 
 /// The keys and values of a JSON line. A key that stands twice in it would hide one of its values.

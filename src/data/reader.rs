@@ -11,7 +11,7 @@ use super::lines::{lines, Line, Wanted};
 use super::rows::{Example, Rows, Skipped};
 use crate::config::yaml::list;
 use crate::task::layout::{Column, Format, Layout, LongRows, ShortRows};
-use crate::task::{AnyOf, Label, Labels, Task};
+use crate::task::{AnyOf, Classes, Label, Labels, Task};
 use crate::{bail_input, input_error};
 
 /// What becomes of a row's label.
@@ -47,7 +47,6 @@ struct Width {
 impl Reader<'_> {
     /// Adds the rows of `text` to `rows`, and its path to their files.
     pub(super) fn read(&self, text: &str, ids: Option<&IdFilter>, rows: &mut Rows) -> Result<()> {
-        let format = self.layout.format.unwrap_or_default();
         let texts = self.layout.input_columns();
         let labels = self.layout.label_columns();
         let id_columns = ids.map_or(&[][..], |ids| ids.columns);
@@ -78,7 +77,11 @@ impl Reader<'_> {
         let mut has_header = self.layout.has_header();
         let mut places = Vec::new();
         let mut width = None;
-        for line in lines(text, format, &wanted, self.path) {
+        let mut layout = self.layout.clone();
+        if self.plain {
+            layout.delimiter = None;
+        }
+        for line in lines(text, &layout, &wanted, self.path) {
             let line = line?;
             if line.fields.is_empty() {
                 rows.blank.push(line.number);
@@ -125,6 +128,15 @@ impl Reader<'_> {
             }
             let group = self.group.map(|_| next().to_string());
             let said: Vec<&str> = labels.iter().map(|_| next()).collect();
+            let skips = said.first().is_some_and(|label| self.layout.skips(label));
+            if skips && self.labels != LabelUse::Ignored {
+                rows.skipped.push(Skipped {
+                    file: self.path.into(),
+                    line: number,
+                    reason: format!("label `{}`", said[0]),
+                });
+                continue;
+            }
             let label = match places[first_label..].iter().all(Option::is_none) {
                 true => None,
                 false => self.label(&said, number, rows)?,
@@ -276,9 +288,18 @@ impl Reader<'_> {
             (_, Err(fault)) => {
                 let names = self.task.labels.names().iter();
                 let names: Vec<&str> = names.map(String::as_str).collect();
-                let known = match fault.starts_with("unknown") {
-                    true => format!("; {}'s are {}", self.task.name, list(&names)),
-                    false => String::new(),
+                let known = match (&self.task.labels, fault.starts_with("unknown")) {
+                    (
+                        Labels::Classes(Classes {
+                            said: Some(said), ..
+                        }),
+                        true,
+                    ) => {
+                        let said: Vec<&str> = said.iter().map(String::as_str).collect();
+                        format!("; {}'s files have {}", self.task.name, list(&said))
+                    }
+                    (_, true) => format!("; {}'s are {}", self.task.name, list(&names)),
+                    _ => String::new(),
                 };
                 bail_input!("{}:{line}: {fault}{known}", self.path.display())
             }
@@ -293,8 +314,11 @@ impl Reader<'_> {
 pub(super) fn label(labels: &Labels, layout: &Layout, said: &[&str]) -> Result<Label, String> {
     let text = said.first().copied().unwrap_or_default();
     match labels {
-        Labels::Classes(names) => {
-            let class = names.iter().position(|name| name == text);
+        Labels::Classes(_) if layout.label_prefix.is_some() && text.contains(' ') => Err(format!(
+            "several labels (`{text}`); `labels: {{any_of: […]}}` takes them"
+        )),
+        Labels::Classes(classes) => {
+            let class = classes.find(text, layout.normalize_labels == Some(true));
             let class = class.ok_or_else(|| format!("unknown label `{text}`"))?;
             Ok(Label::Number(class as f32))
         }
@@ -305,6 +329,7 @@ pub(super) fn label(labels: &Labels, layout: &Layout, said: &[&str]) -> Result<L
         },
         Labels::AnyOf(any) if layout.has_label_columns() => any.marked(said.iter().copied()),
         Labels::AnyOf(any) if layout.format == Some(Format::Jsonl) => json_list(any, text),
+        Labels::AnyOf(any) if layout.label_prefix.is_some() => any.set(text.split_whitespace()),
         Labels::AnyOf(any) => any.listed(text),
     }
 }

@@ -26,7 +26,18 @@ pub fn sources<'t>(task: &'t Task, data_dir: &Path, split: Split) -> Result<Vec<
         split => split,
     };
     let Some(files) = task.files_of(of) else {
-        bail_input!("task {} has no {split} split", task.name);
+        let cut =
+            match split {
+                Split::Train => String::new(),
+                _ => {
+                    format!(
+                "; name its file under `files.{split}`, or cut it out of the training file by \
+                 `split: {{dev: 0.1{}}}` in the task's file",
+                if split == Split::Test { ", test: 0.1" } else { "" }
+            )
+                }
+            };
+        bail_input!("task {} has no {split} split{cut}", task.name);
     };
     files
         .iter()

@@ -73,7 +73,7 @@ impl Card<'_> {
             Labels::Classes(names) => writeln!(
                 text,
                 "Outputs: a logit for each of {}; the largest is the answer.\n",
-                names.join(", ")
+                names.names.join(", ")
             ),
             Labels::Range { min, max } => writeln!(
                 text,

@@ -6,27 +6,35 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, Result};
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use ureq::Response;
+use ureq::{Request, Response};
 
-use super::http::{absolute, agent_for, host};
+use super::http::{absolute, agent_for, host, origin, shown};
 use crate::error::io_error;
 use crate::input_error;
 
 /// How to download: with which token, and how stubbornly.
 #[derive(Debug, Clone)]
 pub struct Downloader {
-    /// Sent as `Authorization: Bearer` to `token_host` and to no other host.
+    /// Sent as `Authorization: Bearer` to `token_origin` and to no other, by no other scheme.
     pub token: Option<String>,
-    pub token_host: String,
+    /// As [`origin`] gives it.
+    pub token_origin: String,
     /// Tries in a row that may bring not a byte.
     pub tries: u32,
     /// Before the second try; doubles with every further one.
     pub pause: Duration,
+    /// How long a server may be silent, or send less than [`SLOWEST`] bytes.
+    pub patience: Duration,
 }
+
+/// The fewest bytes in [`Downloader::patience`] that are a download.
+const SLOWEST: u64 = 4096;
 
 /// What a server answered to a request for a file.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,24 +61,28 @@ enum Stop {
     Answered(Answer),
     /// Worth another try.
     Transient(anyhow::Error),
+    /// As `Transient`, and what came is no progress.
+    Slow(anyhow::Error),
     Final(anyhow::Error),
 }
 
 impl Downloader {
-    /// Downloads `url` to `path`, telling `progress` the bytes so far and in all.
+    /// Downloads `url` to `path`, at most `most` bytes, telling `progress` the bytes so far and in all.
     ///
-    /// Errors: no network, a file cut short, a wrong checksum, a full disk.
+    /// Errors: no network, a file cut short or too large, a wrong checksum, a full disk.
     pub fn download(
         &self,
         url: &str,
         path: &Path,
+        most: u64,
         progress: &mut dyn FnMut(u64, Option<u64>),
     ) -> Result<Answer> {
         let part = with_suffix(path, ".part");
-        let mut fruitless = 0;
+        let (mut fruitless, mut since) = (0, Instant::now());
         loop {
             let before = length(&part);
-            let failure = match self.attempt(url, &part, progress) {
+            let mut grows = true;
+            let failure = match self.attempt(url, &part, most, progress) {
                 Ok(()) => {
                     std::fs::rename(&part, path).map_err(|e| io_error(path, e))?;
                     let _ = std::fs::remove_file(with_suffix(&part, ".etag"));
@@ -79,12 +91,16 @@ impl Downloader {
                 Err(Stop::Answered(answer)) => return Ok(answer),
                 Err(Stop::Final(error)) => return Err(error),
                 Err(Stop::Transient(error)) => error,
+                Err(Stop::Slow(error)) => {
+                    grows = false;
+                    error
+                }
             };
-            fruitless = match length(&part) > before {
-                true => 1,
-                false => fruitless + 1,
-            };
-            if fruitless >= self.tries {
+            match grows && length(&part) > before {
+                true => (fruitless, since) = (1, Instant::now()),
+                false => fruitless += 1,
+            }
+            if fruitless >= self.tries || since.elapsed() >= 2 * self.patience {
                 return Err(failure);
             }
             std::thread::sleep(self.pause * 2u32.pow(fruitless - 1));
@@ -95,6 +111,7 @@ impl Downloader {
         &self,
         url: &str,
         part: &Path,
+        most: u64,
         progress: &mut dyn FnMut(u64, Option<u64>),
     ) -> Result<(), Stop> {
         let etag_file = with_suffix(part, ".etag");
@@ -112,27 +129,48 @@ impl Downloader {
             200 => 0,
             206 | 416 => {
                 std::fs::remove_file(part).map_err(|e| Stop::Final(io_error(part, e)))?;
-                let error = anyhow!("{name} cannot go on at byte {have} of {url}");
+                let error = anyhow!("{name} cannot go on at byte {have} of {}", shown(url));
                 return Err(Stop::Transient(error));
             }
             code => return Err(refusal(code, url)),
         };
         let length_left = header(&response, "Content-Length").parse::<u64>().ok();
-        let total = length_left.map(|left| start + left);
+        let total = length_left.and_then(|left| start.checked_add(left));
+        let chunked = header(&response, "Transfer-Encoding").to_lowercase() == "chunked";
         let version = Version {
             etag: header(&response, "ETag"),
             linked,
         };
         write_version(&etag_file, &version).map_err(Stop::Final)?;
-        let received = receive(response, part, start, total, progress)?;
+        let bounds = Bounds {
+            total,
+            most,
+            patience: self.patience,
+        };
+        let (received, broken) = receive(response, part, start, bounds, progress)?;
+        let verified = is_sha256(&version.linked) || blob_id(&version.etag).is_some();
+        if total.is_none() && !verified {
+            let what = format!("{name} sent {} without its length", shown(url));
+            match broken {
+                true => return Err(Stop::Transient(anyhow!("{what}, and the line broke"))),
+                false if !chunked => {
+                    return Err(Stop::Final(anyhow!(
+                    "{what}, so that nobody can tell whether all of it came; set HF_ENDPOINT to \
+                         another mirror"
+                )))
+                }
+                false => (),
+            }
+        }
         if total.is_some_and(|total| received < total) {
             let total = total.unwrap_or_default();
             let error = anyhow!(
-                "{name} sent {received} of {total} bytes of {url}; type the same command again to go on"
+                "{name} sent {received} of {total} bytes of {}; type the same command again to go on",
+                shown(url)
             );
             return Err(Stop::Transient(error));
         }
-        match check_sha256(part, &version.linked) {
+        match check_sha256(part, &version.linked).and_then(|()| check_blob(part, &version.etag)) {
             Ok(()) => Ok(()),
             Err(error) => {
                 let _ = std::fs::remove_file(part);
@@ -157,7 +195,7 @@ impl Downloader {
         let mut resume = saved;
         let mut linked = String::new();
         for _ in 0..10 {
-            let agent = agent_for(&url).map_err(Stop::Final)?;
+            let agent = agent_for(&url, self.patience).map_err(Stop::Final)?;
             // No compression: byte positions and sizes are those of the file.
             let mut request = agent.get(&url).set("Accept-Encoding", "identity");
             if let Some(version) = resume.filter(|version| version.can_resume()) {
@@ -170,14 +208,11 @@ impl Downloader {
             if let Some(token) = self
                 .token
                 .as_ref()
-                .filter(|_| host(&url) == self.token_host)
+                .filter(|_| origin(&url) == self.token_origin)
             {
                 request = request.set("Authorization", &format!("Bearer {token}"));
             }
-            let response = match request.call() {
-                Ok(response) | Err(ureq::Error::Status(_, response)) => response,
-                Err(ureq::Error::Transport(error)) => return Err(unreachable_host(&url, error)),
-            };
+            let response = self.answer(request, &url)?;
             if linked.is_empty() {
                 linked = header(&response, "X-Linked-ETag");
                 resume = resume.filter(|version| linked.is_empty() || version.linked == linked);
@@ -185,9 +220,36 @@ impl Downloader {
             if !(300..400).contains(&response.status()) {
                 return Ok((response, linked));
             }
-            url = absolute(&url, &header(&response, "Location"));
+            let next = absolute(&url, &header(&response, "Location"));
+            if origin(&url).starts_with("https:") && !origin(&next).starts_with("https:") {
+                return Err(Stop::Final(anyhow!(
+                    "{} sends on to {}, where all on the way could change what comes; set HF_ENDPOINT \
+                     to another mirror",
+                    shown(&url),
+                    shown(&next)
+                )));
+            }
+            url = next;
         }
-        Err(Stop::Final(anyhow!("{url}: more than 10 redirects")))
+        Err(Stop::Final(anyhow!(
+            "{}: more than 10 redirects",
+            shown(&url)
+        )))
+    }
+
+    /// A request's answer up to its body. ureq's patience begins anew with every byte of its head.
+    fn answer(&self, request: Request, url: &str) -> Result<Response, Stop> {
+        let (tell, answer) = channel();
+        // One that never ends ends with the process.
+        std::thread::spawn(move || tell.send(request.call()));
+        match answer.recv_timeout(2 * self.patience) {
+            Ok(Ok(response) | Err(ureq::Error::Status(_, response))) => Ok(response),
+            Ok(Err(ureq::Error::Transport(error))) => Err(unreachable_host(url, error)),
+            Err(_) => Err(Stop::Transient(anyhow!(
+                "{} does not answer; check the network, or set HF_ENDPOINT to a mirror",
+                host(url)
+            ))),
+        }
     }
 }
 
@@ -202,14 +264,25 @@ impl Version {
     }
 }
 
+/// What a body must keep to.
+struct Bounds {
+    /// Bytes of the file, where the server says it.
+    total: Option<u64>,
+    most: u64,
+    patience: Duration,
+}
+
+/// Writes a body to the file from `start` on; how far it came, and whether the line broke.
 fn receive(
     response: Response,
     part: &Path,
     start: u64,
-    total: Option<u64>,
+    bounds: Bounds,
     progress: &mut dyn FnMut(u64, Option<u64>),
-) -> Result<u64, Stop> {
+) -> Result<(u64, bool), Stop> {
     let disk = |error| Stop::Final(io_error(part, error));
+    let total = bounds.total;
+    check_room(part, start, &bounds)?;
     let mut file = OpenOptions::new()
         .create(true)
         .write(true)
@@ -219,24 +292,81 @@ fn receive(
     std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(start)).map_err(disk)?;
     let mut body = response.into_reader();
     let mut block = vec![0; 1 << 16];
-    let mut received = start;
+    let (mut received, mut broken) = (start, false);
+    let (mut looked, mut then) = (Instant::now(), start);
     progress(received, total);
     loop {
         // A line that breaks shows as an error or as an early end; the size tells both.
         let count = match body.read(&mut block) {
-            Ok(0) | Err(_) => break,
+            Ok(0) => break,
             Ok(count) => count,
+            Err(_) => {
+                broken = true;
+                break;
+            }
         };
         file.write_all(&block[..count]).map_err(disk)?;
         received += count as u64;
         progress(received, total);
+        if received > bounds.most {
+            let _ = std::fs::remove_file(part);
+            return Err(too_large(part, received, bounds.most));
+        }
+        if looked.elapsed() >= bounds.patience {
+            if received - then < SLOWEST {
+                let seconds = bounds.patience.as_secs();
+                return Err(Stop::Slow(anyhow!(
+                    "{}: fewer than {SLOWEST} bytes came in {seconds} s; check the network, or set \
+                     HF_ENDPOINT to a mirror",
+                    part.with_extension("").display()
+                )));
+            }
+            (looked, then) = (Instant::now(), received);
+        }
     }
     file.sync_all().map_err(disk)?;
-    Ok(received)
+    Ok((received, broken))
+}
+
+/// Whether a file may have so many bytes, and the disk has room for them.
+fn check_room(part: &Path, start: u64, bounds: &Bounds) -> Result<(), Stop> {
+    let Some(total) = bounds.total else {
+        return Ok(());
+    };
+    if total > bounds.most {
+        return Err(too_large(part, total, bounds.most));
+    }
+    let folder = part.parent().unwrap_or(Path::new("."));
+    let Ok(disk) = rustix::fs::statvfs(folder) else {
+        return Ok(());
+    };
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if total - start > free {
+        return Err(Stop::Final(anyhow!(
+            "{}: {} MB are to come, and its disk has {} MB left; free some, or set COVALIGN_HOME to \
+             another",
+            folder.display(),
+            (total - start) >> 20,
+            free >> 20
+        )));
+    }
+    Ok(())
+}
+
+fn too_large(part: &Path, bytes: u64, most: u64) -> Stop {
+    Stop::Final(anyhow!(
+        "{}: {bytes} bytes or more, and no such file has more than {} MB; is HF_ENDPOINT a hub?",
+        part.with_extension("").display(),
+        most >> 20
+    ))
 }
 
 fn refusal(code: u16, url: &str) -> Stop {
-    let error = anyhow!("{url}: {} answers {code}; try again later", host(url));
+    let error = anyhow!(
+        "{}: {} answers {code}; try again later",
+        shown(url),
+        host(url)
+    );
     match code {
         404 => Stop::Answered(Answer::Missing),
         401 | 403 => Stop::Answered(Answer::Denied(code)),
@@ -251,7 +381,8 @@ fn unreachable_host(url: &str, error: ureq::Transport) -> Stop {
     let why = error.message().unwrap_or("no answer").to_string();
     match error.kind() {
         InvalidUrl | UnknownScheme => Stop::Final(input_error!(
-            "{url} is not an address; HF_ENDPOINT takes one such as https://huggingface.co"
+            "{} is not an address; HF_ENDPOINT takes one such as https://huggingface.co",
+            shown(url)
         )),
         InvalidProxyUrl | ProxyConnect | ProxyUnauthorized => {
             Stop::Final(anyhow!("the proxy of HTTPS_PROXY does not let {name} through: {why}"))
@@ -265,7 +396,7 @@ fn unreachable_host(url: &str, error: ureq::Transport) -> Stop {
 
 /// Compares a file with a sha256 in hexadecimal; anything else than a sha256 compares nothing.
 fn check_sha256(path: &Path, expected: &str) -> Result<()> {
-    if expected.len() != 64 {
+    if !is_sha256(expected) {
         return Ok(());
     }
     let mut file = File::open(path).map_err(|e| io_error(path, e))?;
@@ -275,6 +406,40 @@ fn check_sha256(path: &Path, expected: &str) -> Result<()> {
     if actual != expected {
         bail!(
             "{}: its sha256 is {}… and the hub says {}…; nothing of it is kept: type the same command \
+             again",
+            path.with_extension("").display(),
+            &actual[..12],
+            &expected[..12]
+        );
+    }
+    Ok(())
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The id that git has for a small file, which the hub gives as its `ETag`.
+fn blob_id(etag: &str) -> Option<&str> {
+    let id = etag.trim_start_matches("W/").trim_matches('"');
+    (id.len() == 40 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+}
+
+/// Compares a small file with the id that git has for it, where the server gives one.
+fn check_blob(path: &Path, etag: &str) -> Result<()> {
+    let Some(expected) = blob_id(etag) else {
+        return Ok(());
+    };
+    let bytes = std::fs::read(path).map_err(|e| io_error(path, e))?;
+    let head = format!("blob {}\0", bytes.len());
+    let actual = Sha1::new()
+        .chain_update(head)
+        .chain_update(&bytes)
+        .finalize();
+    let actual = format!("{actual:x}");
+    if actual != expected.to_lowercase() {
+        bail!(
+            "{}: its git id is {}… and the hub says {}…; nothing of it is kept: type the same command \
              again",
             path.with_extension("").display(),
             &actual[..12],

@@ -14,7 +14,7 @@ use super::download::{Answer, Downloader};
 use super::encoder_dir::{
     folder_name, is_complete, user_home, KNOWN, TOKENIZER_FILES, VOCABULARY_FILES,
 };
-use super::http::host;
+use super::http::{host, origin};
 use super::snapshot;
 use crate::error::io_error;
 use crate::{bail_input, input_error};
@@ -56,7 +56,13 @@ pub struct Hub {
     /// Tries in a row that may bring not a byte, and the pause before the second.
     pub tries: u32,
     pub pause: Duration,
+    /// How long a server may be silent.
+    pub patience: Duration,
 }
+
+/// The most bytes of a config or of a tokenizer's file, and of weights.
+const MOST_SMALL: u64 = 64 << 20;
+const MOST_WEIGHTS: u64 = 64 << 30;
 
 /// What to fetch.
 #[derive(Debug, Clone)]
@@ -106,6 +112,19 @@ impl Hub {
             offline: matches!(offline.as_str(), "1" | "true" | "yes" | "on"),
             tries: 5,
             pause: Duration::from_secs(1),
+            patience: Duration::from_secs(20),
+        }
+    }
+
+    /// What stands in a header must be one line; where it is not, it is not printed either.
+    fn check_token(&self) -> Result<()> {
+        let token = self.token.iter().flat_map(|token| token.chars());
+        match token.clone().all(|letter| letter.is_ascii_graphic()) {
+            true => Ok(()),
+            false => bail_input!(
+                "HF_TOKEN (or the file `token` in HF_HOME) has a line break, a space or a letter \
+                 that no token has; set it to the token alone"
+            ),
         }
     }
 
@@ -200,17 +219,23 @@ impl Hub {
         );
         let downloader = Downloader {
             token: self.token.clone(),
-            token_host: host(&self.endpoint),
+            token_origin: origin(&self.endpoint),
             tries: self.tries.max(1),
             pause: self.pause,
+            patience: self.patience,
         };
+        self.check_token()?;
         let mut get = |file: &str| -> Result<bool> {
             let path = folder.join(file);
             if path.is_file() {
                 return Ok(true);
             }
             let mut tell = |done, total| progress(file, done, total);
-            match downloader.download(&format!("{base}/{file}"), &path, &mut tell)? {
+            let most = match TOKENIZER_FILES.contains(&file) || file == "config.json" {
+                true => MOST_SMALL,
+                false => MOST_WEIGHTS,
+            };
+            match downloader.download(&format!("{base}/{file}"), &path, most, &mut tell)? {
                 Answer::File => Ok(true),
                 Answer::Missing => Ok(false),
                 Answer::Denied(code) => bail_input!(

@@ -2,20 +2,25 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ureq::{Agent, AgentBuilder};
 
+use crate::bail_input;
+
 /// An agent with the proxy that the environment names for this address, as curl reads it.
-pub fn agent_for(url: &str) -> Result<Agent> {
+pub fn agent_for(url: &str, patience: Duration) -> Result<Agent> {
     let builder = AgentBuilder::new()
         .redirects(0)
         .user_agent(concat!("covalign/", env!("CARGO_PKG_VERSION")))
-        .timeout_connect(Duration::from_secs(20))
-        .timeout_read(Duration::from_secs(60));
+        .timeout_connect(patience)
+        .timeout_read(patience);
     Ok(match proxy_for(url) {
         Some(proxy) => {
-            let context = || format!("HTTPS_PROXY: `{proxy}` is not a proxy's address");
-            builder.proxy(ureq::Proxy::new(&proxy).with_context(context)?)
+            // Whose error would say it whole, with the password.
+            let Ok(parsed) = ureq::Proxy::new(&proxy) else {
+                bail_input!("HTTPS_PROXY: `{}` is not a proxy's address", shown(&proxy));
+            };
+            builder.proxy(parsed)
         }
         None => builder,
     }
@@ -47,6 +52,25 @@ pub fn host(url: &str) -> String {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let authority = authority.rsplit('@').next().unwrap_or_default();
     authority.to_lowercase()
+}
+
+/// `scheme://host:port` of an address: to whom a secret for it may be told.
+pub fn origin(url: &str) -> String {
+    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+    format!("{}://{}", scheme.to_lowercase(), host(url))
+}
+
+/// An address for people: without a name and password before the host, and without a query, in which
+/// signatures stand.
+pub fn shown(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let path = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = path.split_at(path.find('/').unwrap_or(path.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    match scheme {
+        "" => format!("{host}{path}"),
+        scheme => format!("{scheme}://{host}{path}"),
+    }
 }
 
 /// The address that a redirect from `base` means.

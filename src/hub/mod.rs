@@ -17,6 +17,6 @@
 pub mod download;
 pub mod encoder_dir;
 pub mod fetch;
-mod http;
+pub mod http;
 mod snapshot;
 pub mod word_vectors;

@@ -72,6 +72,16 @@ struct Group {
   }
 };
 
+// The network that processes talk over: that of GLOO_SOCKET_IFNAME, which PyTorch reads too, the machine
+// itself where the store is on it, else that of the machine's name.
+auto device(const std::string& host) {
+  using Gloo = c10d::ProcessGroupGloo;
+  const char* interface = getenv("GLOO_SOCKET_IFNAME");
+  if (interface && *interface) return Gloo::createDeviceForInterface(interface);
+  const bool one_machine = host == "localhost" || host.rfind("127.", 0) == 0 || host == "::1";
+  return one_machine ? Gloo::createDeviceForHostname(host) : Gloo::createDefaultDevice();
+}
+
 }  // namespace
 
 extern "C" {
@@ -93,8 +103,10 @@ char* covalign_group_join(const char* host, uint16_t port, const char* prefix, b
     group->size = size;
     group->patience = std::chrono::seconds(patience);
     group->store = c10::make_intrusive<c10d::PrefixStore>(prefix, tcp);
-    const auto wait = c10d::ProcessGroupGloo::Options::create_default(std::chrono::seconds(meet));
-    group->gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(group->store, rank, size, wait);
+    using Gloo = c10d::ProcessGroupGloo;
+    auto how = Gloo::Options::create(std::chrono::seconds(meet));
+    how->devices.push_back(device(host));
+    group->gloo = c10::make_intrusive<Gloo>(group->store, rank, size, how);
     group->gloo->barrier()->wait();
     *out = group.release();
   });

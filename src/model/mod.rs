@@ -13,6 +13,7 @@ pub mod fit;
 pub mod head;
 pub mod images;
 pub mod multi_task;
+pub mod pickle;
 pub mod rotation;
 pub mod save;
 pub mod shape;

@@ -5,13 +5,15 @@
 //! parameters `gamma` and `beta`.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use safetensors::{Dtype, SafeTensors};
 use tch::nn::VarStore;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
+use super::pickle;
 use crate::error::io_error;
 use crate::hub::encoder_dir::WEIGHT_FILES;
 use crate::{bail_input, input_error};
@@ -49,20 +51,28 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     if size == 0 {
         bail_input!("{}: the file is empty; fetch it again", path.display());
     }
-    let zipped = path.extension().is_none_or(|e| e != "safetensors");
-    if zipped {
-        check_zip(path)?;
-    }
-    let tensors = match path.extension().and_then(|e| e.to_str()) {
-        Some("safetensors") => Tensor::read_safetensors(path),
-        Some("bin" | "pt") => Tensor::loadz_multi_with_device(path, Device::Cpu),
-        _ => Tensor::load_multi_with_device(path, Device::Cpu),
+    let tensors: Vec<(String, Tensor)> = match path.extension().and_then(|e| e.to_str()) {
+        Some("safetensors") => {
+            Tensor::read_safetensors(path).map_err(|error| unreadable(path, &error.to_string()))?
+        }
+        _ => pickle::read(path)
+            .map_err(|error| unreadable(path, &format!("{error:#}")))?
+            .into_iter()
+            .collect(),
     };
-    let tensors = tensors.map_err(|error| unreadable(path, &error))?;
-    Ok(tensors
-        .into_iter()
-        .map(|(name, tensor)| (canonical_name(&name), tensor))
-        .collect())
+    let mut named = BTreeMap::new();
+    for (name, tensor) in tensors {
+        let canonical = canonical_name(&name);
+        if named.insert(canonical, tensor).is_some() {
+            bail_input!(
+                "{}: two tensors are `{}`, with a prefix and without or by its old name; which one \
+                 counts cannot be told",
+                path.display(),
+                canonical_name(&name)
+            );
+        }
+    }
+    Ok(named)
 }
 
 /// The one tensor of this canonical name. Of a safetensors file nothing else is read.
@@ -77,7 +87,7 @@ pub fn read_one(path: &Path, name: &str) -> Result<Tensor> {
     let file = std::fs::File::open(path).map_err(|e| io_error(path, e))?;
     // SAFETY: as of the token cache, nobody writes into a file of weights: they are renamed.
     let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| io_error(path, e))?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| unreadable(path, &e))?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| unreadable(path, &e.to_string()))?;
     let names = tensors.names();
     let found = names.into_iter().find(|n| canonical_name(n) == name);
     let view = tensors.tensor(found.ok_or_else(missing)?)?;
@@ -92,29 +102,28 @@ pub fn read_one(path: &Path, name: &str) -> Result<Tensor> {
     Ok(Tensor::f_from_data_size(view.data(), &size, kind)?)
 }
 
-/// PyTorch's files are zip archives; libtorch crashes on one that was cut off.
-fn check_zip(path: &Path) -> Result<()> {
-    let file = std::fs::File::open(path).map_err(|e| io_error(path, e))?;
-    match zip::ZipArchive::new(std::io::BufReader::new(file)) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(unreadable(path, &error)),
-    }
-}
-
-fn unreadable(path: &Path, error: &dyn std::error::Error) -> anyhow::Error {
+fn unreadable(path: &Path, error: &str) -> anyhow::Error {
     let hint = match path.extension().and_then(|e| e.to_str()) {
-        Some("bin" | "pt") => {
+        Some("bin" | "pt") if !starts_as_zip(path) => {
             "; a file saved before PyTorch 1.6 must be saved again, or take model.safetensors"
         }
         _ => "",
     };
-    let text = error.to_string();
-    let cause = text.lines().next().unwrap_or_default();
-    let cause = cause.split("Exception raised from").next().unwrap_or(cause);
+    let cause = error.lines().next().unwrap_or_default();
+    // tch says the path once more.
+    let named = format!("safetensors error {}: ", path.display());
+    let cause = cause.replace(&named, "its header: ");
     input_error!(
         "{}: not readable as weights (truncated or another format): {cause}{hint}",
         path.display()
     )
+}
+
+/// Whether a file is an archive, as PyTorch's are since 1.6.
+fn starts_as_zip(path: &Path) -> bool {
+    let mut head = [0; 2];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && head == *b"PK"
 }
 
 fn canonical_name(name: &str) -> String {
@@ -154,6 +163,13 @@ pub fn load_into(store: &VarStore, path: &Path) -> Result<LoadReport> {
                 path.display(),
                 tensor.size(),
                 variable.size()
+            );
+        }
+        // One that is not finite would show as a loss that is not, after the data have been read.
+        if !tensor.f_sum(Kind::Float)?.double_value(&[]).is_finite() {
+            bail_input!(
+                "{}: tensor `{name}` holds values that are not finite; fetch the encoder again",
+                path.display()
             );
         }
         tch::no_grad(|| variable.f_copy_(&tensor))

@@ -107,13 +107,11 @@ impl RunRecord {
     /// not hide the others.
     pub fn read(run: Run, study: &Path, folder: &Path) -> RunRecord {
         let place = RunFolder::new(folder);
-        let (state, results): (State, Option<Results>) = match std::fs::read(place.results()) {
-            Ok(bytes) => match serde_json::from_slice(&bytes) {
-                Ok(results) => (State::Done, Some(results)),
-                Err(_) => (State::Unreadable, None),
-            },
-            Err(_) if place.config().is_file() => (State::Unfinished, None),
-            Err(_) => (State::Missing, None),
+        let (state, results): (State, Option<Results>) = match place.ended() {
+            Ok(Some(results)) => (State::Done, Some(results)),
+            Err(_) => (State::Unreadable, None),
+            Ok(None) if place.config().is_file() => (State::Unfinished, None),
+            Ok(None) => (State::Missing, None),
         };
         let mut lines = Vec::new();
         // `single` over several tasks has a run folder for each.

@@ -35,6 +35,7 @@ impl Wishes {
             let Some((key, text)) = item.split_once('=') else {
                 bail_input!("--set {item}: write it as key.path=value");
             };
+            yaml::check_bounds(text, &format!("--set {key}"))?;
             let value = serde_yaml::from_str(text)
                 .map_err(|e| input_error!("--set {item}: not a YAML value: {e}"))?;
             given.insert(key.trim().to_owned(), value);

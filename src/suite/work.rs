@@ -85,8 +85,8 @@ pub struct Options {
     pub shared: bool,
     /// Where in the list of runs to begin, as a share of it.
     pub start: f64,
-    /// CUDA devices to take turns on.
-    pub devices: Vec<String>,
+    /// CUDA devices to take turns on, as many together as train a run.
+    pub devices: Vec<Vec<String>>,
 }
 
 /// How it ended.
@@ -322,8 +322,11 @@ impl Worker<'_> {
 
     fn spawn(&mut self, run: usize, place: usize, log: File) -> Result<()> {
         let devices = &self.options.devices;
-        let device = (!devices.is_empty()).then(|| devices[place % devices.len()].as_str());
-        let child = Child::start(self.folder, &self.plan.runs[run], &log, device)?;
+        let own = match devices.len() {
+            0 => &[],
+            count => &devices[place % count][..],
+        };
+        let child = Child::start(self.folder, &self.plan.runs[run], &log, own)?;
         self.attempts[run] += 1;
         self.states[run] = State::Running;
         let (resumes, process) = (child.resumes, child.id());

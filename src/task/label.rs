@@ -4,22 +4,54 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use schemars::{json_schema, JsonSchema, Schema, SchemaGenerator};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, SeqAccess};
+use serde::de::value::MapDeserializer;
+use serde::de::{Error, MapAccess, SeqAccess};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_yaml::Value;
 
 /// The most labels of which any may hold; see [`Label::Set`].
 pub const MOST_LABELS: usize = 128;
 
+/// The most labels of which one holds; far above those of any task that BERT is fine-tuned on.
+pub const MOST_CLASSES: usize = 1 << 16;
+
 /// What a task predicts.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Labels {
-    /// One of these, named as in the files, in the order of a submission.
-    Classes(Vec<String>),
+    /// One of these, in the order of a submission.
+    Classes(Classes),
     /// A real number; predictions are clipped to the range.
     Range { min: f64, max: f64 },
     /// Any of these at once, or none: multi-label data.
     AnyOf(AnyOf),
+}
+
+/// Labels of which a row has one.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Classes {
+    pub names: Vec<String>,
+    /// What the files have for each, where that is not its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub said: Option<Vec<String>>,
+}
+
+impl Classes {
+    /// The class that a file's text says; `normalize` looks through case and blanks around it.
+    pub fn find(&self, text: &str, normalize: bool) -> Option<usize> {
+        let said = self.said.as_ref().unwrap_or(&self.names);
+        match normalize {
+            true => {
+                let text = normalized(text);
+                said.iter().position(|name| normalized(name) == text)
+            }
+            false => said.iter().position(|name| name == text),
+        }
+    }
+}
+
+/// A label without what people vary in writing it: case, blanks around it.
+pub fn normalized(label: &str) -> String {
+    label.trim().to_lowercase()
 }
 
 /// Labels of which a row has none, one or several.
@@ -150,6 +182,12 @@ impl JsonSchema for Labels {
             "anyOf": [
                 {"type": "array", "items": {"type": ["string", "number", "boolean"]}, "minItems": 2},
                 {
+                    "title": "names of what the files have, `{0: negative, 1: positive}`",
+                    "type": "object",
+                    "additionalProperties": {"type": ["string", "number", "boolean"]},
+                    "not": {"anyOf": [{"required": ["min"]}, {"required": ["any_of"]}]}
+                },
+                {
                     "title": "a range, `{min: …, max: …}`",
                     "type": "object",
                     "properties": {"min": {"type": "number"}, "max": {"type": "number"}},
@@ -175,11 +213,15 @@ impl<'de> Deserialize<'de> for Labels {
             none: Option<String>,
             ignore: Option<Vec<String>>,
         }
+        const KEYS: [&str; 6] = ["min", "max", "any_of", "separator", "none", "ignore"];
         struct Visitor;
         impl<'de> serde::de::Visitor<'de> for Visitor {
             type Value = Labels;
             fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-                f.write_str("a list of labels, `{min: …, max: …}` or `{any_of: […]}`")
+                f.write_str(
+                    "a list of labels, `{0: negative, 1: positive}`, `{min: …, max: …}` or \
+                     `{any_of: […]}`",
+                )
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Labels, A::Error> {
                 let mut names = Vec::new();
@@ -187,10 +229,25 @@ impl<'de> Deserialize<'de> for Labels {
                 while let Some(name) = seq.next_element::<String>()? {
                     names.push(name);
                 }
-                Ok(Labels::Classes(names))
+                Ok(Labels::Classes(Classes { names, said: None }))
             }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Labels, A::Error> {
-                let keys = Keys::deserialize(MapAccessDeserializer::new(map))?;
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
+                let mut given: Vec<(String, Value)> = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    given.push(entry);
+                }
+                let known = |(key, value): &(String, Value)| {
+                    KEYS.contains(&key.as_str()) || value.is_sequence() || value.is_mapping()
+                };
+                if !given.is_empty() && !given.iter().any(known) {
+                    let name = |value| String::deserialize(value).map_err(A::Error::custom);
+                    let (said, names): (Vec<_>, Vec<_>) = given.into_iter().unzip();
+                    let names = names.into_iter().map(name).collect::<Result<_, _>>()?;
+                    let said = Some(said);
+                    return Ok(Labels::Classes(Classes { names, said }));
+                }
+                let given = MapDeserializer::new(given.into_iter());
+                let keys = Keys::deserialize(given).map_err(A::Error::custom)?;
                 match keys {
                     Keys {
                         min: Some(min),
@@ -213,7 +270,7 @@ impl<'de> Deserialize<'de> for Labels {
                         none,
                         ignore: ignore.unwrap_or_default(),
                     })),
-                    _ => Err(serde::de::Error::custom(
+                    _ => Err(A::Error::custom(
                         "needs `min` and `max`, or `any_of` with `separator`, `none` and `ignore` \
                          where they are wanted",
                     )),
@@ -228,7 +285,7 @@ impl Labels {
     /// The names of classes, or of labels of which any may hold; none of a range.
     pub fn names(&self) -> &[String] {
         match self {
-            Labels::Classes(names) | Labels::AnyOf(AnyOf { names, .. }) => names,
+            Labels::Classes(Classes { names, .. }) | Labels::AnyOf(AnyOf { names, .. }) => names,
             Labels::Range { .. } => &[],
         }
     }
@@ -236,10 +293,16 @@ impl Labels {
     /// What is wrong with these labels, where something is.
     pub(super) fn fault(&self) -> Option<String> {
         match self {
-            Labels::Classes(names) if names.len() < 2 => {
+            Labels::Classes(Classes { names, .. }) if names.len() < 2 => {
                 Some("needs at least two labels, or `{min: …, max: …}`, `{any_of: […]}`".into())
             }
-            Labels::Classes(names) => name_fault(names),
+            Labels::Classes(Classes { names, .. }) if names.len() > MOST_CLASSES => Some(format!(
+                "at most {MOST_CLASSES} labels, not {}",
+                names.len()
+            )),
+            Labels::Classes(Classes { names, said }) => {
+                name_fault(names).or_else(|| name_fault(said.as_deref().unwrap_or_default()))
+            }
             Labels::Range { min, max } if !(min < max && max - min < f64::INFINITY) => {
                 Some(format!("{min} to {max} is not a range"))
             }

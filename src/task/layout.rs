@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::label::normalized;
 use schemars::{json_schema, JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
@@ -112,6 +113,15 @@ pub struct Layout {
     /// What to do with a row that has more columns than the header or, without one, the first row;
     /// an error unless said otherwise.
     pub long_rows: Option<LongRows>,
+    /// What stands between columns, where that is not a comma in CSV or a tab in TSV.
+    pub delimiter: Option<char>,
+    /// Labels whose rows are left out and counted, as SNLI's `-`; as the files have them.
+    pub skip_labels: Option<Vec<String>>,
+    /// Whether labels are looked up without regard to case and to blanks around them.
+    pub normalize_labels: Option<bool>,
+    /// What labels begin with in `LABEL TEXT` lines, as fastText's `__label__`; a line may then have
+    /// several before its text.
+    pub label_prefix: Option<String>,
 }
 
 impl Format {
@@ -149,7 +159,27 @@ impl Layout {
             encoding: self.encoding.clone().or_else(|| outer.encoding.clone()),
             short_rows: self.short_rows.or(outer.short_rows),
             long_rows: self.long_rows.or(outer.long_rows),
+            delimiter: self.delimiter.or(outer.delimiter),
+            skip_labels: self
+                .skip_labels
+                .clone()
+                .or_else(|| outer.skip_labels.clone()),
+            normalize_labels: self.normalize_labels.or(outer.normalize_labels),
+            label_prefix: self
+                .label_prefix
+                .clone()
+                .or_else(|| outer.label_prefix.clone()),
         }
+    }
+
+    /// Whether a label's text is one whose rows are left out.
+    pub fn skips(&self, label: &str) -> bool {
+        let normalize = self.normalize_labels == Some(true);
+        let mut skipped = self.skip_labels.iter().flatten();
+        skipped.any(|skip| match normalize {
+            true => normalized(skip) == normalized(label),
+            false => skip == label,
+        })
     }
 
     /// The columns with the texts or the image; `LABEL TEXT` lines have theirs, whatever other files'

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::label::Labels;
+use super::label::{Classes, Labels};
 
 /// A measure of how well predictions fit the labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -74,7 +74,7 @@ impl Metric {
     pub fn judges(self, labels: &Labels) -> bool {
         use Metric::*;
         match labels {
-            Labels::Classes(names) => match self {
+            Labels::Classes(Classes { names, .. }) => match self {
                 Accuracy | MacroF1 | Matthews => true,
                 F1 | Auroc | AveragePrecision => names.len() == 2,
                 MicroF1 | Pearson | Spearman | MeanSquaredError => false,

@@ -24,7 +24,7 @@ use cut::Cut;
 use layout::{File, Files, Layout};
 use metric::Metric;
 
-pub use label::{AnyOf, Label, Labels};
+pub use label::{AnyOf, Classes, Label, Labels};
 pub use split::Split;
 
 /// What training minimises.
@@ -225,7 +225,7 @@ impl Task {
     /// The head's width: the number of classes or labels, or 1 for a real number.
     pub fn outputs(&self) -> i64 {
         match &self.labels {
-            Labels::Classes(names) => names.len() as i64,
+            Labels::Classes(classes) => classes.names.len() as i64,
             Labels::Range { .. } => 1,
             Labels::AnyOf(any) => any.names.len() as i64,
         }

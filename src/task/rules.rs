@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
+use super::label::normalized;
 use super::layout::{Column, File, Format, Layout};
 use super::metric::Metric;
-use super::{Labels, Loss, Split, Task};
+use super::{Classes, Labels, Loss, Split, Task};
 use crate::input_error;
 
 /// Makes the error that names a key.
@@ -155,6 +156,7 @@ impl Task {
             let mut columns = ids.iter().flat_map(|ids| &ids.columns);
             columns.try_for_each(|c| valid(&key, c))?;
         }
+        self.validate_spelling(&layout, &|name, what| fail(&key(name), what))?;
         if let Some(label) = &layout.encoding {
             if encoding_rs::Encoding::for_label(label.as_bytes()).is_none() {
                 return fail(
@@ -172,6 +174,51 @@ impl Task {
         }
         match &file.otherwise {
             Some(other) => self.validate_file(split, other, fail),
+            None => Ok(()),
+        }
+    }
+
+    /// What labels and columns look like in a file.
+    fn validate_spelling(&self, layout: &Layout, fail: Fail) -> Result<()> {
+        let format = layout.format.unwrap_or_default();
+        if let Some(between) = layout.delimiter {
+            if !matches!(format, Format::Csv | Format::Tsv) {
+                return fail("delimiter", "is for CSV and TSV".into());
+            }
+            if matches!(between, '"' | '\n' | '\r') {
+                return fail(
+                    "delimiter",
+                    format!("{between:?} cannot stand between columns"),
+                );
+            }
+        }
+        if let Some(prefix) = &layout.label_prefix {
+            if format != Format::LabelText {
+                return fail("label_prefix", "is for `format: label_text`".into());
+            }
+            if prefix.trim().is_empty() {
+                return fail("label_prefix", "is empty".into());
+            }
+        }
+        if layout.skip_labels.is_some() && layout.has_label_columns() {
+            return fail("skip_labels", "is for labels in one column".into());
+        }
+        let Labels::Classes(Classes { names, said }) = &self.labels else {
+            return match layout.normalize_labels {
+                Some(true) => fail("normalize_labels", "is for a list of labels".into()),
+                _ => Ok(()),
+            };
+        };
+        let said = said.as_ref().unwrap_or(names);
+        if layout.normalize_labels == Some(true) {
+            let mut seen = BTreeSet::new();
+            if let Some(name) = said.iter().find(|name| !seen.insert(normalized(name))) {
+                let what = "is another label's but for case and blanks";
+                return fail("normalize_labels", format!("`{name}` {what}"));
+            }
+        }
+        match said.iter().find(|name| layout.skips(name)) {
+            Some(name) => fail("skip_labels", format!("`{name}` is one of the labels")),
             None => Ok(()),
         }
     }

@@ -83,15 +83,20 @@ fn sync_below(folder: &Path) -> Result<()> {
 /// Puts the folder `new`, whose files have been written, in the place of `folder`. What was there
 /// goes when the new one is on the disk, with its files and its name.
 pub fn replace_folder(new: &Path, folder: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(new).map_err(|e| io_error(new, e))? {
-        sync(&entry.map_err(|e| io_error(new, e))?.path())?;
-    }
-    sync(new)?;
+    sync_folder(new)?;
     let old = swap(new, folder)?;
     // The names live in the folder above, whose own name may be new as well.
     let above = folder.parent().into_iter().flat_map(Path::ancestors);
     above.take(2).try_for_each(sync)?;
     remove_folder(&old)
+}
+
+/// Waits until a folder's files and their names are on the disk.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).map_err(|e| io_error(folder, e))? {
+        sync(&entry.map_err(|e| io_error(folder, e))?.path())?;
+    }
+    sync(folder)
 }
 
 /// Moves `new` to `folder`, in one step where the system can; where what was there is then.

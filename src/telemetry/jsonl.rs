@@ -27,26 +27,33 @@ impl JsonLines {
     }
 
     /// Opens `path` and keeps only the lines that `keep` wants: a run that goes on from a
-    /// checkpoint drops what came after it. A line that is not a `T` is an input error.
+    /// checkpoint drops what came after it. Also how many there are. A line that is not a `T` is an
+    /// input error.
     pub fn resume<T: DeserializeOwned>(
         path: &Path,
         keep: impl Fn(&T) -> bool,
-    ) -> Result<JsonLines> {
+    ) -> Result<(JsonLines, u64)> {
         JsonLines::open(path)?;
         let text = read_text(path)?;
-        let mut kept = String::new();
+        let (mut kept, mut count) = (String::new(), 0);
         for (i, line) in text.lines().enumerate() {
             let value = serde_json::from_str(line)
                 .map_err(|e| input_error!("{}:{}: {e}; remove the line", path.display(), i + 1))?;
             if keep(&value) {
                 kept.push_str(line);
                 kept.push('\n');
+                count += 1;
             }
         }
         if kept != text {
             write_atomically(path, |file| file.write_all(kept.as_bytes()))?;
         }
-        JsonLines::open(path)
+        Ok((JsonLines::open(path)?, count))
+    }
+
+    /// Waits until all lines are on the disk.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|e| io_error(&self.path, e))
     }
 
     /// Appends one line in one write.

@@ -4,4 +4,5 @@ pub mod atomic;
 mod hparams;
 pub mod jsonl;
 pub mod progress;
+pub mod sealed;
 pub mod tensorboard;

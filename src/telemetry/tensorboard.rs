@@ -138,6 +138,13 @@ impl EventWriter {
         self.records.flush().map_err(|e| io_error(&self.path, e))
     }
 
+    /// Waits until all events are on the disk.
+    pub fn sync(&mut self) -> Result<()> {
+        self.flush()?;
+        let file = File::open(&self.path).and_then(|file| file.sync_data());
+        file.map_err(|e| io_error(&self.path, e))
+    }
+
     fn summary(&mut self, summary: Summary, step: u64) -> Result<()> {
         let mut event = Event::new();
         event.set_summary(summary);

@@ -114,8 +114,9 @@ pub fn constant_answer(task: &Task, split: &TokenizedSplit) -> Result<f64> {
     match &task.labels {
         Labels::Classes(classes) => {
             let mut best = f64::NEG_INFINITY;
-            for class in 0..classes.len() {
-                let mut logits = vec![0.0; classes.len()];
+            let count = classes.names.len();
+            for class in 0..count {
+                let mut logits = vec![0.0; count];
                 logits[class] = 1.0;
                 best = best.max(constant(&logits)?);
             }

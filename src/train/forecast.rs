@@ -1,17 +1,15 @@
 //! What a run will take, found out by preparing it and timing a few of its steps.
 
 use anyhow::Result;
-use tch::Tensor;
 
 use super::bench;
 use super::evaluate::COST;
 use super::prepare::{prepare, Prepared};
 use super::run;
-use super::step::learner::Learner;
+use super::space;
 use super::step::precision::device_name;
 use super::tasks;
-use crate::config::{After, Config};
-use crate::model::save;
+use crate::config::Config;
 
 /// Steps that are timed.
 const TIMED: u64 = 10;
@@ -61,7 +59,7 @@ pub fn forecast(config: &Config) -> Result<Forecast> {
         .flat_map(|data| data.dev.lengths())
         .sum();
     let evaluated = evaluations * dev as u64;
-    let bytes = bytes(config, &learner)?;
+    let bytes = space::needed(config, &learner)?;
     let steps = TIMED.min(length.total);
     let costs = bench::measure(&mut learner, &mut batches, (bench::WARM_UP, steps), None)?;
     Ok(Forecast {
@@ -81,32 +79,4 @@ pub fn forecast(config: &Config) -> Result<Forecast> {
         seconds: (tokens as f64 + COST * evaluated as f64) / costs.tokens_per_second(),
         bytes,
     })
-}
-
-/// Checkpoints, and the best weights of the mean and of each task, which may all be different.
-fn bytes(config: &Config, learner: &Learner) -> Result<(u64, u64)> {
-    let sum = |tensors: &[(String, Tensor)]| -> u64 {
-        let size = |tensor: &Tensor| tensor.numel() * tensor.kind().elt_size_in_bytes();
-        tensors.iter().map(|(_, tensor)| size(tensor) as u64).sum()
-    };
-    let model = &learner.model;
-    let stores = [model.encoder.variables(), &model.heads, &model.alignments];
-    let weights: u64 = stores
-        .map(|store| sum(&save::variables(store)))
-        .iter()
-        .sum();
-    let checkpoint = weights + sum(&learner.optimizer.state()?);
-    let kept = &config.checkpoints;
-    let places = match kept.best_per_task {
-        true => 1 + learner.data.len() as u64,
-        false => 1,
-    };
-    let (checkpoints, best) = (kept.keep as u64 * checkpoint, places * weights);
-    let end = match kept.after {
-        After::All => checkpoints + best,
-        After::Best => best,
-        After::Nothing => 0,
-    };
-    // A new checkpoint is whole before the oldest goes.
-    Ok((checkpoints + checkpoint + best, end))
 }

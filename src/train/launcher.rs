@@ -23,6 +23,17 @@ pub struct Place {
     pub serves: bool,
 }
 
+/// What tells a process its place among `size` of this machine that meet at `port`, as torchrun says it.
+pub fn variables(rank: usize, size: usize, port: u16) -> [(&'static str, String); 5] {
+    [
+        ("RANK", rank.to_string()),
+        ("LOCAL_RANK", rank.to_string()),
+        ("WORLD_SIZE", size.to_string()),
+        ("MASTER_ADDR", "127.0.0.1".into()),
+        ("MASTER_PORT", port.to_string()),
+    ]
+}
+
 impl Place {
     /// What `torchrun` or `srun` have said; none where a process is alone.
     ///

@@ -26,6 +26,7 @@ pub mod prepare;
 pub mod ranks;
 pub mod run;
 pub mod say;
+mod space;
 pub mod start;
 pub mod step;
 pub mod tasks;

@@ -67,7 +67,7 @@ impl Outputs {
     /// labels that hold.
     pub fn text(&self, row: usize, labels: &Labels) -> String {
         match labels {
-            Labels::Classes(names) => names[self.class(row)].clone(),
+            Labels::Classes(classes) => classes.names[self.class(row)].clone(),
             Labels::Range { min, max } => format!("{:.3}", self.number(row, *min, *max)),
             Labels::AnyOf(any) => any.list(|index| self.holds(row, index)),
         }
@@ -91,7 +91,8 @@ pub struct Way<'a> {
 }
 
 /// Runs the model over a whole split of a task, given by its index and its name, rows of like length
-/// together; nothing is read back until the end. `progress` is told of the rows of each batch.
+/// together; nothing is read back until the end. `progress` is told of the rows of each batch,
+/// and ends it all by an error.
 ///
 /// # Errors
 /// An input error where a row does not fit the encoder; an error where an output is no finite
@@ -101,7 +102,7 @@ pub fn compute(
     (task, name): (usize, &str),
     split: &TokenizedSplit,
     way: &Way,
-    progress: &dyn Fn(usize),
+    progress: &dyn Fn(usize) -> Result<()>,
 ) -> Result<Outputs> {
     fit::check_rows(model.encoder.limits(), split, name)?;
     let mut order: Vec<u32> = (0..split.len() as u32).collect();
@@ -131,7 +132,7 @@ pub fn compute(
         let computed = batches.iter().map(|batch| {
             let batch = batch?.to(device)?;
             let logits = tch::no_grad(|| arithmetic.run(|| predictor.logits(&batch)))?;
-            progress(logits.size()[0] as usize);
+            progress(logits.size()[0] as usize)?;
             Ok(logits)
         });
         computed.collect()

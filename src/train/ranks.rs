@@ -222,21 +222,17 @@ impl Ranks {
                 }
                 !there
             });
-            match said {
+            if let Some((rank, fault)) = said {
                 // Of what all fail by, the first tells; of what one fails by, that one.
-                Some((rank, fault)) if !self.is_first() => {
-                    if own.is_empty() || (rank == 0 && fault == own) {
-                        return Err(anyhow::Error::new(Said(error::exit_code(failure))));
-                    }
+                let theirs = own.is_empty() || (rank == 0 && fault == own);
+                if theirs && !self.is_first() {
+                    return Err(anyhow::Error::new(Said(error::exit_code(failure))));
                 }
-                Some((rank, fault)) => {
-                    if let Some(Gone { then, .. }) = gone {
-                        let why = format!("rank {rank} has failed ({fault})");
-                        let then = then.clone();
-                        return Err(anyhow::Error::new(Gone { why, then }));
-                    }
+                if let Some(Gone { then, .. }) = gone {
+                    let why = format!("rank {rank} has failed ({fault})");
+                    let then = then.clone();
+                    return Err(anyhow::Error::new(Gone { why, then }));
                 }
-                None => {}
             }
             sleep(Duration::from_millis(20));
         }
@@ -308,6 +304,6 @@ mod tests {
         assert!(most - least <= 16, "{least} to {most}");
         assert!(parts.iter().all(|part| (8..=9).contains(&part.len())));
         // Fewer rows than processes.
-        assert_eq!(part(&[5usize, 7], |&length| length, 2, 3), []);
+        assert!(part(&[5usize, 7], |&length| length, 2, 3).is_empty());
     }
 }

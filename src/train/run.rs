@@ -19,6 +19,8 @@ use super::prepare::{prepare, Prepared};
 use super::ranks::Ranks;
 use super::say::introduction::{introduction, starts_from};
 use super::say::recorder::Recorder;
+use super::say::sizes;
+use super::space;
 use super::start::Source;
 use super::step::learner::Learner;
 use super::step::precision::device_name;
@@ -27,10 +29,11 @@ use super::trainer::Trainer;
 use crate::config::{Config, Method};
 use crate::data::sampling::PLAN;
 use crate::data::Intake;
+use crate::error::while_running;
 use crate::hub::encoder_dir;
 use crate::libtorch;
 use crate::task::Task;
-use crate::telemetry::atomic;
+use crate::telemetry::sealed;
 
 /// Trains what `config` says in `folder`; with `resume`, goes on from its last checkpoint, and only
 /// reads the results of a run that has ended.
@@ -56,7 +59,7 @@ pub fn run(
     };
     if resume {
         same::check_config(config, folder, begun.is_some())?;
-        if let Some(results) = folder.finished() {
+        if let Some(results) = folder.ended()? {
             // Files that are gone are no others, and nothing is computed any more.
             if let (Some(was), Ok(is)) = (&begun, Content::read(config, &tasks)) {
                 same::check_content(&was.content, &is, folder)?;
@@ -67,7 +70,10 @@ pub fn run(
             return Ok(results);
         }
     }
-    let saved = folder.saved_steps().pop().filter(|_| resume);
+    let (saved, damaged) = match resume {
+        true => checkpoint::newest(folder)?,
+        false => (None, Vec::new()),
+    };
     let source = match saved {
         // A checkpoint has all that came from the source.
         Some(_) => None,
@@ -99,10 +105,7 @@ pub fn run(
     let mut batches = batches(config, &learner.data, &intake)?;
     let length = batches.length;
     let mut progress = match saved {
-        Some((_, saved)) => {
-            checkpoint::check_description(folder, &saved)?;
-            checkpoint::read(&saved, &learner.model, Some(&mut learner.optimizer))?
-        }
+        Some(saved) => saved.read(&learner.model, Some(&mut learner.optimizer))?,
         None => Progress {
             start: match source {
                 Some(source) => Some(begin(source, &learner)?),
@@ -126,6 +129,7 @@ pub fn run(
     } else if !ranks.is_first() {
         // The first writes.
     } else if let Some(made_of) = &made_of {
+        space::check(config, &learner, folder.root())?;
         lay_out(
             folder,
             config,
@@ -157,13 +161,26 @@ pub fn run(
     let mut lines = introduction(config, &report, &learner.data, length, arithmetic);
     lines.extend(intake.notes().iter().cloned());
     lines.extend(progress.start.as_ref().map(starts_from));
+    lines.extend(sizes::unofficial(config, &learner.data)?);
     lines.extend(doubts);
+    lines.extend(damaged);
+    let evaluated = progress.step / length.evaluate_every - u64::from(progress.pending);
+    let recorded = recorder
+        .as_ref()
+        .map_or(evaluated, |recorder| recorder.recorded);
+    lines.extend((recorded < evaluated).then(|| {
+        format!(
+            "{} has {recorded} of the {evaluated} evaluations up to step {}; curves lack the others",
+            folder.metrics().display(),
+            progress.step
+        )
+    }));
     let mut trainer = Trainer::new(learner, batches, folder, recorder, progress);
     lines.extend(trainer.plan.note());
     if let Some(recorder) = &mut trainer.recorder {
         lines.iter().try_for_each(|line| recorder.note(line))?;
     }
-    trainer.run()?;
+    trainer.run().map_err(while_running)?;
 
     let mut distance_from_identity = BTreeMap::new();
     for (index, data) in trainer.learner.data.iter().enumerate() {
@@ -213,9 +230,9 @@ pub fn run(
         made_of,
     };
     if let Some(recorder) = &mut trainer.recorder {
-        recorder.finish(&results)?;
+        recorder.finish(&results).map_err(while_running)?;
         // From here on the run has ended: what it does not keep can go.
-        atomic::write_json(&folder.results(), &results)?;
+        sealed::write(&folder.results(), &results).map_err(while_running)?;
         checkpoint::clear(folder, config.checkpoints.after)?;
     }
     ranks.meet()?;

@@ -68,7 +68,8 @@ pub fn load_named(config: &Config, names: &[String], key: &str) -> Result<Vec<Ta
         }
         if !task.has_split(Split::Train) || !task.has_split(Split::Dev) {
             bail_input!(
-                "key `{key}`: `{}` has no training or no dev rows; it can be predicted, not trained",
+                "key `{key}`: `{}` has no training or no dev rows: it can be predicted, not trained; its file may \
+                 cut dev out of `files.train` by `split: {{dev: 0.1}}`",
                 task.name
             );
         }
@@ -205,7 +206,9 @@ fn add_noise(data: &mut TaskData, name: &str, share: f64, seed: u64) {
         let row = data.rows[row as usize] as usize;
         let was = data.train.label(row);
         let label = match (&data.task.labels, was) {
-            (Labels::Classes(names), _) => Label::Number(chance.gen_range(0..names.len()) as f32),
+            (Labels::Classes(classes), _) => {
+                Label::Number(chance.gen_range(0..classes.names.len()) as f32)
+            }
             (Labels::Range { min, max }, _) => Label::Number(chance.gen_range(*min..=*max) as f32),
             (Labels::AnyOf(_), Some(Label::Set(set))) => {
                 Label::Set(set & !drawn | chance.gen::<u128>() & drawn)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, Result};
 
 use super::evaluate::{self, Scores};
 use super::feed::batches::Batches;
@@ -73,6 +73,9 @@ impl<'a> Trainer<'a> {
         let mut window = Window::new(self.learner.arithmetic.forgiven_overflows());
         let mut moving = None;
         let mut clock = Instant::now();
+        if self.progress.pending {
+            self.evaluate()?;
+        }
         while self.progress.step < self.batches.length.total && !self.out_of_patience() {
             let step = self.progress.step;
             if moving != Some(plan.moving(step)) {
@@ -88,26 +91,29 @@ impl<'a> Trainer<'a> {
             window.push_norm(step, norm);
             self.progress.step += 1;
 
-            let stop = self.learner.ranks.any(interrupt::asked())?;
+            let mut stop = self.learner.ranks.any(interrupt::asked())?;
             let step = self.progress.step;
             let ends = step == self.batches.length.total;
             let evaluates = ends || step.is_multiple_of(self.batches.length.evaluate_every);
             let due = step.is_multiple_of(self.batches.length.save_every);
-            let saves = stop || if ends { keeps_checkpoints } else { due };
-            if evaluates || saves || step.is_multiple_of(LOG_EVERY) {
+            if evaluates || due || stop || step.is_multiple_of(LOG_EVERY) {
                 self.look(&mut window, factor, &mut clock)?;
             }
-            // Also when asked to stop: the saved run would never come back to this step.
             if evaluates {
-                self.evaluate()?;
+                // Whoever asks to stop gives seconds, and an evaluation may take minutes.
+                self.progress.pending = true;
+                match self.evaluate() {
+                    Err(error) if error.is::<Interrupted>() => stop = true,
+                    evaluated => evaluated?,
+                }
             }
+            let saves = stop || if ends { keeps_checkpoints } else { due };
             if saves {
                 self.save()?;
             }
             if stop {
                 self.written()?;
-                let text = format!("stopped after step {step}");
-                return Err(anyhow::Error::new(Interrupted(text)));
+                return Err(self.stopped());
             }
             if evaluates || saves {
                 self.progress.seconds += clock.elapsed().as_secs_f64();
@@ -149,7 +155,16 @@ impl<'a> Trainer<'a> {
         }
     }
 
+    /// What a run that was asked to stop ends with.
+    fn stopped(&self) -> anyhow::Error {
+        let step = self.progress.step;
+        anyhow::Error::new(Interrupted(format!("stopped after step {step}")))
+    }
+
     /// Scores every task on its dev split and keeps the best.
+    ///
+    /// # Errors
+    /// [`Interrupted`] where somebody asks to stop meanwhile; then nothing has changed.
     fn evaluate(&mut self) -> Result<()> {
         let clock = Instant::now();
         self.learner.optimizer.settle()?;
@@ -166,11 +181,16 @@ impl<'a> Trainer<'a> {
                 self.progress.step
             );
         }
+        let counts = self.plan.counts(self.progress.step);
+        let improved = match counts {
+            true => self.improved(&dev)?,
+            false => BTreeMap::new(),
+        };
+        self.progress.pending = false;
         self.batches.observe(&dev);
         self.progress.last = dev;
         self.progress.weights = self.learner.weights()?;
-        let counts = self.plan.counts(self.progress.step);
-        let better = counts && self.keep_best(mean)?;
+        let better = counts && self.keep_best(mean, improved)?;
         let seconds = self.progress.seconds + clock.elapsed().as_secs_f64();
         let epoch = self.progress.step as f64 / self.batches.length.per_epoch;
         let Some(recorder) = &mut self.recorder else {
@@ -201,36 +221,46 @@ impl<'a> Trainer<'a> {
                 arithmetic: self.learner.arithmetic,
                 ranks: &self.learner.ranks,
             },
-            &|_| {},
+            // Where several share the rows, the others would wait for one that stops.
+            &|_| match interrupt::asked() && self.learner.ranks.size == 1 {
+                true => Err(self.stopped()),
+                false => Ok(()),
+            },
         );
-        let outputs = outputs.with_context(|| format!("at step {}", self.progress.step))?;
+        let outputs = outputs.map_err(|error| match error.is::<Interrupted>() {
+            true => error,
+            false => error.context(format!("at step {}", self.progress.step)),
+        })?;
         evaluate::scores(&data.task, &outputs, split)
     }
 
-    /// Notes and saves what is better than before; whether the mean is.
-    fn keep_best(&mut self, mean: f64) -> Result<bool> {
-        let step = self.progress.step;
-        let mut improved = Vec::new();
-        for (task, scores) in &self.progress.last {
+    /// The tasks whose dev scores are better than all before, with their scores on test where those
+    /// are asked for.
+    fn improved(&self, dev: &BTreeMap<String, Scores>) -> Result<BTreeMap<String, Best>> {
+        let mut improved = BTreeMap::new();
+        for (index, data) in self.learner.data.iter().enumerate() {
+            let (task, scores) = (&data.task.name, &dev[&data.task.name]);
             let best = self.progress.best.get(task);
-            if best.is_none_or(|best| scores.score > best.scores.score) {
-                improved.push(task.clone());
+            if best.is_some_and(|best| scores.score <= best.scores.score) {
+                continue;
             }
-        }
-        for task in &improved {
-            let all = &self.learner.data;
-            let index = all.iter().position(|data| data.task.name == *task);
-            let index = index.filter(|_| self.learner.config.evaluation.test);
-            let test = index.and_then(|index| Some((index, all[index].test.as_ref()?)));
+            let test = data.test.as_ref();
+            let test = test.filter(|_| self.learner.config.evaluation.test);
             let best = Best {
-                step,
-                scores: self.progress.last[task].clone(),
-                test: test
-                    .map(|(index, test)| self.scores(index, test))
-                    .transpose()?,
+                step: self.progress.step,
+                scores: scores.clone(),
+                test: test.map(|test| self.scores(index, test)).transpose()?,
             };
-            self.progress.best.insert(task.clone(), best);
+            improved.insert(task.clone(), best);
         }
+        Ok(improved)
+    }
+
+    /// Notes and saves what is better than before; whether the mean is.
+    fn keep_best(&mut self, mean: f64, improved: BTreeMap<String, Best>) -> Result<bool> {
+        let step = self.progress.step;
+        let mut of_tasks: Vec<String> = improved.keys().cloned().collect();
+        self.progress.best.extend(improved);
         let overall = self.progress.overall.as_ref();
         let better = overall.is_none_or(|best| mean > best.glue_score);
         if better {
@@ -243,13 +273,13 @@ impl<'a> Trainer<'a> {
             self.progress.stale += 1;
         }
         if !self.learner.config.checkpoints.best_per_task {
-            improved.clear();
+            of_tasks.clear();
         }
         let mut places = Vec::new();
         if better {
             places.push(self.folder.best());
         }
-        places.extend(improved.iter().map(|task| self.folder.best_of(task)));
+        places.extend(of_tasks.iter().map(|task| self.folder.best_of(task)));
         let saver = self.saver.as_mut().filter(|_| !places.is_empty());
         if let Some(saver) = saver {
             let snapshot = Snapshot::take(&self.learner.model, None, &self.progress)?;
@@ -270,6 +300,10 @@ impl<'a> Trainer<'a> {
     fn save(&mut self) -> Result<()> {
         self.learner.optimizer.settle()?;
         self.progress.shares = self.batches.shares().cloned();
+        // What a run that goes on from here does not write again.
+        if let Some(recorder) = &mut self.recorder {
+            recorder.sync()?;
+        }
         let Some(saver) = &mut self.saver else {
             return Ok(());
         };

@@ -25,7 +25,7 @@ use anyhow::Result;
 use crate::bail_input;
 use crate::config::values::RowLimit;
 use crate::config::{yaml, Config, Method};
-use crate::telemetry::atomic;
+use crate::telemetry::{atomic, sealed};
 use crate::train::keep::lock::RunLock;
 use crate::train::keep::run_folder::{Overall, Results, RunFolder, Started};
 use crate::train::ranks::Ranks;
@@ -68,7 +68,7 @@ pub fn train(config: &Config, out: &Path, resume: bool, ranks: &Arc<Ranks>) -> R
     }
     let results = combine(all);
     if ranks.is_first() {
-        atomic::write_json(&folder.results(), &results)?;
+        sealed::write(&folder.results(), &results)?;
     }
     Ok(results)
 }

@@ -105,10 +105,10 @@ fn values(task: &Task, split: &TokenizedSplit, rows: &[u32]) -> Result<Vec<f64>>
         f64::from(label.unwrap_or(f32::NAN))
     };
     Ok(match &task.labels {
-        Labels::Classes(names) if names.len() > 2 => bail_input!(
+        Labels::Classes(classes) if classes.names.len() > 2 => bail_input!(
             "weighting `svd` needs labels of two values or numbers; {} has {} classes",
             task.name,
-            names.len()
+            classes.names.len()
         ),
         Labels::Classes(_) => rows.iter().map(|&row| number(row)).collect(),
         Labels::Range { min, max } => rows

@@ -126,6 +126,15 @@ impl FileReport {
             .take(12)
             .map(|s| s.line.to_string())
             .collect();
+        let mut reasons: Vec<&str> = self.skipped.iter().map(|s| s.reason.as_str()).collect();
+        reasons.sort_unstable();
+        reasons.dedup();
+        let of_more = match reasons.len() {
+            0..=3 => None,
+            n => Some(format!("{} other reasons", n - 3)),
+        };
+        reasons.truncate(3);
+        reasons.extend(of_more.as_deref());
         let more = self.skipped.len().saturating_sub(shown.len());
         let more = if more > 0 {
             format!(" and {more} more")
@@ -133,9 +142,10 @@ impl FileReport {
             String::new()
         };
         say!(
-            "  {}: {} rows without their columns left out, at lines {}{more}",
+            "  {}: {} rows left out ({}), at lines {}{more}",
             self.path.display(),
             self.skipped.len(),
+            reasons.join("; "),
             shown.join(", ")
         );
     }

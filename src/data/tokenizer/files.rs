@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde_json::{Map, Value};
 
-use crate::error::io_error;
+use crate::error::{io_error, read_bounded};
 use crate::{bail_input, input_error};
+
+/// The most bytes that one of these files may have; a vocabulary of 250,000 tokens has 17 MB.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// The files' JSON; null where there is no such file.
 pub struct Files {
@@ -27,16 +30,21 @@ pub struct Files {
 impl Files {
     pub fn read(folder: &Path) -> Result<Files> {
         let json = |name: &str| read_json(&folder.join(name));
+        let settings = |name: &str| {
+            let path = folder.join(name);
+            let read = read_json(&path)?;
+            check_settings(&read, &path).map(|()| read)
+        };
         if !folder.is_dir() {
             return Err(io_error(folder, std::io::ErrorKind::NotFound.into()));
         }
         Ok(Files {
             folder: folder.to_owned(),
             encoder: json("config.json")?,
-            config: json("tokenizer_config.json")?,
-            full: json("tokenizer.json")?,
-            special: json("special_tokens_map.json")?,
-            added: json("added_tokens.json")?,
+            config: settings("tokenizer_config.json")?,
+            full: settings("tokenizer.json")?,
+            special: settings("special_tokens_map.json")?,
+            added: settings("added_tokens.json")?,
         })
     }
 
@@ -56,7 +64,7 @@ impl Files {
 
     /// WordPiece's vocabulary, and what is to be said where the folder holds two that differ.
     pub fn vocabulary(&self) -> Result<(Map<String, Value>, Option<String>)> {
-        let lines = read_lines(&self.folder.join("vocab.txt"))?;
+        let lines = self.lines()?;
         if let Some(vocabulary) = self.full["model"]["vocab"].as_object() {
             let note = lines.and_then(|lines| self.disagreement(&lines, vocabulary));
             return Ok((vocabulary.clone(), note));
@@ -68,6 +76,31 @@ impl Files {
             );
         };
         Ok((numbered(&lines, &self.shown("vocab.txt"))?, None))
+    }
+
+    /// The lines of `vocab.txt`, where it is there and there may be so many.
+    fn lines(&self) -> Result<Option<Vec<String>>> {
+        let path = self.folder.join("vocab.txt");
+        let Some(text) = read_vocabulary(&path)? else {
+            return Ok(None);
+        };
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let text = text.trim_end_matches(['\n', '\r']);
+        let count = 1 + text.bytes().filter(|&byte| byte == b'\n').count() as u64;
+        // Before anything is made of them; the added tokens are counted later.
+        if let Some(rows) = self.encoder["vocab_size"]
+            .as_u64()
+            .filter(|&rows| count > rows)
+        {
+            bail_input!(
+                "{}: {count} lines, the weights have embeddings for {rows} (vocab_size in \
+                 config.json); they belong to different encoders",
+                path.display()
+            );
+        }
+        let lines = text.split('\n');
+        let lines = lines.map(|line| line.trim_end_matches('\r').to_owned());
+        Ok(Some(lines.collect()))
     }
 
     fn disagreement(&self, lines: &[String], vocabulary: &Map<String, Value>) -> Option<String> {
@@ -96,31 +129,53 @@ impl Files {
 
 /// The file's JSON, or null where there is no such file.
 fn read_json(path: &Path) -> Result<Value> {
-    match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes))
-            .map_err(|e| input_error!("{}: not readable as JSON: {e}", path.display())),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
-        Err(e) => Err(io_error(path, e)),
+    if !path.exists() {
+        return Ok(Value::Null);
     }
+    let bytes = read_bounded(path, MOST_BYTES)?;
+    serde_json::from_slice(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes))
+        .map_err(|e| input_error!("{}: not readable as JSON: {e}", path.display()))
 }
 
-/// The lines of a `vocab.txt`, without a byte order mark and blank lines at the end.
-fn read_lines(path: &Path) -> Result<Option<Vec<String>>> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(io_error(path, e)),
+/// What of a file of settings is of another type than its readers take; what they do not know is
+/// left alone.
+fn check_settings(settings: &Value, path: &Path) -> Result<()> {
+    let shown = path.display();
+    let keys = match settings {
+        Value::Null => return Ok(()),
+        Value::Object(keys) => keys,
+        _ => bail_input!("{shown}: no JSON object, but a list or a value; fetch it again"),
     };
-    let text = String::from_utf8(bytes)
-        .map_err(|_| input_error!("{}: not UTF-8; fetch the vocabulary again", path.display()))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let text = text.trim_end_matches(['\n', '\r']);
-    let lines = text.split('\n');
-    Ok(Some(
-        lines
-            .map(|line| line.trim_end_matches('\r').to_owned())
-            .collect(),
-    ))
+    for (key, value) in keys.iter().filter(|(_, value)| !value.is_null()) {
+        let (fits, wanted) = match key.as_str() {
+            "do_lower_case" | "strip_accents" | "tokenize_chinese_chars" => {
+                (value.is_boolean(), "true or false")
+            }
+            "model" => (
+                value["vocab"].is_object() || value["vocab"].is_array() || value["vocab"].is_null(),
+                "a model with a vocabulary",
+            ),
+            "tokenizer_class" => (value.is_string(), "a name"),
+            name if name.ends_with("_token") && !name.starts_with("add_") => {
+                (value.is_string() || value["content"].is_string(), "a token")
+            }
+            _ => continue,
+        };
+        if !fits {
+            bail_input!("{shown}: key `{key}`: {value} is not {wanted}");
+        }
+    }
+    Ok(())
+}
+
+/// The text of a `vocab.txt`, where it is there.
+fn read_vocabulary(path: &Path) -> Result<Option<String>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = String::from_utf8(read_bounded(path, MOST_BYTES)?);
+    text.map(Some)
+        .map_err(|_| input_error!("{}: not UTF-8; fetch the vocabulary again", path.display()))
 }
 
 /// Tokens by line. Space at a token's end is none of it, as in `tokenizers`.

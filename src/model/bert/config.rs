@@ -6,7 +6,8 @@ use anyhow::Result;
 use rust_bert::bert::BertConfig;
 use serde_json::{Map, Value};
 
-use crate::error::read_text;
+use crate::config::yaml::in_words;
+use crate::error::{io_error, read_text};
 use crate::{bail_input, input_error};
 
 /// The keys that settle an encoder's shape; rust-bert's [`BertConfig`] would read more of them, and
@@ -36,21 +37,33 @@ pub const ALIGNED_TYPE: &str = "covalign_bert";
 const MOST: i64 = 1 << 24;
 /// 40 GB in float32.
 const MOST_PARAMETERS: f64 = 1e10;
+/// Far above the layers of all BERTs; rust-bert makes each with a dozen tensors.
+const MOST_LAYERS: i64 = 1000;
 
 /// Reads and checks `config.json` in an encoder's folder.
 pub fn read(folder: &Path) -> Result<BertConfig> {
     let path = folder.join("config.json");
     let text = read_text(&path)?;
     let shown = path.display();
-    let whole: Map<String, Value> =
-        serde_json::from_str(&text).map_err(|e| input_error!("{shown}:{}: {e}", e.line()))?;
+    let whole: Map<String, Value> = serde_json::from_str(&text).map_err(|e| {
+        input_error!(
+            "{shown}:{}: not readable as JSON ({e}); fetch the encoder again",
+            e.line()
+        )
+    })?;
     check_kind(&whole, &shown.to_string())?;
     let known = whole
         .into_iter()
         .filter(|(key, _)| SHAPE.contains(&key.as_str()));
     let shape: Map<String, Value> = known.collect();
-    let config: BertConfig = serde_path_to_error::deserialize(Value::Object(shape))
-        .map_err(|e| input_error!("{shown}: key `{}`: {}", e.path(), e.inner()))?;
+    let config: BertConfig =
+        serde_path_to_error::deserialize(Value::Object(shape)).map_err(|e| {
+            input_error!(
+                "{shown}: key `{}`: {}",
+                e.path(),
+                in_words(&e.inner().to_string())
+            )
+        })?;
     check_sizes(&config, &path)?;
     if config.num_attention_heads < 1 || config.hidden_size % config.num_attention_heads != 0 {
         bail_input!(
@@ -75,15 +88,15 @@ fn check_sizes(config: &BertConfig, path: &Path) -> Result<()> {
         ("type_vocab_size", config.type_vocab_size),
     ];
     for (key, size) in sizes {
-        if !(1..=MOST).contains(&size) {
-            bail_input!("{shown}: {key} is {size}; it must lie from 1 to {MOST}");
+        let most = match key {
+            "num_hidden_layers" => MOST_LAYERS,
+            _ => MOST,
+        };
+        if !(1..=most).contains(&size) {
+            bail_input!("{shown}: {key} is {size}; it must lie from 1 to {most}");
         }
     }
-    let width = config.hidden_size;
-    let tables = config.vocab_size + config.max_position_embeddings + config.type_vocab_size;
-    let layer = 4 * width + 2 * config.intermediate_size;
-    let parameters =
-        width as f64 * (tables as f64 + layer as f64 * config.num_hidden_layers as f64);
+    let parameters = parameters(config);
     if parameters > MOST_PARAMETERS {
         bail_input!(
             "{shown}: its sizes come to {parameters:.1e} parameters, more than any BERT has"
@@ -104,6 +117,36 @@ fn check_sizes(config: &BertConfig, path: &Path) -> Result<()> {
     let deviation = config.initializer_range;
     if !(deviation >= 0.0 && deviation.is_finite()) {
         bail_input!("{shown}: initializer_range is {deviation}; it must not be negative");
+    }
+    Ok(())
+}
+
+/// The parameters of tables and layers, biases left out.
+fn parameters(config: &BertConfig) -> f64 {
+    let width = config.hidden_size;
+    let tables = config.vocab_size + config.max_position_embeddings + config.type_vocab_size;
+    let layer = 4 * width + 2 * config.intermediate_size;
+    width as f64 * (tables as f64 + layer as f64 * config.num_hidden_layers as f64)
+}
+
+/// Whether a file of weights can hold this encoder, before there is memory for it: a parameter has
+/// two bytes at least.
+///
+/// # Errors
+/// An input error that names both files.
+pub fn check_weights(config: &BertConfig, folder: &Path, weights: &Path) -> Result<()> {
+    let bytes = std::fs::metadata(weights)
+        .map_err(|e| io_error(weights, e))?
+        .len();
+    let parameters = parameters(config);
+    // Of a file without bytes its reader tells.
+    if bytes > 0 && 2.0 * parameters > bytes as f64 {
+        bail_input!(
+            "{}: its sizes come to {parameters:.0} parameters, too many for the {bytes} bytes of {}; \
+             they belong to different encoders, or the weights are cut off",
+            folder.join("config.json").display(),
+            weights.display()
+        );
     }
     Ok(())
 }

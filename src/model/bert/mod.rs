@@ -113,6 +113,7 @@ impl Bert {
             config.attention_probs_dropout_prob = p;
         }
         let file = weights::find(folder)?;
+        config::check_weights(&config, folder, &file)?;
         let encoder = Bert::unfilled(config, engine, device)?;
         let report = weights::load_into(&encoder.variables, &file)?;
         tch::manual_seed(named_seed(seed, "pooler"));

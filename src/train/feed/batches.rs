@@ -14,6 +14,9 @@ use crate::model::named_seed;
 use crate::train::evaluate::Scores;
 use crate::train::tasks::TaskData;
 
+/// The most epochs that one optimiser step may take.
+const MOST_EPOCHS_IN_A_STEP: u64 = 10;
+
 /// How long a run is, in optimiser steps.
 #[derive(Debug, Clone, Copy)]
 pub struct Length {
@@ -84,6 +87,14 @@ impl Batches {
         let size = BatchSize::of(training);
         let sampler = Sampler::new(rows, &config.sampling, size, seed);
         let in_epoch = sampler.batches_per_epoch() as u64;
+        // A few epochs in a step are odd; a thousand would never end.
+        if training.accumulate as u64 > MOST_EPOCHS_IN_A_STEP.saturating_mul(in_epoch) {
+            bail_input!(
+                "key `training.accumulate`: a step of {} batches is more than {MOST_EPOCHS_IN_A_STEP} \
+                 epochs, which have {in_epoch} each",
+                training.accumulate
+            );
+        }
         let per_epoch = in_epoch as f64 / training.accumulate as f64;
         let total = ((training.epochs * per_epoch).ceil() as u64).max(1);
         let own = Length {

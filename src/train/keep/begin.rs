@@ -58,6 +58,7 @@ pub fn lay_out(
         atomic::write_json(&settled, tokenizer.config())?;
     }
     check_intake(folder, intake)?;
+    atomic::sync_folder(&folder.encoder())?;
     for data in data {
         let path = folder.task(&data.task.name);
         if let Some(parent) = path.parent() {
@@ -70,5 +71,6 @@ pub fn lay_out(
         }
     }
     atomic::write_json(&folder.made_of(), made_of)?;
+    // With it the run has begun.
     atomic::write(&folder.config(), config.to_yaml()?.as_bytes())
 }

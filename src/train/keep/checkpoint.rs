@@ -5,7 +5,7 @@
 //! are too, so that a file that is damaged or another run's is found before it is used.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,9 @@ pub struct Progress {
     pub overall: Option<Overall>,
     /// The last evaluation.
     pub last: BTreeMap<String, Scores>,
+    /// Whether the evaluation at `step` is still to be made: the run was stopped during it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pending: bool,
     /// Evaluations since the mean was best.
     pub stale: u64,
     /// The [`PLAN`](crate::data::sampling::PLAN) by which batches were put together.
@@ -165,6 +168,40 @@ pub fn link(from: &Path, to: &Path) -> Result<()> {
     replace(&new, to)
 }
 
+/// The newest checkpoint that is whole, with a note for each newer one that is not; none where
+/// there is none at all.
+///
+/// # Errors
+/// An input error where all are damaged.
+pub fn newest(folder: &RunFolder) -> Result<(Option<Whole>, Vec<String>)> {
+    let mut notes = Vec::new();
+    for (step, place) in folder.saved_steps().into_iter().rev() {
+        match verify(&place) {
+            Ok(state) => {
+                check_description(folder, &place)?;
+                let progress = state.progress;
+                let last = notes.pop();
+                let last = last.map(|note| format!("{note}; the run goes on from step {step}"));
+                notes.extend(last);
+                return Ok((Some(Whole { place, progress }), notes));
+            }
+            Err(error) => notes.push(format!("{error:#}")),
+        }
+    }
+    match notes.into_iter().next() {
+        None => Ok((None, Vec::new())),
+        Some(first) => bail_input!(
+            "{first}; no checkpoint of this run is whole, so start a new one with another --out"
+        ),
+    }
+}
+
+/// A checkpoint whose files are what its `state.json` says.
+pub struct Whole {
+    place: PathBuf,
+    progress: Progress,
+}
+
 /// Copies a saved model into `model`, and its optimiser's state where one is given.
 pub fn read(
     folder: &Path,
@@ -172,14 +209,26 @@ pub fn read(
     optimizer: Option<&mut Optimizer>,
 ) -> Result<Progress> {
     let progress = verify(folder)?.progress;
-    fill(model.encoder.variables(), &folder.join(ENCODER))?;
-    fill(&model.heads, &folder.join(HEADS))?;
-    fill(&model.alignments, &folder.join(ALIGNMENT))?;
-    if let Some(optimizer) = optimizer {
-        let path = folder.join(OPTIMIZER);
-        optimizer.load_state(weights::read(&path)?)?;
+    let place = folder.to_owned();
+    Whole { place, progress }.read(model, optimizer)
+}
+
+impl Whole {
+    /// As [`read`], without reading the files twice.
+    pub fn read(
+        self,
+        model: &MultiTaskModel,
+        optimizer: Option<&mut Optimizer>,
+    ) -> Result<Progress> {
+        let Whole { place, progress } = self;
+        fill(model.encoder.variables(), &place.join(ENCODER))?;
+        fill(&model.heads, &place.join(HEADS))?;
+        fill(&model.alignments, &place.join(ALIGNMENT))?;
+        if let Some(optimizer) = optimizer {
+            optimizer.load_state(weights::read(&place.join(OPTIMIZER))?)?;
+        }
+        Ok(progress)
     }
-    Ok(progress)
 }
 
 /// Copies a saved encoder into the variables of another of the same shapes.
@@ -259,7 +308,7 @@ pub fn check_description(run: &RunFolder, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Reads `state.json` and checks every file that it names.
+/// Reads `state.json` and checks every file of the folder by it.
 fn verify(folder: &Path) -> Result<State> {
     let state = read_state(folder)?;
     for name in [ENCODER, HEADS, ALIGNMENT] {

@@ -89,11 +89,22 @@ pub struct Computed {
     pub device: String,
 }
 
+pub(super) fn one() -> usize {
+    1
+}
+
+pub(super) fn is_one(&number: &usize) -> bool {
+    number == 1
+}
+
 /// What sums are ordered by: the same run elsewhere gives the same scores up to rounding, not bit
 /// for bit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     pub threads: i32,
+    /// Processes that train together.
+    #[serde(default = "one")]
+    pub ranks: usize,
     /// The instruction set that libtorch computes with, such as `AVX512`.
     pub cpu_capability: String,
     pub libtorch: String,

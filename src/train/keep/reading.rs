@@ -24,7 +24,7 @@ use crate::model::exported::Exported;
 use crate::model::source::Source as EncoderSource;
 use crate::model::{save, weights};
 use crate::task::layout::{Format, Ids, Layout};
-use crate::task::{Labels, Split, Task};
+use crate::task::{Classes, Labels, Split, Task};
 use crate::train::step::learner::Learner;
 use crate::train::step::precision::{device_kind, Arithmetic};
 
@@ -56,7 +56,7 @@ impl MadeOf {
         MadeOf {
             content,
             arithmetic: Computed::new(arithmetic, encoder.engine_name()),
-            machine: Machine::here(),
+            machine: Machine::here(learner.ranks.size),
         }
     }
 }
@@ -73,9 +73,11 @@ impl Computed {
 }
 
 impl Machine {
-    pub fn here() -> Machine {
+    /// This machine, where so many processes train.
+    pub fn here(ranks: usize) -> Machine {
         Machine {
             threads: tch::get_num_threads(),
+            ranks,
             cpu_capability: libtorch::cpu_capability(),
             libtorch: libtorch::version(),
             covalign: env!("CARGO_PKG_VERSION").into(),
@@ -163,7 +165,8 @@ impl TaskContent {
 
     fn read(task: &Task, data: &Path, splits: &[Split]) -> Result<TaskContent> {
         let labels = match &task.labels {
-            Labels::Classes(names) => json!(names),
+            Labels::Classes(Classes { names, said: None }) => json!(names),
+            Labels::Classes(classes) => json!(classes),
             Labels::Range { min, max } => json!({"min": min, "max": max}),
             Labels::AnyOf(any) => json!(any),
         };

@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::made_of::MadeOf;
+use super::made_of::{is_one, one, MadeOf};
 use crate::data::TokenizedSplit;
-use crate::error::io_error;
+use crate::error::{io_error, read_text};
 use crate::model::save::sha256;
 use crate::task::cut::Cut;
+use crate::telemetry::sealed;
 use crate::train::evaluate::Scores;
 use crate::{bail_input, input_error};
 
@@ -75,12 +76,11 @@ impl RunFolder {
     /// What the run was begun with; none where an older version began it.
     pub fn begun(&self) -> Result<Option<MadeOf>> {
         let path = self.made_of();
-        match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
+        match path.exists() {
+            true => serde_json::from_str(&read_text(&path)?)
                 .map_err(|e| input_error!("{}: not readable: {e}", path.display()))
                 .map(Some),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(io_error(&path, e)),
+            false => Ok(None),
         }
     }
 
@@ -102,7 +102,19 @@ impl RunFolder {
 
     /// What a run wrote when it had come to its end.
     pub fn finished(&self) -> Option<Results> {
-        serde_json::from_slice(&std::fs::read(self.results()).ok()?).ok()
+        self.ended().ok()?
+    }
+
+    /// As [`RunFolder::finished`].
+    ///
+    /// # Errors
+    /// An input error where `results.json` is there and damaged.
+    pub fn ended(&self) -> Result<Option<Results>> {
+        let path = self.results();
+        match path.exists() {
+            true => sealed::parse(&read_text(&path)?, &path).map(Some),
+            false => Ok(None),
+        }
     }
 
     pub fn metrics(&self) -> PathBuf {
@@ -258,14 +270,6 @@ pub struct EncoderIdentity {
     pub name: String,
     /// Of the weight file.
     pub sha256: String,
-}
-
-fn one() -> usize {
-    1
-}
-
-fn is_one(&number: &usize) -> bool {
-    number == 1
 }
 
 /// The run whose best weights another started from.

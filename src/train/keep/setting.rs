@@ -381,8 +381,7 @@ impl RunFacts {
 
     /// What the run noted before its first step; `None` of an older version.
     fn made_of(&self) -> Option<MadeOf> {
-        let noted = std::fs::read(RunFolder::new(&self.folder).made_of()).ok();
-        let noted = noted.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let noted = RunFolder::new(&self.folder).begun().ok().flatten();
         noted.or_else(|| self.results.as_ref()?.made_of.clone())
     }
 }

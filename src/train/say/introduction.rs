@@ -78,19 +78,36 @@ pub fn introduction(
                 .chain(&data.dev.warnings)
                 .cloned(),
         );
-        for skipped in data.train.skipped.iter().chain(&data.dev.skipped) {
-            lines.push(format!(
-                "{}:{}: skipped, {}",
-                skipped.file.display(),
-                skipped.line,
-                skipped.reason
-            ));
-        }
+        lines.extend(skipped(data));
     }
     lines.extend(data.iter().filter_map(unranked));
     lines.extend(controls(config, data));
     lines.extend(overlaps(data));
     lines
+}
+
+/// The rows of a task's training and dev files that were left out, by file and reason.
+fn skipped(data: &TaskData) -> Vec<String> {
+    let mut found: Vec<(String, Vec<u32>)> = Vec::new();
+    for row in data.train.skipped.iter().chain(&data.dev.skipped) {
+        let key = format!("{}: skipped, {}", row.file.display(), row.reason);
+        match found.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, lines)) => lines.push(row.line),
+            None => found.push((key, vec![row.line])),
+        }
+    }
+    let line = |(key, mut lines): (String, Vec<u32>)| {
+        lines.sort_unstable();
+        // A file that is cut into train and dev has them in both.
+        lines.dedup();
+        let first: Vec<String> = lines.iter().take(5).map(u32::to_string).collect();
+        match lines.len() {
+            1 => format!("{key}: line {}", first[0]),
+            few @ 2..=5 => format!("{key}: {few} rows, lines {}", first.join(", ")),
+            many => format!("{key}: {many} rows, lines {}, …", first.join(", ")),
+        }
+    };
+    found.into_iter().map(line).collect()
 }
 
 /// Labels that metrics of ranks leave out, since every dev row has them or none has.

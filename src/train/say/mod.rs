@@ -2,5 +2,6 @@
 
 pub mod introduction;
 pub mod recorder;
+pub mod sizes;
 pub mod stages;
 pub mod window;

@@ -21,6 +21,8 @@ pub struct Recorder {
     lines: JsonLines,
     log: File,
     progress: Progress,
+    /// Evaluations that a resumed run had recorded.
+    pub recorded: u64,
     /// What rows are counted in.
     unit: &'static str,
 }
@@ -38,14 +40,17 @@ impl Recorder {
         let path = folder.log();
         let log = OpenOptions::new().create(true).append(true).open(&path);
         let next_step = if start == 0 { 0 } else { start + 1 };
+        let lines = JsonLines::resume(&folder.metrics(), |line: &EvaluationLine| {
+            line.step <= start
+        });
+        let (lines, recorded) = lines?;
         let mut recorder = Recorder {
+            recorded,
             events: match resume {
                 true => EventWriter::resume(&folder.tensorboard(), next_step)?,
                 false => EventWriter::create(&folder.tensorboard())?,
             },
-            lines: JsonLines::resume(&folder.metrics(), |line: &EvaluationLine| {
-                line.step <= start
-            })?,
+            lines,
             log: log.map_err(|e| io_error(&path, e))?,
             progress: Progress::new(total, "training").starting_at(start),
             unit: config.encoder.unit(),
@@ -54,6 +59,15 @@ impl Recorder {
             recorder.describe(config)?;
         }
         Ok(recorder)
+    }
+
+    /// Puts all that was recorded on the disk.
+    pub fn sync(&mut self) -> Result<()> {
+        self.events.sync()?;
+        self.lines.sync()?;
+        // A log that cannot grow stops nothing.
+        let _ = self.log.sync_data();
+        Ok(())
     }
 
     /// The resolved config as text, and its values for the HParams page.
