@@ -18,6 +18,7 @@ import argparse
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,7 @@ method: %s
 training: {max_steps: 12, batch_size: 8, learning_rate: 1e-4, max_length: 40, max_train_rows: 96,
            threads: 2, device: cpu, precision: fp32}
 evaluation: {every: 6 steps}
+checkpoints: {after: best}
 %s
 """
 
@@ -75,7 +77,11 @@ def main():
     args = parser.parse_args()
     if not args.here:
         return subprocess.run([environment(), __file__, "--here"] + sys.argv[1:]).returncode
-    folder = Path(tempfile.mkdtemp(prefix="check-export-"))
+    with tempfile.TemporaryDirectory(prefix="check-export-") as folder:
+        return check_all(args, Path(folder))
+
+
+def check_all(args, folder):
     subprocess.run([sys.executable, ROOT / "scripts/make_demo.py", folder / "data"], check=True, stdout=2)
     several_labels(folder)
     print("| run | task | outputs | in transformers | max. difference | in ONNX Runtime |\n|---|---|---|---|---|---|")
@@ -83,9 +89,13 @@ def main():
     for number, run in enumerate(RUNS):
         if args.only and args.only not in run[0]:
             continue
-        for cells, difference in check(args, folder, "run-%d" % number, run):
+        place = "run-%d" % number
+        for cells, difference in check(args, folder, place, run):
             worst = max(worst, difference)
             print("| %s |" % " | ".join([run[0]] + cells), flush=True)
+        # Each is a gigabyte.
+        for name in ("runs", "exported"):
+            shutil.rmtree(folder / name / place)
     print("\nLargest difference of a logit: %.1e." % worst)
     return 0 if worst <= CLOSE else 1
 

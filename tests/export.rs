@@ -266,7 +266,7 @@ fn exported_folders_and_graphs_compute_what_the_run_computes_and_train_again() {
     let random = "alignment.init=random";
     let aligned = ["method=aligned", tasks, random];
     let diagonal = [&aligned[..], &["alignment.form=diagonal"]].concat();
-    let turned = [&aligned[..2], &["turned={DemoSimilarity: 30}"]].concat();
+    let turned = [&aligned[..], &["turned={DemoSimilarity: 30}"]].concat();
     let runs: [(&str, &[&str]); 4] = [
         ("single", &["method=single", "tasks=[DemoSentiment]"]),
         ("full", &aligned),
