@@ -384,3 +384,133 @@ fn a_model_that_does_not_fit_into_memory_is_one_line_that_names_the_keys() {
         "{errors}"
     );
 }
+
+/// Two-layer encoder and rows that fit it, with a checkpoint every three of six steps.
+fn tiny_run(folder: &Path, out: &str) -> Vec<String> {
+    let tiny = root().join("tests/fixtures/legacy-bert");
+    let encoder = format!("encoder={}", tiny.display());
+    let sets = [&encoder, "training.max_length=16"];
+    train(folder, out, &sets);
+    let mut args: Vec<String> = ["train", "c.yaml", "--resume", "--out", out]
+        .map(str::to_owned)
+        .into();
+    sets.iter()
+        .for_each(|set| args.extend(["--set".to_owned(), (*set).to_owned()]));
+    args
+}
+
+fn flip(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 4;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_damaged_newest_checkpoint_falls_back_to_the_one_before() {
+    let folder = workplace();
+    let folder = folder.path();
+    let resume = tiny_run(folder, "r");
+    let resume: Vec<&str> = resume.iter().map(String::as_str).collect();
+    let results = folder.join("r/results.json");
+    let whole = common::json(&results);
+    std::fs::remove_file(&results).unwrap();
+    flip(&folder.join("r/checkpoints/step-6/optimizer.safetensors"));
+    let again = run(folder, &resume);
+    let said = text(&again.stderr);
+    assert!(again.status.success(), "{said}");
+    assert!(
+        said.contains("step-6/optimizer.safetensors: the file is damaged")
+            && said.contains("the run goes on from step 3"),
+        "{said}"
+    );
+    assert_eq!(common::json(&results)["tasks"], whole["tasks"]);
+    // None is left to go on from.
+    std::fs::remove_file(&results).unwrap();
+    for step in ["step-3", "step-6"] {
+        flip(
+            &folder
+                .join("r/checkpoints")
+                .join(step)
+                .join("heads.safetensors"),
+        );
+    }
+    let line = fails(folder, &resume, 2);
+    assert!(
+        line.contains("no checkpoint of this run is whole"),
+        "{line}"
+    );
+}
+
+#[test]
+fn results_that_were_edited_and_curves_that_were_cut_are_told() {
+    let folder = workplace();
+    let folder = folder.path();
+    let resume = tiny_run(folder, "r");
+    let resume: Vec<&str> = resume.iter().map(String::as_str).collect();
+    let results = folder.join("r/results.json");
+    let whole = std::fs::read_to_string(&results).unwrap();
+    let edited = whole.replacen("\"steps\": 6", "\"steps\": 7", 1);
+    assert_ne!(whole, edited);
+    std::fs::write(&results, edited).unwrap();
+    let line = fails(folder, &resume, 2);
+    assert!(line.contains("results.json: damaged, or edited"), "{line}");
+    std::fs::remove_file(&results).unwrap();
+    std::fs::write(folder.join("r/metrics.jsonl"), "").unwrap();
+    let again = run(folder, &resume);
+    let said = text(&again.stderr);
+    assert!(again.status.success(), "{said}");
+    assert!(said.contains("has 0 of the 2 evaluations"), "{said}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_may_grow_no_further_ends_in_one_line_and_the_run_goes_on() {
+    let folder = workplace();
+    let folder = folder.path();
+    let resume = tiny_run(folder, "whole");
+    let args: Vec<&str> = resume.iter().map(String::as_str).collect();
+    let args: Vec<&str> = args
+        .into_iter()
+        .filter(|arg| *arg != "--resume")
+        .map(|arg| if arg == "whole" { "cut" } else { arg })
+        .collect();
+    let limited = Command::new("sh")
+        .args(["-c", "ulimit -f 64 && exec \"$@\"", "sh"])
+        .arg(env!("CARGO_BIN_EXE_covalign"))
+        .args(&args)
+        .current_dir(folder)
+        .env("CUDA_VISIBLE_DEVICES", "")
+        .output()
+        .unwrap();
+    let errors = text(&limited.stderr);
+    assert_eq!(limited.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("`ulimit -f`"), "{errors}");
+    let resume = [&args[..], &["--resume"]].concat();
+    let again = run(folder, &resume);
+    assert!(again.status.success(), "{}", text(&again.stderr));
+    let tasks = |out: &str| common::json(&folder.join(out).join("results.json"))["tasks"].clone();
+    assert_eq!(tasks("cut"), tasks("whole"));
+}
+
+#[test]
+fn weights_that_are_not_finite_are_blamed_on_their_file() {
+    let folder = workplace();
+    let folder = folder.path();
+    explosive(folder);
+    let file = folder.join("explosive/model.safetensors");
+    let tensors = Tensor::read_safetensors(&file).unwrap();
+    let spoiled: Vec<(&str, Tensor)> = tensors
+        .iter()
+        .map(|(name, tensor)| match name.contains("query") {
+            true => (name.as_str(), tensor.full_like(f64::NAN)),
+            false => (name.as_str(), tensor.shallow_clone()),
+        })
+        .collect();
+    Tensor::write_safetensors(&spoiled, &file).unwrap();
+    let line = refused(folder, &["encoder=explosive"]);
+    assert!(
+        line.contains("model.safetensors: tensor") && line.contains("not finite"),
+        "{line}"
+    );
+}

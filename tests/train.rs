@@ -116,7 +116,7 @@ fn wait_for_evaluation(child: &mut std::process::Child, run: &Path) {
 }
 
 #[test]
-fn a_run_stopped_by_ctrl_c_resumes_to_the_same_weights() {
+fn a_run_that_a_scheduler_stops_resumes_to_the_same_weights() {
     let folder = workplace();
     let folder = folder.path();
     // Whatever step the signal comes at is one that is evaluated.
@@ -131,8 +131,9 @@ fn a_run_stopped_by_ctrl_c_resumes_to_the_same_weights() {
     let metrics = folder.join("cut/metrics.jsonl");
     wait_for_evaluation(&mut child, &folder.join("cut"));
     let pid = child.id().to_string();
+    // As a scheduler asks; Ctrl-C goes the same way.
     std::process::Command::new("kill")
-        .args(["-INT", &pid])
+        .args(["-USR1", &pid])
         .status()
         .unwrap();
     let output = child.wait_with_output().unwrap();

@@ -166,7 +166,7 @@ pub fn load_into(store: &VarStore, path: &Path) -> Result<LoadReport> {
             );
         }
         // One that is not finite would show as a loss that is not, after the data have been read.
-        if !tensor.f_sum(Kind::Float)?.double_value(&[]).is_finite() {
+        if !tensor.f_sum(Kind::Double)?.double_value(&[]).is_finite() {
             bail_input!(
                 "{}: tensor `{name}` holds values that are not finite; fetch the encoder again",
                 path.display()
