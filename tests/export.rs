@@ -19,6 +19,9 @@ use prost::Message;
 use serde_json::{json, Value};
 use tch::{Device, Kind, Tensor};
 
+/// A row's ids, and where in them the second text starts.
+type Row = (Vec<i32>, usize);
+
 const COMMENTS: &str = "
 name: Comments
 labels: {any_of: [good, bad, long]}
@@ -148,7 +151,7 @@ fn computed(folder: &Path, rows: &[(Vec<i32>, usize)]) -> Tensor {
     assert!(model.ir_version >= 8 && model.opset_import[0].version >= 17);
     let graph = model.graph.unwrap();
     let longest = rows.iter().map(|(ids, _)| ids.len()).max().unwrap();
-    let inputs = |of: &dyn Fn(&(Vec<i32>, usize), usize) -> i64| {
+    let inputs = |of: &dyn Fn(&Row, usize) -> i64| {
         let padded = rows
             .iter()
             .flat_map(|row| (0..longest).map(move |at| (row, at)));

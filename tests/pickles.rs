@@ -31,7 +31,7 @@ const RIGHT: Program = Program {
 
 fn text(text: &str) -> Vec<u8> {
     [
-        &[b'X'],
+        b"X",
         &(text.len() as u32).to_le_bytes()[..],
         text.as_bytes(),
     ]

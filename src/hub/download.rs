@@ -241,7 +241,10 @@ impl Downloader {
     fn answer(&self, request: Request, url: &str) -> Result<Response, Stop> {
         let (tell, answer) = channel();
         // One that never ends ends with the process.
-        std::thread::spawn(move || tell.send(request.call()));
+        std::thread::spawn(move || {
+            // Nobody waits any more.
+            let _ = tell.send(request.call());
+        });
         match answer.recv_timeout(2 * self.patience) {
             Ok(Ok(response) | Err(ureq::Error::Status(_, response))) => Ok(response),
             Ok(Err(ureq::Error::Transport(error))) => Err(unreachable_host(url, error)),

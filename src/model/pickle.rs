@@ -143,9 +143,9 @@ impl View {
             .size
             .iter()
             .try_fold(1, |all: u64, &n| all.checked_mul(n));
-        let steps = self.size.iter().zip(&self.stride);
-        let last = steps.fold(Some(self.offset), |last, (&n, &stride)| {
-            last?.checked_add(stride.checked_mul(n.saturating_sub(1))?)
+        let mut steps = self.size.iter().zip(&self.stride);
+        let last = steps.try_fold(self.offset, |last, (&n, &stride)| {
+            last.checked_add(stride.checked_mul(n.saturating_sub(1))?)
         });
         let fits = self.size.len() == self.stride.len()
             && product.is_some_and(|product| product <= self.storage.count)
