@@ -715,7 +715,7 @@ const CASES: &[Bad] = &[
         files: &[("enc/vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nA\na\nFine\nfine\nfilm\n##s\n.\nmore\n")],
         args: &["train", "c.yaml", "--out", "x"],
         code: 2,
-        line: "covalign: enc/vocab.txt: 13 lines, the weights have embeddings for 12 (vocab_size in config.json); they belong to different encoders",
+        line: "covalign: enc/vocab.txt: the vocabulary has 13 entries, the weights have embeddings for 12 (vocab_size in config.json); they belong to different encoders",
     },
     Bad {
         name: "a tokenizer that is a list",

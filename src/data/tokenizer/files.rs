@@ -93,8 +93,8 @@ impl Files {
             .filter(|&rows| count > rows)
         {
             bail_input!(
-                "{}: {count} lines, the weights have embeddings for {rows} (vocab_size in \
-                 config.json); they belong to different encoders",
+                "{}: the vocabulary has {count} entries, the weights have embeddings for {rows} \
+                 (vocab_size in config.json); they belong to different encoders",
                 path.display()
             );
         }
