@@ -338,6 +338,12 @@ fn resume_takes_what_cannot_change_the_score() {
     // An older version's folder.
     again();
     std::fs::remove_file(folder.join("cut/made_of.json")).unwrap();
+    let state = folder.join("cut/checkpoints/step-3/state.json");
+    let mut old = json(&state);
+    for since in ["run", "sha256"] {
+        old.as_object_mut().unwrap().remove(since).unwrap();
+    }
+    std::fs::write(&state, old.to_string()).unwrap();
     let moved = resumed(&args, "cut", &["data=moved"]);
     assert!(fails(folder, &moved, 2).contains("data was demo, is moved"));
     let log = go_on(&[]);

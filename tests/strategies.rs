@@ -525,7 +525,8 @@ fn what_a_strategy_lacks_is_one_line_that_names_the_key() {
     let vocabulary = folder.join("stl/DemoSentiment/encoder/tokenizer.json");
     let words = std::fs::read_to_string(&vocabulary).unwrap();
     std::fs::write(&vocabulary, words.replacen("[unused0]", "[unusedx]", 1)).unwrap();
-    assert!(line(&["start.run=stl/DemoSentiment"]).contains("another tokenizer"));
+    let changed = line(&["start.run=stl/DemoSentiment"]);
+    assert!(changed.contains("tokenizer.json: was another"), "{changed}");
     std::fs::write(&vocabulary, words).unwrap();
     std::fs::rename(folder.join(best), folder.join("kept")).unwrap();
     assert!(line(&["start.run=stl/DemoSentiment"]).contains("checkpoints.after"));

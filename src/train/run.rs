@@ -105,7 +105,7 @@ pub fn run(
     let mut batches = batches(config, &learner.data, &intake)?;
     let length = batches.length;
     let mut progress = match saved {
-        Some(saved) => saved.read(&learner.model, Some(&mut learner.optimizer))?,
+        Some(saved) => saved.read(folder, &learner.model, Some(&mut learner.optimizer))?,
         None => Progress {
             start: match source {
                 Some(source) => Some(begin(source, &learner)?),

@@ -178,7 +178,6 @@ pub fn newest(folder: &RunFolder) -> Result<(Option<Whole>, Vec<String>)> {
     for (step, place) in folder.saved_steps().into_iter().rev() {
         match verify(&place) {
             Ok(state) => {
-                check_description(folder, &place)?;
                 let progress = state.progress;
                 let last = notes.pop();
                 let last = last.map(|note| format!("{note}; the run goes on from step {step}"));
@@ -210,16 +209,22 @@ pub fn read(
 ) -> Result<Progress> {
     let progress = verify(folder)?.progress;
     let place = folder.to_owned();
-    Whole { place, progress }.read(model, optimizer)
+    Whole { place, progress }.fill(model, optimizer)
 }
 
 impl Whole {
-    /// As [`read`], without reading the files twice.
+    /// As [`read`], without reading the files twice, for the run of `folder`, whose they must be.
     pub fn read(
         self,
+        folder: &RunFolder,
         model: &MultiTaskModel,
         optimizer: Option<&mut Optimizer>,
     ) -> Result<Progress> {
+        check_description(folder, &self.place)?;
+        self.fill(model, optimizer)
+    }
+
+    fn fill(self, model: &MultiTaskModel, optimizer: Option<&mut Optimizer>) -> Result<Progress> {
         let Whole { place, progress } = self;
         fill(model.encoder.variables(), &place.join(ENCODER))?;
         fill(&model.heads, &place.join(HEADS))?;
