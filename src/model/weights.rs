@@ -51,13 +51,19 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     if size == 0 {
         bail_input!("{}: the file is empty; fetch it again", path.display());
     }
-    let tensors: Vec<(String, Tensor)> = match path.extension().and_then(|e| e.to_str()) {
+    let extension = path.extension().and_then(|e| e.to_str());
+    let tensors: Vec<(String, Tensor)> = match extension {
         Some("safetensors") => {
             Tensor::read_safetensors(path).map_err(|error| unreadable(path, &error.to_string()))?
         }
         _ => pickle::read(path)
             .map_err(|error| unreadable(path, &format!("{error:#}")))?
             .into_iter()
+            // tch's own files have bars for the dots of names.
+            .map(|(name, tensor)| match extension {
+                Some("ot") => (name.replace('|', "."), tensor),
+                _ => (name, tensor),
+            })
             .collect(),
     };
     let mut named = BTreeMap::new();
