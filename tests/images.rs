@@ -487,7 +487,7 @@ fn images_that_are_missing_or_broken_are_told_with_their_rows() {
     let one = home.join("images_001/images/00000001_001.png");
     let whole = std::fs::read(&one).unwrap();
     std::fs::write(&one, &whole[..whole.len() / 2]).unwrap();
-    let line = fails(folder, &["train", "c.yaml", "--out", "broken"], 2);
+    let line = fails(folder, &["train", "c.yaml", "--out", "broken"], 1);
     assert!(
         line.contains("images/00000001_001.png: not readable as a PNG or JPEG image"),
         "{line}"

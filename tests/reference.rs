@@ -296,12 +296,15 @@ fn a_dry_run_says_what_the_run_then_takes_and_writes_nothing() {
     let state = json(&folder.join("x/checkpoints/step-20/state.json"));
     let tokens = format!("tokens   {} to train on, ", state["tokens"]);
     assert!(shown.contains(&tokens), "{tokens} {shown}");
-    // A checkpoint, three sets of weights.
+    // Two checkpoints, three sets of weights.
     let sizes = |folder: &Path| -> u64 {
         let files = std::fs::read_dir(folder).unwrap().flatten();
         files.map(|file| file.metadata().unwrap().len()).sum()
     };
-    let at_end = sizes(&folder.join("x/checkpoints/step-20")) + 3 * sizes(&folder.join("x/best"));
+    let saved = std::fs::read_dir(folder.join("x/checkpoints")).unwrap();
+    let saved: Vec<u64> = saved.map(|step| sizes(&step.unwrap().path())).collect();
+    assert_eq!(saved.len(), 2);
+    let at_end = saved.iter().sum::<u64>() + 3 * sizes(&folder.join("x/best"));
     let told = shown.split("while it trains, ").nth(1).unwrap();
     let told: f64 = told.split(' ').next().unwrap().parse().unwrap();
     let ratio = 1e6 * told / at_end as f64;
