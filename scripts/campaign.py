@@ -128,11 +128,15 @@ class Campaign:
                     row.check(end, f"{number} during {config}")
                     row.add("lost", f"{signal.Signals(number).name}: exit {end.code}: {end.line}")
             end = self.run(self.train(config, "cut"))
-            if end.code != 0:
-                row.check(end, "going on after kills")
-                row.add("lost", f"after kills: {end.line or end.err[-300:]}")
-            elif self.outcome("cut") != whole:
-                row.add("resumes", "the killed run came to other weights or scores")
+            self.goes_on(row, end, "a killed run", lambda: self.outcome("cut") == whole)
+
+    def goes_on(self, row, end, what, same):
+        """Counts what was killed, went on and ended so, where it did not come to the same."""
+        if end.code != 0:
+            row.check(end, what)
+            row.add("lost", f"{what}: {end.line or end.err[-300:]}")
+        elif not same():
+            row.add("resumes", f"{what} came to other weights or scores")
 
     def kill_suites(self, wanted):
         """Kills suites and the runs in them."""
@@ -156,11 +160,7 @@ class Campaign:
                 row.trials += 1
             # A run that the suite left behind may still hold its folder for a moment.
             end = self.run([*suite, "suite-cut"], timeout=300)
-            if end.code != 0:
-                row.check(end, "a killed suite")
-                row.add("lost", f"a killed suite: {end.line or end.err[-300:]}")
-            elif self.results("suite-cut") != whole:
-                row.add("resumes", "a killed suite came to other scores")
+            self.goes_on(row, end, "a killed suite", lambda: self.results("suite-cut") == whole)
 
     def results(self, out):
         found = {}

@@ -189,7 +189,7 @@ impl Found {
         let folder = RunFolder::open(root)?;
         let reported = results(&folder)?;
         let mut config = Config::load(&folder.config(), &[])?;
-        self.overall(args, &config, &reported.best, root);
+        let computed = self.overall(args, &config, &reported.best, root);
         if let Some(data) = &args.data {
             config.data.clone_from(data);
         }
@@ -207,9 +207,7 @@ impl Found {
         self.notes
             .extend(missing.iter().map(|why| format!("not compared: {why}")));
         self.changed.extend(same::of_content(&was.content, &is));
-        if let Ok(saved) = SavedTask::load(root, &config.tasks[0], Weights::Overall) {
-            let engine = saved.model.encoder.engine_name();
-            let now = Computed::new(saved.arithmetic, engine);
+        if let Some(now) = computed {
             let found = same::of_arithmetic(&was.arithmetic, &now);
             self.elsewhere.extend(found);
         }
@@ -218,14 +216,22 @@ impl Found {
         Ok(())
     }
 
-    /// Computes the mean of the weights in `best/` again.
-    fn overall(&mut self, args: &VerifyArgs, config: &Config, reported: &Overall, root: &Path) {
-        let mut step = None;
+    /// Computes the mean of the weights in `best/` again; what that was computed in, where it was.
+    fn overall(
+        &mut self,
+        args: &VerifyArgs,
+        config: &Config,
+        reported: &Overall,
+        root: &Path,
+    ) -> Option<Computed> {
+        let (mut step, mut computed) = (None, None);
         let mut of_tasks = || -> Result<f64> {
             let mut sum = 0.0;
             for name in &config.tasks {
                 let saved = SavedTask::load(root, name, Weights::Overall)?;
                 step = Some(saved.progress.step);
+                let engine = saved.model.encoder.engine_name();
+                computed = Some(Computed::new(saved.arithmetic, engine));
                 sum += evaluate::score(&saved, Split::Dev, args.data.as_deref())?.score;
             }
             Ok(100.0 * sum / config.tasks.len() as f64)
@@ -245,6 +251,7 @@ impl Found {
             error: mean.as_ref().err().map(one_line),
             recomputed: mean.ok(),
         });
+        computed
     }
 
     fn say(&self) {

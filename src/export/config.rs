@@ -77,9 +77,8 @@ pub fn problem(task: &Task) -> &'static str {
 
 /// What the outputs are called.
 pub fn labels(task: &Task) -> Vec<String> {
-    match &task.labels {
-        Labels::Classes(names) => names.names.clone(),
-        Labels::Range { .. } => vec!["score".into()],
-        Labels::AnyOf(any) => any.names.clone(),
+    match task.labels.names() {
+        [] => vec!["score".into()],
+        names => names.to_vec(),
     }
 }

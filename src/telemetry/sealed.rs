@@ -18,13 +18,25 @@ const SEAL: &str = "sealed";
 /// `value`, a map, as indented JSON with its seal.
 pub fn text(value: &impl Serialize) -> Result<Vec<u8>> {
     let mut value = serde_json::to_value(value)?;
-    let seal = digest(&value)?;
-    if let Some(map) = value.as_object_mut() {
-        map.insert(SEAL.to_owned(), seal.into());
-    }
+    seal(&mut value, SEAL);
     let mut text = serde_json::to_vec_pretty(&value)?;
     text.push(b'\n');
     Ok(text)
+}
+
+/// Puts the checksum of a map under `key`, its last.
+pub fn seal(value: &mut Value, key: &str) {
+    let seal = digest(value);
+    if let Some(map) = value.as_object_mut() {
+        map.insert(key.to_owned(), seal.into());
+    }
+}
+
+/// Takes the checksum under `key` out of a map again: whether it is that of the rest. None where there was
+/// none.
+pub fn unseal(value: &mut Value, key: &str) -> Option<bool> {
+    let seal = value.as_object_mut()?.remove(key)?;
+    Some(seal == digest(value))
 }
 
 /// Writes `value` with its seal, atomically.
@@ -41,18 +53,16 @@ pub fn parse<T: DeserializeOwned + Serialize>(text: &str, path: &Path) -> Result
     let shown = path.display();
     let mut value: Value = serde_json::from_str(text)
         .map_err(|e| input_error!("{shown}: damaged: not readable as JSON: {e}"))?;
-    let seal = value.as_object_mut().and_then(|map| map.remove(SEAL));
-    if let Some(seal) = &seal {
-        if *seal != digest(&value)? {
-            bail_input!(
-                "{shown}: damaged, or edited: its content is not that of its checksum (the key \
-                 `{SEAL}`)"
-            );
-        }
+    let fits = unseal(&mut value, SEAL);
+    if fits == Some(false) {
+        bail_input!(
+            "{shown}: damaged, or edited: its content is not that of its checksum (the key \
+             `{SEAL}`)"
+        );
     }
     let read: T = serde_path_to_error::deserialize(&value)
         .map_err(|e| input_error!("{shown}: key `{}`: {}", e.path(), e.inner()))?;
-    if seal.is_none() {
+    if fits.is_none() {
         let known = serde_json::to_value(&read)?;
         let unknown = value.as_object().into_iter().flatten();
         let mut unknown =
@@ -64,6 +74,6 @@ pub fn parse<T: DeserializeOwned + Serialize>(text: &str, path: &Path) -> Result
     Ok(read)
 }
 
-fn digest(value: &Value) -> Result<String> {
-    Ok(format!("{:x}", Sha256::digest(serde_json::to_vec(value)?)))
+fn digest(value: &Value) -> String {
+    format!("{:x}", Sha256::digest(value.to_string()))
 }

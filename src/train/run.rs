@@ -89,8 +89,7 @@ pub fn run(
     learner.ranks = Arc::clone(ranks);
     let found = MadeOf::new(content.finish()?, &learner);
     let first = ranks.first(|| Ok(found.content.clone()))?;
-    same::check_content(&first, &found.content, folder)
-        .with_context(|| "other than the first process's")?;
+    same::check_processes(&first, &found.content)?;
     // What checkpoints go on from is what the run was begun with: a file of today is the same, or,
     // where there is no record, the best that is known.
     let weights = found.content.encoder.weights.clone();
@@ -126,9 +125,7 @@ pub fn run(
     learner.model.encoder.set_products(products)?;
     if resume {
         check_intake(folder, &intake)?;
-    } else if !ranks.is_first() {
-        // The first writes.
-    } else if let Some(made_of) = &made_of {
+    } else if let (true, Some(made_of)) = (ranks.is_first(), &made_of) {
         space::check(config, &learner, folder.root())?;
         lay_out(
             folder,

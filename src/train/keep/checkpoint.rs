@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use tch::nn::VarStore;
 use tch::Tensor;
 
@@ -19,6 +18,7 @@ use crate::config::After;
 use crate::error::{io_error, read_text};
 use crate::model::{save, weights, MultiTaskModel};
 use crate::telemetry::atomic::{beside, remove_folder, replace_folder};
+use crate::telemetry::sealed;
 use crate::train::evaluate::Scores;
 use crate::train::feed::batches::EpochShares;
 use crate::train::step::optimizer::Optimizer;
@@ -145,7 +145,7 @@ impl Snapshot {
         };
         let path = new.join(STATE);
         let mut state = serde_json::to_value(&state)?;
-        state[OWN] = own_sum(&state).into();
+        sealed::seal(&mut state, OWN);
         let json = serde_json::to_vec_pretty(&state)?;
         std::fs::write(&path, json).map_err(|e| io_error(&path, e))?;
         replace(&new, folder)
@@ -220,7 +220,7 @@ impl Whole {
         model: &MultiTaskModel,
         optimizer: Option<&mut Optimizer>,
     ) -> Result<Progress> {
-        check_description(folder, &self.place)?;
+        compare_description(folder, &self.place, &self.progress.run)?;
         self.fill(model, optimizer)
     }
 
@@ -264,17 +264,10 @@ fn read_state(folder: &Path) -> Result<State> {
     let unreadable = |e: serde_json::Error| input_error!("{}: {e}", path.display());
     let mut state: Value = serde_json::from_str(&text).map_err(unreadable)?;
     // Older versions wrote none.
-    if let Some(own) = state.as_object_mut().and_then(|state| state.remove(OWN)) {
-        if own != own_sum(&state) {
-            return Err(damaged(&path, "the one in it"));
-        }
+    if sealed::unseal(&mut state, OWN) == Some(false) {
+        return Err(damaged(&path, "the one in it"));
     }
     serde_json::from_value(state).map_err(unreadable)
-}
-
-/// The checksum of a `state.json` without its own.
-fn own_sum(state: &Value) -> String {
-    format!("{:x}", Sha256::digest(state.to_string()))
 }
 
 fn damaged(path: &Path, sum: &str) -> anyhow::Error {
@@ -290,7 +283,15 @@ fn damaged(path: &Path, sum: &str) -> anyhow::Error {
 /// # Errors
 /// An input error that names the one that is not.
 pub fn check_description(run: &RunFolder, folder: &Path) -> Result<()> {
-    let saved = read_state(folder)?.progress.run;
+    compare_description(run, folder, &read_state(folder)?.progress.run)
+}
+
+/// As [`check_description`], where `saved` is what they were saved with.
+fn compare_description(
+    run: &RunFolder,
+    folder: &Path,
+    saved: &BTreeMap<String, String>,
+) -> Result<()> {
     if saved.is_empty() {
         return Ok(());
     }

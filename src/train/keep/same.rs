@@ -75,6 +75,21 @@ pub fn check_content(was: &Content, is: &Content, folder: &RunFolder) -> Result<
     refuse(&folder.made_of(), &of_content(was, is))
 }
 
+/// Refuses to train together on what was read and is another than what the `first` process has.
+pub fn check_processes(first: &Content, own: &Content) -> Result<()> {
+    let found: Vec<String> = of_content(first, own)
+        .iter()
+        .map(Difference::to_string)
+        .collect();
+    if !found.is_empty() {
+        bail_input!(
+            "the first process has other data, tasks or encoder: {}; give all the same files",
+            found.join("; ")
+        );
+    }
+    Ok(())
+}
+
 /// As [`check_content`], also for what is computed in. What remains moves scores by rounding alone.
 pub fn check(was: &MadeOf, is: &MadeOf, folder: &RunFolder) -> Result<Vec<Difference>> {
     let mut found = of_content(&was.content, &is.content);
