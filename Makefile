@@ -12,7 +12,7 @@ unexport LIBTORCH
 endif
 export CARGO
 
-.PHONY: help setup build run test test-cuda lint clean
+.PHONY: help setup build run test test-cuda bench lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,9 @@ test: setup ## every test
 
 test-cuda: setup ## what CUDA computes beside the CPU, on a machine with an NVIDIA GPU
 	@$(CARGO) test --release --test cuda -- --ignored --test-threads=1
+
+bench: build ## an epoch beside transformers, DATA=dir is your GLUE folder (5 GB of PyTorch the first time)
+	@$(PYTHON) scripts/bench_vs_transformers.py --data '$(or $(DATA),data/glue)' --rows 400
 
 lint: setup ## formatting and clippy
 	@$(CARGO) fmt --check

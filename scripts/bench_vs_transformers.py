@@ -7,20 +7,22 @@ The contestants take turns, each in a process of its own, and the ratio is that 
     padded     run_glue's habit: shuffled rows, padded to 128 tokens, fp32
     best       transformers at its best in eager mode: rows grouped by length, padded to the longest
                of the batch, SDPA, fused AdamW; in fp32 and in bf16 under autocast
-    compiled   the same under torch.compile (on CUDA)
+    compiled   the same under torch.compile
 
-Loading, tokenising and a warm-up (three steps; on CUDA an epoch, so that every shape is known to all)
-are not counted; losses are never read back. Memory is the process's peak, on CUDA that of its tensors on
-the device.
+Loading, tokenising and a warm-up (three steps; on CUDA and for `compiled` an epoch, so that every shape
+is known) are not counted; losses are never read back. Memory is the process's peak, on CUDA that of its
+tensors on the device. `share` is of the machine's own product of two large matrices, as PyTorch takes it.
 
-    python3 -m venv venv
-    venv/bin/pip install torch==2.11.0 transformers==5.23.0 scikit-learn==1.9.1 scipy==1.17.1
-    venv/bin/python scripts/bench_vs_transformers.py --data data/glue --encoder DIR
+    make bench DATA=data/glue
+    python3 scripts/bench_vs_transformers.py --data data/glue --encoder DIR --contestants covalign,compiled
+
+It fetches PyTorch and transformers into target/peers; see packages.py.
 """
 
 import argparse
 import json
 import os
+import platform
 import random
 import statistics
 import subprocess
@@ -29,16 +31,22 @@ import tempfile
 import time
 from pathlib import Path
 
+import packages
+
 ROOT = Path(__file__).resolve().parent.parent
 CLASSES = {"CoLA": 2, "MRPC": 2, "RTE": 2, "SST-2": 2, "STS-B": 1}
 HEADLESS = {"CoLA"}
 WARM_UP = 3
+HOME = Path(os.environ.get("COVALIGN_HOME") or Path.home() / ".cache/covalign")
+ENCODER = HOME / "encoders/all-MiniLM-L6-v2"
+# Rows and columns of the matrices whose product is the machine's measure.
+PRODUCT = 2048
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="GLUE folder")
-    parser.add_argument("--encoder", type=Path, required=True, help="Hugging Face folder of a BERT")
+    parser.add_argument("--encoder", type=Path, default=ENCODER, help="Hugging Face folder of a BERT (%(default)s)")
     parser.add_argument("--tasks", default="CoLA,MRPC,RTE,SST-2", help="default: %(default)s")
     parser.add_argument("--rows", type=int, default=5000, help="first rows of a task (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=32)
@@ -50,6 +58,7 @@ def arguments():
     parser.add_argument("--covalign", type=Path, default=ROOT / "target/release/covalign")
     parser.add_argument("--out", type=Path, help="append each measurement to these JSON lines")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
+    packages.argument(parser)
     return parser.parse_args()
 
 
@@ -158,7 +167,8 @@ def work(order):
 
     for group in optimizer.param_groups:
         group["lr"] = 0.0
-    for batch in batches if device == "cuda" else batches[:WARM_UP]:
+    knows = device == "cuda" or order["contestant"] == "compiled"
+    for batch in batches if knows else batches[:WARM_UP]:
         step(batch)
     wait()
     start = time.perf_counter()
@@ -167,9 +177,40 @@ def work(order):
     seconds = time.perf_counter() - start
     tokens = sum(len(row["input_ids"]) for row in rows)
     record = {"seconds": seconds, "steps": len(batches), "tokens": tokens, "padded_tokens": cells}
+    record["matmul_flops"] = product_rate(torch.bfloat16 if half else torch.float32, device, wait)
     if device == "cuda":
         record["peak_device_bytes"] = torch.cuda.max_memory_allocated()
     print(json.dumps(record))
+
+
+def product_rate(kind, device, wait):
+    """Floating-point operations a second of the product of two large matrices, the best of five."""
+    import torch
+
+    left, right = (torch.randn(PRODUCT, PRODUCT, device=device).to(kind) for _ in range(2))
+    best = float("inf")
+    for _ in range(6):
+        start = time.perf_counter()
+        torch.mm(left, right)
+        wait()
+        best = min(best, time.perf_counter() - start)
+    return 2 * PRODUCT**3 / best
+
+
+def machine(args):
+    """The processor and the libraries, in a line."""
+    import torch
+    import transformers
+
+    name = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((line.split(": ")[1] for line in lines if line.startswith("model name")), name)
+    if args.device == "cuda":
+        name = torch.cuda.get_device_name()
+    version = subprocess.run([args.covalign, "--version"], capture_output=True, text=True).stdout
+    said = f"{name}, {args.threads} threads; {version.strip()}, torch {torch.__version__}"
+    return f"{said} ({torch.backends.cpu.get_cpu_capability()}), transformers {transformers.__version__}"
 
 
 def read(table, folder, task):
@@ -193,6 +234,10 @@ def main():
     args = arguments()
     if args.worker:
         return work(json.loads(args.worker))
+    packages.enter(args)
+    if not (args.encoder / "config.json").exists():
+        sys.exit(f"{args.encoder}: no encoder is here; `make setup` fetches one, or say --encoder")
+    print(machine(args), file=sys.stderr, flush=True)
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -217,7 +262,8 @@ def main():
 
 
 def report(args, found):
-    print(f"{'seconds an epoch, median of ' + str(args.rounds):36} covalign      peer  ratio  memory")
+    head = f"seconds an epoch, median of {args.rounds}"
+    print(f"{head:30} covalign      peer  ratio  memory  share     of")
     for contestant, precision in contests(args):
         if contestant == "covalign":
             continue
@@ -231,14 +277,25 @@ def report(args, found):
             total = [total[0] + ours, total[1] + theirs]
             place = "peak_device_bytes" if args.device == "cuda" else "peak_host_bytes"
             memory = [max(r[place] for r in side) for side in runs]
-            row(f"{contestant} {precision}, {task}", ours, theirs, memory[0] / memory[1])
+            # Both take the products of the rows' tokens; what is padding besides is not counted.
+            rate = max(r["matmul_flops"] for side in runs for r in side)
+            flops = statistics.median(r["model_flops"] for r in runs[0]) / rate
+            more = f"{memory[0] / memory[1]:8.2f}  {flops:4.0%}  {flops * ours / theirs:4.0%}"
+            row(f"{contestant} {precision}, {task}", ours, theirs, more)
         if total[1]:
             row(f"{contestant} {precision}, all", *total)
+    for precision in args.precisions.split(","):
+        rates = {}
+        for (_, contestant, of), runs in found.items():
+            if of == precision:
+                side = "covalign" if contestant == "covalign" else "PyTorch"
+                rates.setdefault(side, []).extend(r["matmul_flops"] for r in runs)
+        best = ", ".join(f"{side} {max(rate) / 1e9:.0f}" for side, rate in rates.items())
+        print(f"GFLOP/s of a large product in {precision}: {best}")
 
 
-def row(title, ours, theirs, memory=None):
-    memory = "" if memory is None else f"{memory:8.2f}"
-    print(f"{title:36} {ours:8.2f}  {theirs:8.2f}  {ours / theirs:5.2f}{memory}")
+def row(title, ours, theirs, more=""):
+    print(f"{title:30} {ours:8.2f}  {theirs:8.2f}  {ours / theirs:5.2f}{more}")
 
 
 if __name__ == "__main__":

@@ -9,9 +9,7 @@ folders, text by text. Prints a Markdown table; exit code 1 where a logit is mor
     make build
     python3 scripts/check_export.py
 
-It makes a virtual environment in target/check-export with PINNED (3 GB with CUDA's libraries on Linux;
-`PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu` takes torch without them). `--here` takes the
-Python that it is called with.
+It fetches PyTorch, transformers and ONNX Runtime into target/peers; see packages.py.
 """
 
 import argparse
@@ -22,11 +20,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import venv
 from pathlib import Path
 
+import packages
+
 ROOT = Path(__file__).resolve().parent.parent
-PINNED = ["torch==2.11.0", "transformers==5.24.0", "onnx==1.23.2", "onnxruntime==1.32.0"]
 CLOSE = 1e-4
 ROWS = 60
 
@@ -72,11 +70,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--covalign", type=Path, default=ROOT / "target/release/covalign")
     parser.add_argument("--encoder", default="all-MiniLM-L6-v2")
-    parser.add_argument("--here", action="store_true", help="take this Python's packages")
     parser.add_argument("--only", help="runs whose name holds this")
+    packages.argument(parser)
     args = parser.parse_args()
-    if not args.here:
-        return subprocess.run([environment(), __file__, "--here"] + sys.argv[1:]).returncode
+    packages.enter(args)
     with tempfile.TemporaryDirectory(prefix="check-export-") as folder:
         return check_all(args, Path(folder))
 
@@ -98,19 +95,6 @@ def check_all(args, folder):
             shutil.rmtree(folder / name / place)
     print("\nLargest difference of a logit: %.1e." % worst)
     return 0 if worst <= CLOSE else 1
-
-
-def environment():
-    """The Python of a virtual environment with PINNED, made the first time."""
-    folder = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "check-export"
-    python = folder / "bin/python"
-    stamp = folder / "installed.txt"
-    if not stamp.exists() or stamp.read_text() != "\n".join(PINNED):
-        print("check: %s into %s" % (" ".join(PINNED), folder), file=sys.stderr)
-        venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "--quiet", "install"] + PINNED, check=True)
-        stamp.write_text("\n".join(PINNED))
-    return python
 
 
 def several_labels(folder):

@@ -328,7 +328,7 @@ class SetUp(unittest.TestCase):
 
         done = run()
         self.assertEqual(done.returncode, 6, done.stdout)
-        self.assertIn("pip cannot install TensorBoard: No matching", done.stdout.splitlines()[-1])
+        self.assertIn("pip cannot install %s: " % with_tensorboard.PINNED[0], done.stdout.splitlines()[-1])
         self.index.files = {**WHEELS, name: content}
         done = run()
         self.assertEqual(done.returncode, 5, done.stdout)

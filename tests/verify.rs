@@ -78,6 +78,16 @@ fn verify_finds_the_reported_scores_again_and_what_has_changed_since() {
             );
         },
     );
+    // What nobody can compute again, but for its checksum.
+    with(
+        &folder.join("r/results.json"),
+        "\"steps\": 12",
+        "\"steps\": 13",
+        || {
+            let (report, _) = verified(folder, 1);
+            assert_eq!(report["changed"][0]["what"], "results.json", "{report}");
+        },
+    );
     // Rows that the run was trained on.
     with(
         &folder.join("demo/DemoSimilarity/train.tsv"),

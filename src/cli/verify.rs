@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Result};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{json, Value};
 
 use super::saved_run::{self, SavedTask, Weights};
 use super::{evaluate, table};
@@ -13,6 +13,7 @@ use crate::cli::out::{complain, say};
 use crate::config::Config;
 use crate::error::{io_error, one_line};
 use crate::task::Split;
+use crate::telemetry::sealed::{self, SEAL};
 use crate::train::evaluate::Scores;
 use crate::train::keep::made_of::{Computed, Content, Machine};
 use crate::train::keep::reading;
@@ -25,8 +26,8 @@ use crate::{bail_input, input_error};
 /// Recompute a run's scores from its saved weights, and say what has changed since
 ///
 /// Scores are those of `best_per_task/` (each task's, as results.json has them) and of `best/` (their
-/// mean at one step). They are the same where they differ by less than 1e-6. Data, task files and the
-/// encoder are compared by the checksums that the run was begun with.
+/// mean at one step). They are the same where they differ by less than 1e-6. Data, task files, the
+/// encoder and results.json itself are compared by the checksums that the run wrote.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   covalign verify runs/demo
@@ -82,8 +83,11 @@ struct Found {
 
 pub fn run(args: VerifyArgs) -> Result<()> {
     let whole = saved_run::open(&args.run)?;
-    let results = results(&RunFolder::new(&args.run))?;
-    let mut found = Found::default();
+    let (results, edited) = results(&RunFolder::new(&args.run))?;
+    let mut found = Found {
+        changed: edited.into_iter().collect(),
+        ..Found::default()
+    };
     let mut folders = BTreeSet::new();
     for task in &whole.tasks {
         found.task(&args, &results, task)?;
@@ -117,8 +121,8 @@ pub fn run(args: VerifyArgs) -> Result<()> {
     Ok(())
 }
 
-/// What the run reported.
-fn results(folder: &RunFolder) -> Result<Results> {
+/// What the run reported, and what its file says of an edit.
+fn results(folder: &RunFolder) -> Result<(Results, Option<Difference>)> {
     let path = folder.results();
     if !path.is_file() {
         bail_input!(
@@ -128,7 +132,16 @@ fn results(folder: &RunFolder) -> Result<Results> {
         );
     }
     let bytes = std::fs::read(&path).map_err(|e| io_error(&path, e))?;
-    serde_json::from_slice(&bytes).map_err(|e| input_error!("{}: {e}", path.display()))
+    let shown = path.display();
+    let read = |e| input_error!("{shown}: {e}");
+    let mut value: Value = serde_json::from_slice(&bytes).map_err(read)?;
+    let edited = sealed::unseal(&mut value, SEAL) == Some(false);
+    let edited = edited.then(|| Difference {
+        what: "results.json".into(),
+        was: "as the run wrote it".into(),
+        is: "edited or damaged (its checksum is another's)".into(),
+    });
+    Ok((serde_json::from_value(value).map_err(read)?, edited))
 }
 
 impl Found {
@@ -187,7 +200,9 @@ impl Found {
     /// Computes the best mean of a run's folder again, and compares what it was made of.
     fn run(&mut self, args: &VerifyArgs, root: &Path) -> Result<()> {
         let folder = RunFolder::open(root)?;
-        let reported = results(&folder)?;
+        let (reported, edited) = results(&folder)?;
+        // The whole run's own was looked at first.
+        self.changed.extend(edited.filter(|_| root != args.run));
         let mut config = Config::load(&folder.config(), &[])?;
         let computed = self.overall(args, &config, &reported.best, root);
         if let Some(data) = &args.data {

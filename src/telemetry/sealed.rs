@@ -13,7 +13,8 @@ use sha2::{Digest, Sha256};
 use super::atomic;
 use crate::{bail_input, input_error};
 
-const SEAL: &str = "sealed";
+/// The key of a whole file's checksum.
+pub const SEAL: &str = "sealed";
 
 /// `value`, a map, as indented JSON with its seal.
 pub fn text(value: &impl Serialize) -> Result<Vec<u8>> {
