@@ -509,6 +509,116 @@ fn the_summary_tests_a_difference_over_seeds_and_over_pairs() {
 }
 
 #[test]
+fn an_arm_is_set_against_each_way_to_train_alone_that_the_suite_names() {
+    let mut suite = Suite::new();
+    let once: [Option<&[f64]>; 3] = [Some(&[60.0]), Some(&[61.0]), Some(&[62.0])];
+    suite.add("single", "single", &["Few"], None, &once);
+    suite.variant = json!({"training.epochs": "2"});
+    let twice: [Option<&[f64]>; 3] = [Some(&[63.0]), Some(&[63.5]), Some(&[65.0])];
+    suite.add("single", "single", &["Few"], None, &twice);
+    suite.variant = json!({});
+    for cell in &mut suite.cells[3..] {
+        cell["variant"] = json!({});
+        cell["experiment"] = "alone-twice".into();
+    }
+    let jointly: [Option<&[f64]>; 3] = [
+        Some(&[64.0, 80.0]),
+        Some(&[65.1, 80.0]),
+        Some(&[65.9, 80.0]),
+    ];
+    suite.add("pair", "multitask", &["Few", "Many"], None, &jointly);
+    suite.write_plan();
+    let shown = report(suite.folder.path(), &["."]);
+    // scipy: ttest_rel([64, 65.1, 65.9], [60, 61, 62]).pvalue = 0.000208, of [63, 63.5, 65] 0.0334.
+    let summary = table(&read(&suite.folder.path().join("report.md")), "Summary");
+    let against: Vec<[&str; 2]> = summary[1..]
+        .iter()
+        .map(|row| [&*row[1], &*row[3]])
+        .collect();
+    assert_eq!(
+        against,
+        [
+            ["against single", "**\\< 0.001 (\\< 0.001)**"],
+            ["against alone-twice", "**0.033 (0.033)**"]
+        ]
+    );
+    assert!(
+        shown.contains("better in 2 (most: against single: +4.00 points"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn beside_a_collapsed_run_nothing_is_bold() {
+    let mut suite = Suite::new();
+    // 50 is what the constant answer gives.
+    let alone: [Option<&[f64]>; 3] = [Some(&[50.0]), Some(&[50.1]), Some(&[50.2])];
+    suite.add("single", "single", &["Few"], None, &alone);
+    let jointly: [Option<&[f64]>; 3] = [
+        Some(&[60.0, 80.0]),
+        Some(&[60.2, 80.0]),
+        Some(&[60.3, 80.0]),
+    ];
+    suite.add("pair", "multitask", &["Few", "Many"], None, &jointly);
+    suite.write_plan();
+    let shown = report(suite.folder.path(), &["."]);
+    // Without the seed that collapsed there are two, which decide nothing either.
+    let sentence =
+        "+10.07 points [+9.92, +10.21], Few+Many, 3 seeds: undecided (p < 0.001); a run collapsed";
+    assert!(shown.contains(sentence), "{shown}");
+    let page = read(&suite.folder.path().join("report.md"));
+    assert!(
+        page.contains("50.10 † → 60.17") && !page.contains("**"),
+        "{page}"
+    );
+}
+
+#[test]
+fn of_equal_sizes_the_heuristic_says_nothing() {
+    let mut suite = Suite::new();
+    suite.rows = json!({"Few": 1000, "Many": 1000});
+    let many: [Option<&[f64]>; 3] = [Some(&[80.0]), Some(&[81.0]), Some(&[82.0])];
+    suite.add("single", "single", &["Many"], None, &many);
+    let after: [Option<&[f64]>; 3] = [Some(&[60.0]), Some(&[61.0]), Some(&[62.0])];
+    suite.add("stilts", "single", &["Few"], Some("Many"), &after);
+    let jointly: [Option<&[f64]>; 3] = [
+        Some(&[62.0, 80.0]),
+        Some(&[63.1, 80.0]),
+        Some(&[63.9, 80.0]),
+    ];
+    suite.add("pair", "multitask", &["Few", "Many"], None, &jointly);
+    suite.write_plan();
+    let shown = report(suite.folder.path(), &["."]);
+    assert!(
+        shown.contains("these runs say nothing about the heuristic. Of 1 with equal sizes"),
+        "{shown}"
+    );
+    let page = read(&suite.folder.path().join("report.md"));
+    let pairs = table(&page, "STILTs against pairwise MTL");
+    let last = &pairs[1][pairs[1].len() - 3..];
+    assert_eq!(last, ["MTL", "–", "–"]);
+}
+
+#[test]
+fn however_much_is_in_a_setting_a_pictures_name_is_short() {
+    let mut suite = Suite::new();
+    for rate in ["a", "b"] {
+        let long = rate.repeat(180);
+        suite.variant = json!({"alignment.learning_rate": long});
+        suite.add_pair(["Few", "Many"], [[60.0, 80.0], [61.0, 81.0]]);
+    }
+    suite.write_plan();
+    report(suite.folder.path(), &["."]);
+    let pictures = std::fs::read_dir(suite.folder.path().join("figures")).unwrap();
+    let names: BTreeSet<String> = pictures
+        .map(|picture| picture.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(names.iter().all(|name| name.len() <= 64), "{names:?}");
+    let curves = names.iter().filter(|name| name.starts_with("curve-"));
+    assert_eq!(curves.count(), 4, "{names:?}");
+}
+
+#[test]
 fn the_heuristic_is_counted_over_decided_pairs() {
     let suite = study();
     let folder = suite.folder.path();
