@@ -258,13 +258,24 @@ pub fn explain(comparison: &Comparison) -> String {
         .percent
         .map_or(String::new(), |p| format!("\n{p:+.2} % of the second"));
     let collapsed = match comparison.collapsed {
-        true => "\na run collapsed: decides nothing",
+        true => "\na run collapsed (†)",
         false => "",
     };
     minus(&format!(
         "{how}{interval}{percent}{collapsed}\nruns: {}",
-        comparison.runs.join(", ")
+        first_of(&comparison.runs)
     ))
+}
+
+/// The first names of many; `report.json` has them all.
+fn first_of(names: &[String]) -> String {
+    const NAMED: usize = 12;
+    match names.get(..NAMED) {
+        Some(first) if names.len() > NAMED => {
+            format!("{} and {} more", first.join(", "), names.len() - NAMED)
+        }
+        _ => names.join(", "),
+    }
 }
 
 /// `[−0.19, +0.98]`.
