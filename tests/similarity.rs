@@ -160,7 +160,7 @@ evaluation: {every: 3 steps}
         "pretrained, embeddings",
         "trained, aligned",
         "The diagonal is a task with itself",
-        "1: the same directions",
+        "1: one and the same direction",
     ] {
         assert!(svg.contains(words), "{words}");
     }

@@ -151,7 +151,7 @@ fn scale(area: &Area, y: i32) -> Result<()> {
     let end = start + STEP * STEPS + 8;
     write(
         area,
-        "1: the same directions",
+        "1: one and the same direction",
         (end, middle),
         12,
         HPos::Left,
