@@ -8,8 +8,10 @@ use std::process::Command;
 
 use common::{fails, run, text};
 use covalign::analysis::statistics::{
-    bootstrap_interval, holm, paired_t_test, standard_deviation, welch_t_test,
+    decides, holm, paired_t_test, standard_deviation, t_interval, welch_interval, welch_t_test,
 };
+use rand::SeedableRng;
+use rand_distr::{Distribution, StandardNormal};
 use serde_json::{json, Value};
 
 const A: [f64; 5] = [61.2, 60.1, 62.4, 59.8, 61.9];
@@ -75,16 +77,48 @@ fn seeds_that_do_not_vary_decide_nothing() {
     assert_eq!(welch_t_test(&[1.0, 1.0], &[2.0, 2.0]), None);
 }
 
-// numpy: quantile([mean(x) for x in itertools.product(A − B, repeat=5)], [.025, .975]), which is the
-// interval of infinitely many resamples.
+// scipy 1.17: ttest_ind(A, B[:3], equal_var=False).confidence_interval(.95); t.interval(.95, 4, mean(d),
+// sem(d)) of d = A − B.
 #[test]
-fn the_bootstrap_interval_is_the_exhaustive_ones() {
+fn intervals_are_scipys() {
+    let welch = welch_interval(&A, &B[..3]).unwrap();
+    close(welch.low, -0.8703311576977395);
+    close(welch.high, 1.8969978243644103);
     let differences: Vec<f64> = A.iter().zip(B).map(|(a, b)| a - b).collect();
-    let interval = bootstrap_interval(&differences, 20_000, 42).unwrap();
-    assert!((interval.low - 0.32).abs() < 0.03, "{interval:?}");
-    assert!((interval.high - 1.46).abs() < 0.03, "{interval:?}");
-    assert_eq!(bootstrap_interval(&differences, 20_000, 42), Some(interval));
-    assert_eq!(bootstrap_interval(&differences[..2], 20_000, 42), None);
+    let paired = t_interval(&differences).unwrap();
+    close(paired.low, 0.018616930324611758);
+    close(paired.high, 1.8213830696753888);
+}
+
+/// A 95 % interval has the truth in it 95 times of 100, of however few seeds; one made of their
+/// resamples, which these replace, only 76 times at three.
+#[test]
+fn an_interval_covers_the_truth_as_often_as_it_says() {
+    const STUDIES: usize = 20_000;
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(7);
+    for seeds in [3, 6, 10] {
+        let mut sample = |sd: f64, n: usize| -> Vec<f64> {
+            let draws = (0..n).map(|_| StandardNormal.sample(&mut random));
+            draws.map(|z: f64| 0.4 + sd * z).collect()
+        };
+        let mut covered = [0; 2];
+        for _ in 0..STUDIES {
+            let paired = t_interval(&sample(1.5, seeds)).unwrap();
+            covered[0] += usize::from(paired.low <= 0.4 && 0.4 <= paired.high);
+            let unequal = welch_interval(&sample(1.5, seeds), &sample(1.0, seeds + 1)).unwrap();
+            covered[1] += usize::from(unequal.low <= 0.0 && 0.0 <= unequal.high);
+        }
+        let [paired, unequal] = covered.map(|n| n as f64 / STUDIES as f64);
+        // Three standard errors of a share of 20,000.
+        assert!((paired - 0.95).abs() < 0.005, "{seeds}: {paired}");
+        // Welch's is an approximation.
+        assert!((unequal - 0.95).abs() < 0.015, "{seeds}: {unequal}");
+    }
+}
+
+#[test]
+fn what_is_printed_as_the_level_decides_nothing() {
+    assert!(decides(0.0994) && !decides(0.0996) && !decides(0.1));
 }
 
 /// A suite's folder, written run by run.
@@ -304,10 +338,13 @@ fn the_tables_hold_the_runs_numbers_and_name_what_is_missing() {
     assert_eq!(entry("STL"), "61.00 ± 1.00 (3)");
     assert_eq!(entry("MTL"), "64.10 ± 1.10 (3)");
     assert_eq!(entry("aligned"), "64.00 ± 0.71 (2 of 3)");
-    assert_eq!(entry("MTL − STL"), "**+3.10 (+5.08 %)**");
+    assert_eq!(entry("MTL − STL"), "**+3.10 \\[+2.85, +3.35\\]**");
+    // Two seeds of three: no test, and the difference of the means that are shown.
+    assert_eq!(entry("aligned − MTL"), "−0.10");
     assert_eq!(entry("Best of"), "2");
     // p = 0.00035, and the column has three more.
-    assert_eq!(entry("p (Holm)"), "**\\< 0.001 (0.001)**");
+    let place = columns.iter().position(|column| column == "MTL − STL");
+    assert_eq!(few[place.unwrap() + 1], "**\\< 0.001 (0.001)**");
     let many = pairs.iter().find(|row| row[0] == "Many").unwrap();
     assert!(
         many.iter().any(|cell| cell == "65.15 ± 21.43 (2 of 3) †"),
@@ -337,9 +374,99 @@ fn the_tables_hold_the_runs_numbers_and_name_what_is_missing() {
     );
 }
 
-/// scipy 1.17.1's `ttest_rel` of the three pairs' means, [72.075, 76.275, 85.05] against [70.625,
-/// 75.375, 85.5], and of the two seeds' means over the pairs, [77.4667, 78.1333] against [76.6667,
-/// 77.6667].
+/// Five cells of the report of `study`, recomputed: with numpy and scipy 1.17, of each question the
+/// scores of the seeds that both sides have, averaged over the sets of tasks;
+/// `d = a − b; t.interval(.95, len(d) − 1, mean(d), sem(d)); ttest_1samp(d, 0).pvalue`; then numpy's
+/// `minimum(1, maximum.accumulate(sort(p) * [3, 2, 1]))`.
+#[test]
+fn the_first_screen_answers_with_scipys_numbers() {
+    let suite = study();
+    let folder = suite.folder.path();
+    let shown = report(folder, &[".", "--latex"]);
+    let page = read(&folder.join("report.md"));
+    let sentences = [
+        "aligned − MTL: −7.47 points, Few+Many, 2 seeds: undecided, fewer than 3 seeds decide nothing.",
+        "MTL − STL: +1.36 points [+0.69, +2.02], 2 pairs, 3 seeds: better (p = 0.013, 0.025 after \
+         Holm's correction over 3 tests).",
+        "MTL − STILTs: +1.54 points [+1.34, +1.75], 3 ordered pairs, 3 seeds: better (p < 0.001, 0.003 \
+         after Holm's correction over 3 tests) on these ordered pairs; whether on other ordered pairs \
+         too is undecided (p over ordered pairs = 0.185).",
+        "STILTs − STL: +0.21 points [−0.04, +0.46], 3 ordered pairs, 3 seeds: better (p = 0.070, 0.070",
+    ];
+    let html = read(&folder.join("report.html"));
+    let plain = page.replace('\\', "").replace("&lt;", "<");
+    for sentence in sentences {
+        assert!(shown.contains(sentence), "{sentence}: {shown}");
+        assert!(plain.contains(sentence), "{sentence}: {page}");
+        let sentence = sentence.replace('<', "&lt;");
+        assert!(html.contains(&sentence), "{sentence}");
+    }
+    // What is not read first stands behind it.
+    assert!(html.find("id=\"forest\"").unwrap() < html.find("<nav").unwrap());
+    let summary = table(&page, "Summary");
+    let row = |name: &str| summary.iter().find(|row| row[0] == name).unwrap();
+    assert_eq!(
+        row("MTL − STILTs"),
+        &[
+            "MTL − STILTs",
+            "**+1.54 \\[+1.34, +1.75\\]**",
+            "**\\< 0.001 (0.003)**",
+            "3",
+            "3",
+            "77.71 → 79.26",
+            "3 of 3",
+            "0.185 (0.369)",
+            "20",
+            "2"
+        ]
+    );
+    // An arm with a collapsed run is bold nowhere.
+    let aligned = row("aligned − STL");
+    assert_eq!(aligned[5], "70.50 → 64.58 †");
+    assert!(
+        aligned.iter().all(|cell| !cell.contains("**")),
+        "{aligned:?}"
+    );
+    assert!(page.contains("tests here, "), "{page}");
+    let tex = read(&folder.join("report.tex"));
+    let line = "MTL $-$ STILTs & \\textbf{+1.54 [+1.34, +1.75]}";
+    assert!(tex.contains(line) && tex.contains("\\toprule"), "{tex}");
+    for begun in ["table", "tabular"] {
+        let count = |what: &str| tex.matches(&format!("\\{what}{{{begun}}}")).count();
+        assert_eq!(count("begin"), count("end"));
+    }
+}
+
+/// scipy 1.17: ttest_ind([63, 64.1, 65.2], [60, 61, 62, 60.5], equal_var=False) and its
+/// confidence_interval(.95).
+#[test]
+fn unequal_seeds_are_compared_by_the_means_that_are_shown() {
+    let mut suite = Suite::new();
+    let alone = [60.0, 61.0, 62.0, 60.5].map(|score| vec![score]);
+    let alone: Vec<Option<&[f64]>> = alone.iter().map(|s| Some(s.as_slice())).collect();
+    suite.add("single", "single", &["Few"], None, &alone);
+    let jointly = [[63.0, 80.1], [64.1, 81.0], [65.2, 82.2]];
+    let jointly: Vec<Option<&[f64]>> = jointly.iter().map(|s| Some(s.as_slice())).collect();
+    suite.add("pair", "multitask", &["Few", "Many"], None, &jointly);
+    suite.write_plan();
+    let folder = suite.folder.path();
+    let shown = report(folder, &["."]);
+    let pairs = table(&read(&folder.join("report.md")), "Pairs: STL, MTL, aligned");
+    let few = pairs.iter().find(|row| row[0] == "Few").unwrap();
+    let place = |name: &str| pairs[0].iter().position(|column| column == name).unwrap();
+    assert_eq!(few[place("STL")], "60.88 ± 0.85 (4)");
+    assert_eq!(few[place("MTL")], "64.10 ± 1.10 (3)");
+    assert_eq!(few[place("MTL − STL")], "**+3.23 \\[+1.03, +5.42\\]**");
+    assert_eq!(few[place("p (Holm)")], "**0.016**");
+    // The first screen pairs the three seeds that both have.
+    assert!(
+        shown.contains("MTL − STL: +3.10 points [+2.85, +3.35], Few+Many, 3 seeds"),
+        "{shown}"
+    );
+}
+
+/// scipy 1.17's `t.interval` and `ttest_rel` of the three pairs' means, [72.075, 76.275, 85.05] against
+/// [70.625, 75.375, 85.5].
 #[test]
 fn the_summary_tests_a_difference_over_seeds_and_over_pairs() {
     let mut suite = Suite::new();
@@ -363,29 +490,132 @@ fn the_summary_tests_a_difference_over_seeds_and_over_pairs() {
     suite.write_plan();
     report(suite.folder.path(), &["."]);
     let page = read(&suite.folder.path().join("report.md"));
-    let summary = table(&page, "Summary over pairs");
-    let columns = [
-        "Pairs",
-        "STL",
-        "MTL",
-        "MTL − STL",
-        "p over seeds",
-        "p over pairs",
-        "ahead",
-    ];
-    assert_eq!(summary[0], columns);
+    let summary = table(&page, "Summary");
     assert_eq!(
         summary[1],
         [
+            "MTL − STL",
+            "+0.63 \\[−1.80, +3.06\\] over tasks",
+            "–",
             "3",
-            "77.17",
-            "77.80",
-            "+0.63 (+0.82 %)",
-            "0.164",
+            "2",
+            "77.17 → 77.80",
+            "2 of 3",
             "0.378",
-            "2 of 3"
+            "20",
+            "2"
         ]
     );
+}
+
+#[test]
+fn an_arm_is_set_against_each_way_to_train_alone_that_the_suite_names() {
+    let mut suite = Suite::new();
+    let once: [Option<&[f64]>; 3] = [Some(&[60.0]), Some(&[61.0]), Some(&[62.0])];
+    suite.add("single", "single", &["Few"], None, &once);
+    suite.variant = json!({"training.epochs": "2"});
+    let twice: [Option<&[f64]>; 3] = [Some(&[63.0]), Some(&[63.5]), Some(&[65.0])];
+    suite.add("single", "single", &["Few"], None, &twice);
+    suite.variant = json!({});
+    for cell in &mut suite.cells[3..] {
+        cell["variant"] = json!({});
+        cell["experiment"] = "alone-twice".into();
+    }
+    let jointly: [Option<&[f64]>; 3] = [
+        Some(&[64.0, 80.0]),
+        Some(&[65.1, 80.0]),
+        Some(&[65.9, 80.0]),
+    ];
+    suite.add("pair", "multitask", &["Few", "Many"], None, &jointly);
+    suite.write_plan();
+    let shown = report(suite.folder.path(), &["."]);
+    // scipy: ttest_rel([64, 65.1, 65.9], [60, 61, 62]).pvalue = 0.000208, of [63, 63.5, 65] 0.0334.
+    let summary = table(&read(&suite.folder.path().join("report.md")), "Summary");
+    let against: Vec<[&str; 2]> = summary[1..]
+        .iter()
+        .map(|row| [&*row[1], &*row[3]])
+        .collect();
+    assert_eq!(
+        against,
+        [
+            ["against single", "**\\< 0.001 (\\< 0.001)**"],
+            ["against alone-twice", "**0.033 (0.033)**"]
+        ]
+    );
+    assert!(
+        shown.contains("better in 2 (most: against single: +4.00 points"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn beside_a_collapsed_run_nothing_is_bold() {
+    let mut suite = Suite::new();
+    // 50 is what the constant answer gives.
+    let alone: [Option<&[f64]>; 3] = [Some(&[50.0]), Some(&[50.1]), Some(&[50.2])];
+    suite.add("single", "single", &["Few"], None, &alone);
+    let jointly: [Option<&[f64]>; 3] = [
+        Some(&[60.0, 80.0]),
+        Some(&[60.2, 80.0]),
+        Some(&[60.3, 80.0]),
+    ];
+    suite.add("pair", "multitask", &["Few", "Many"], None, &jointly);
+    suite.write_plan();
+    let shown = report(suite.folder.path(), &["."]);
+    // Without the seed that collapsed there are two, which decide nothing either.
+    let sentence =
+        "+10.07 points [+9.92, +10.21], Few+Many, 3 seeds: undecided (p < 0.001); a run collapsed";
+    assert!(shown.contains(sentence), "{shown}");
+    let page = read(&suite.folder.path().join("report.md"));
+    assert!(
+        page.contains("50.10 † → 60.17") && !page.contains("**"),
+        "{page}"
+    );
+}
+
+#[test]
+fn of_equal_sizes_the_heuristic_says_nothing() {
+    let mut suite = Suite::new();
+    suite.rows = json!({"Few": 1000, "Many": 1000});
+    let many: [Option<&[f64]>; 3] = [Some(&[80.0]), Some(&[81.0]), Some(&[82.0])];
+    suite.add("single", "single", &["Many"], None, &many);
+    let after: [Option<&[f64]>; 3] = [Some(&[60.0]), Some(&[61.0]), Some(&[62.0])];
+    suite.add("stilts", "single", &["Few"], Some("Many"), &after);
+    let jointly: [Option<&[f64]>; 3] = [
+        Some(&[62.0, 80.0]),
+        Some(&[63.1, 80.0]),
+        Some(&[63.9, 80.0]),
+    ];
+    suite.add("pair", "multitask", &["Few", "Many"], None, &jointly);
+    suite.write_plan();
+    let shown = report(suite.folder.path(), &["."]);
+    assert!(
+        shown.contains("these runs say nothing about the heuristic. Of 1 with equal sizes"),
+        "{shown}"
+    );
+    let page = read(&suite.folder.path().join("report.md"));
+    let pairs = table(&page, "STILTs against pairwise MTL");
+    let last = &pairs[1][pairs[1].len() - 3..];
+    assert_eq!(last, ["MTL", "–", "–"]);
+}
+
+#[test]
+fn however_much_is_in_a_setting_a_pictures_name_is_short() {
+    let mut suite = Suite::new();
+    for rate in ["a", "b"] {
+        let long = rate.repeat(180);
+        suite.variant = json!({"alignment.learning_rate": long});
+        suite.add_pair(["Few", "Many"], [[60.0, 80.0], [61.0, 81.0]]);
+    }
+    suite.write_plan();
+    report(suite.folder.path(), &["."]);
+    let pictures = std::fs::read_dir(suite.folder.path().join("figures")).unwrap();
+    let names: BTreeSet<String> = pictures
+        .map(|picture| picture.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(names.iter().all(|name| name.len() <= 64), "{names:?}");
+    let curves = names.iter().filter(|name| name.starts_with("curve-"));
+    assert_eq!(curves.count(), 4, "{names:?}");
 }
 
 #[test]

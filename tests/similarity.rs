@@ -154,7 +154,30 @@ evaluation: {every: 3 steps}
     assert!(apart(at("pretrained", "layer 1"), at("pretrained", "layer 6")) > 1e-3);
 
     let svg = std::fs::read_to_string(folder.join("s/similarity.svg")).unwrap();
-    assert!(svg.contains("currentColor") && svg.contains("pretrained, embeddings"));
+    for words in [
+        "currentColor",
+        "Covariance similarity of tasks",
+        "pretrained, embeddings",
+        "trained, aligned",
+        "The diagonal is a task with itself",
+        "1: one and the same direction",
+    ] {
+        assert!(svg.contains(words), "{words}");
+    }
+    // Before and after training stand beside each other, and nothing outside the picture.
+    let places = |attribute: &str| -> Vec<f64> {
+        let attribute = format!(" {attribute}=\"");
+        let parts = svg.split(&attribute).skip(1);
+        let numbers = parts.filter_map(|part| part.split('"').next()?.parse().ok());
+        numbers.collect()
+    };
+    let [width, height] = ["width", "height"].map(|side| places(side)[0]);
+    assert!(places("x").iter().all(|x| (0.0..=width).contains(x)));
+    assert!(places("y").iter().all(|y| (0.0..=height).contains(y)));
+    assert!(
+        shown.contains("embeddings, pretrained → trained"),
+        "{shown}"
+    );
 
     // All tokens are other features than their means.
     let all = ["similarity", "c.yaml", "--tokens", "all", "--out", "t"];

@@ -2,9 +2,6 @@
 //!
 //! The t-tests are scipy's `ttest_rel` and `ttest_ind(equal_var=False)`, two-sided.
 
-use rand::Rng;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
@@ -12,6 +9,11 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 pub const DECIDED: f64 = 0.1;
 /// Fewer seeds decide nothing: with two, the one number that stands for their spread is chance.
 pub const FEWEST: usize = 3;
+
+/// Whether a p, as it is printed with three decimals, decides.
+pub fn decides(p: f64) -> bool {
+    (1000.0 * p).round() / 1000.0 < DECIDED
+}
 
 /// A two-sided t-test.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -51,14 +53,19 @@ pub fn paired_t_test(differences: &[f64]) -> Option<TTest> {
 /// Welch's test: whether two means over different seeds are the same. `None` for fewer than two
 /// values on a side, and where neither side varies.
 pub fn welch_t_test(a: &[f64], b: &[f64]) -> Option<TTest> {
-    let difference = mean(a)? - mean(b)?;
+    let (error, degrees_of_freedom) = welch_error(a, b)?;
+    t_test(mean(a)? - mean(b)?, error, degrees_of_freedom)
+}
+
+/// The standard error of the difference of two means, and its degrees of freedom (Welch's).
+fn welch_error(a: &[f64], b: &[f64]) -> Option<(f64, f64)> {
     let of_mean = |values: &[f64]| {
         let deviation = standard_deviation(values)?;
         Some(deviation * deviation / values.len() as f64)
     };
     let (va, vb) = (of_mean(a)?, of_mean(b)?);
     let spread = va * va / (a.len() - 1) as f64 + vb * vb / (b.len() - 1) as f64;
-    t_test(difference, (va + vb).sqrt(), (va + vb) * (va + vb) / spread)
+    Some(((va + vb).sqrt(), (va + vb) * (va + vb) / spread))
 }
 
 fn t_test(difference: f64, error: f64, degrees_of_freedom: f64) -> Option<TTest> {
@@ -93,39 +100,22 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
 
 /// Student's 95 % interval of the mean; `None` for fewer than two values.
 pub fn t_interval(values: &[f64]) -> Option<Interval> {
-    let mean = mean(values)?;
     let error = standard_deviation(values)? / (values.len() as f64).sqrt();
-    let distribution = StudentsT::new(0.0, 1.0, (values.len() - 1) as f64).ok()?;
+    interval(mean(values)?, error, (values.len() - 1) as f64)
+}
+
+/// Welch's 95 % interval of the difference of two means; `None` for fewer than two values on a side,
+/// and where neither side varies.
+pub fn welch_interval(a: &[f64], b: &[f64]) -> Option<Interval> {
+    let (error, degrees_of_freedom) = welch_error(a, b)?;
+    interval(mean(a)? - mean(b)?, error, degrees_of_freedom)
+}
+
+fn interval(middle: f64, error: f64, degrees_of_freedom: f64) -> Option<Interval> {
+    let distribution = StudentsT::new(0.0, 1.0, degrees_of_freedom).ok()?;
     let half = distribution.inverse_cdf(0.975) * error;
     Some(Interval {
-        low: mean - half,
-        high: mean + half,
+        low: middle - half,
+        high: middle + half,
     })
-}
-
-/// The 95 % percentile bootstrap interval of the mean: `resamples` samples of the values, drawn
-/// with replacement. `None` for fewer than three values, of which there are too few resamples to
-/// speak of an interval.
-pub fn bootstrap_interval(values: &[f64], resamples: usize, seed: u64) -> Option<Interval> {
-    if values.len() < 3 || resamples == 0 {
-        return None;
-    }
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let n = values.len();
-    let mut means: Vec<f64> = (0..resamples)
-        .map(|_| (0..n).map(|_| values[random.gen_range(0..n)]).sum::<f64>() / n as f64)
-        .collect();
-    means.sort_unstable_by(f64::total_cmp);
-    Some(Interval {
-        low: quantile(&means, 0.025),
-        high: quantile(&means, 0.975),
-    })
-}
-
-/// The quantile of sorted values, between neighbours in proportion, as numpy's default.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let place = share * (sorted.len() - 1) as f64;
-    let below = place.floor() as usize;
-    let above = (below + 1).min(sorted.len() - 1);
-    sorted[below] + (place - below as f64) * (sorted[above] - sorted[below])
 }

@@ -8,7 +8,7 @@
 use serde::Serialize;
 
 use super::evidence::{Arm, Evidence};
-use super::statistics::{holm, mean, paired_t_test, DECIDED, FEWEST};
+use super::statistics::{decides, holm, mean, paired_t_test, FEWEST};
 use crate::train::keep::way::Way;
 
 /// A mean of paired differences, in points of the score × 100.
@@ -41,7 +41,7 @@ impl Difference {
     }
 
     pub fn decided(&self) -> bool {
-        self.corrected.is_some_and(|p| p < DECIDED)
+        self.corrected.is_some_and(decides)
     }
 }
 

@@ -105,9 +105,9 @@ pub fn run(args: AdviseArgs) -> Result<()> {
 
 fn row(advice: &Advice) -> Vec<String> {
     let mut sure = match (advice.p, advice.verdict) {
-        (Some(p), _) => format!("measured, p {}", shown_p(p)),
-        (None, Verdict::Rather(_)) => "weak: a rule, nothing measured".to_owned(),
-        (None, Verdict::Undecided) => "measured, no sure sign".to_owned(),
+        (Some(p), _) => in_words(p),
+        (None, Verdict::Rather(_)) => "a rule of thumb, nothing measured".to_owned(),
+        (None, Verdict::Undecided) => "measured, but it may be chance".to_owned(),
         (None, _) => String::new(),
     };
     if let Some(next) = &advice.next {
@@ -124,6 +124,20 @@ fn row(advice: &Advice) -> Vec<String> {
         sure,
         advice.evidence.join("\n"),
     ]
+}
+
+/// How often chance alone would show as much.
+fn in_words(p: f64) -> String {
+    let word = match p {
+        p if p < 0.01 => "very sure",
+        p if p < 0.05 => "quite sure",
+        _ => "rather sure",
+    };
+    let often = match p < 0.001 {
+        true => "less than once in 1000 times".to_owned(),
+        false => format!("about once in {:.0} times", 1.0 / p),
+    };
+    format!("{word}: by chance {often} (p {})", shown_p(p))
 }
 
 /// What p means here, and what it does not cover.

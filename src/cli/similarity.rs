@@ -205,42 +205,55 @@ fn compare(weights: &str, tasks: &[Places]) -> Result<Vec<Comparison>> {
     (0..places).map(at).collect()
 }
 
-/// A square for each comparison before the layers, and a line for each layer.
+/// A square for each place before the layers, both times side by side, and a line for each layer.
 fn print(found: &Similarities) {
-    let (layers, squares): (Vec<_>, Vec<_>) = found
+    let (layers, squares): (Vec<Comparison>, Vec<Comparison>) = found
         .comparisons
         .iter()
+        .cloned()
         .partition(|comparison| comparison.at.starts_with("layer"));
-    for comparison in squares {
+    for place in heat_map::side_by_side(&squares) {
+        let there: Vec<&Comparison> = place.into_iter().flatten().collect();
+        let Some(first) = there.first() else { continue };
+        let weights: Vec<&str> = there.iter().map(|c| c.weights.as_str()).collect();
         say!(
-            "covariance similarity, {} {} (rank: directions that hold 99 %)",
-            comparison.weights,
-            comparison.at
+            "covariance similarity, {}, {} (rank: directions that hold 99 %)",
+            first.at,
+            weights.join(" → ")
         );
         let mut header = vec!["Task".to_owned(), "Rows".to_owned(), "Rank".to_owned()];
         header.extend(found.tasks.clone());
+        let over = |shown: &dyn Fn(&Comparison) -> String| {
+            let each: Vec<String> = there.iter().map(|comparison| shown(comparison)).collect();
+            each.join(" → ")
+        };
         let row = |i: usize| {
             let mut row = vec![
                 found.tasks[i].clone(),
                 found.rows[i].to_string(),
-                comparison.ranks[i].to_string(),
+                over(&|comparison| comparison.ranks[i].to_string()),
             ];
-            row.extend(comparison.similarity[i].iter().map(|v| format!("{v:.3}")));
+            let values = 0..found.tasks.len();
+            row.extend(values.map(|j| over(&|c| format!("{:.3}", c.similarity[i][j]))));
             row
         };
         let rows: Vec<Vec<String>> = (0..found.tasks.len()).map(row).collect();
         say!("{}", table::plain(&header, &rows));
     }
+    say!(
+        "The diagonal is a task with itself, which is 1 only where all its rows lie on one line: compare\n\
+         a pair with the diagonal of its two tasks, as `relative` in similarity.json does."
+    );
     if layers.is_empty() {
         return;
     }
     say!("covariance similarity of different tasks, behind each layer");
-    let row = |comparison: &Comparison| {
+    let row = |comparison: Comparison| {
         let pairs = comparison.pairs();
         let mean = pairs.iter().sum::<f64>() / pairs.len() as f64;
         let lowest = pairs.iter().copied().fold(f64::INFINITY, f64::min);
         let highest = pairs.iter().copied().fold(0.0, f64::max);
-        let mut row = vec![comparison.weights.clone(), comparison.at.clone()];
+        let mut row = vec![comparison.weights, comparison.at];
         row.extend([mean, lowest, highest].map(|v| format!("{v:.3}")));
         row
     };

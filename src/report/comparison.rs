@@ -5,20 +5,15 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::samples::Sample;
-use crate::analysis::statistics::{self, Interval, TTest, DECIDED, FEWEST};
-
-/// Resamples of a bootstrap.
-const RESAMPLES: usize = 10_000;
-/// Of the bootstrap's random numbers: the same runs give the same report.
-const BOOTSTRAP_SEED: u64 = 42;
+use crate::analysis::statistics::{self, decides, Interval, TTest, FEWEST};
 
 /// How seeds of both sides were set against each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pairing {
-    /// Seed by seed, over the seeds that both sides have.
+    /// Seed by seed, both sides having the same.
     Seeds,
-    /// All of one side against all of the other (Welch), fewer than two seeds being common.
+    /// All of one side against all of the other (Welch), the seeds not being the same.
     None,
     /// Set of tasks by set of tasks, each with its mean over the seeds.
     Sets,
@@ -36,38 +31,43 @@ pub struct Comparison {
     #[serde(skip)]
     pub ahead: usize,
     pub pairing: Pairing,
+    /// None over fewer than three.
     pub test: Option<TTest>,
-    /// 95 % bootstrap interval of the mean difference, for three or more pairs of scores.
+    /// Student's (or Welch's) 95 % interval of the difference; none over fewer than three.
     pub interval: Option<Interval>,
+    /// Whether a run on either side learned nothing: then it decides nothing.
+    pub collapsed: bool,
     pub runs: Vec<String>,
 }
 
 impl Comparison {
-    /// `None` where a side has no score.
+    /// The difference of the two means; `None` where a side has no score.
     pub fn of(a: &Sample, b: &Sample) -> Option<Comparison> {
         let runs: BTreeSet<String> = a.runs().into_iter().chain(b.runs()).collect();
-        let runs = runs.into_iter().collect();
-        let pairs: Vec<(f64, f64)> = a
-            .points
-            .iter()
-            .filter_map(|(seed, point)| Some((point.score?, b.points.get(seed)?.score?)))
-            .collect();
+        let behind = Behind {
+            runs: runs.into_iter().collect(),
+            collapsed: a.collapsed() + b.collapsed() > 0,
+        };
         let (sa, sb) = (a.scores(), b.scores());
-        if pairs.len() < 2 && sa.len() > 1 && sb.len() > 1 || pairs.is_empty() {
-            let base = statistics::mean(&sb)?;
-            let difference = statistics::mean(&sa)? - base;
-            return Some(Comparison {
-                difference,
-                percent: percent(difference, base),
-                n: sa.len().min(sb.len()),
-                ahead: 0,
-                pairing: Pairing::None,
-                test: statistics::welch_t_test(&sa, &sb),
-                interval: None,
-                runs,
-            });
+        if a.seeds() == b.seeds() {
+            let pairs: Vec<(f64, f64)> = sa.into_iter().zip(sb).collect();
+            return Comparison::paired(&pairs, Pairing::Seeds, behind);
         }
-        Comparison::paired(&pairs, Pairing::Seeds, runs)
+        let base = statistics::mean(&sb)?;
+        let difference = statistics::mean(&sa)? - base;
+        let n = sa.len().min(sb.len());
+        let enough = n >= FEWEST;
+        Some(Comparison {
+            difference,
+            percent: percent(difference, base),
+            n,
+            ahead: 0,
+            pairing: Pairing::None,
+            test: statistics::welch_t_test(&sa, &sb).filter(|_| enough),
+            interval: statistics::welch_interval(&sa, &sb).filter(|_| enough),
+            collapsed: behind.collapsed,
+            runs: behind.runs,
+        })
     }
 
     /// Over sets of tasks, `(a, b)` of each: whether one way is ahead on tasks like these, rather
@@ -82,22 +82,28 @@ impl Comparison {
             .iter()
             .map(|(comparison, base)| (base + comparison.difference, *base))
             .collect();
-        Comparison::paired(&pairs, Pairing::Sets, runs.into_iter().collect())
+        let behind = Behind {
+            runs: runs.into_iter().collect(),
+            collapsed: each.iter().any(|(comparison, _)| comparison.collapsed),
+        };
+        Comparison::paired(&pairs, Pairing::Sets, behind)
     }
 
-    fn paired(pairs: &[(f64, f64)], pairing: Pairing, runs: Vec<String>) -> Option<Comparison> {
+    fn paired(pairs: &[(f64, f64)], pairing: Pairing, behind: Behind) -> Option<Comparison> {
         let differences: Vec<f64> = pairs.iter().map(|(a, b)| a - b).collect();
         let bases: Vec<f64> = pairs.iter().map(|(_, b)| *b).collect();
         let difference = statistics::mean(&differences)?;
+        let enough = differences.len() >= FEWEST;
         Some(Comparison {
             difference,
             percent: percent(difference, statistics::mean(&bases)?),
             n: differences.len(),
             ahead: differences.iter().filter(|d| **d > 0.0).count(),
             pairing,
-            test: statistics::paired_t_test(&differences),
-            interval: statistics::bootstrap_interval(&differences, RESAMPLES, BOOTSTRAP_SEED),
-            runs,
+            test: statistics::paired_t_test(&differences).filter(|_| enough),
+            interval: statistics::t_interval(&differences).filter(|_| enough),
+            collapsed: behind.collapsed,
+            runs: behind.runs,
         })
     }
 
@@ -105,15 +111,22 @@ impl Comparison {
         self.test.map(|test| test.p)
     }
 
-    /// The p that can decide: none over fewer than three seeds or sets.
+    /// The p that can decide: none over fewer than three seeds or sets, and none where a run
+    /// collapsed.
     pub fn deciding_p(&self) -> Option<f64> {
-        self.p().filter(|_| self.n >= FEWEST)
+        self.p().filter(|_| !self.collapsed)
     }
 
     /// Whether this difference, were it the only one, is decided.
     pub fn decided(&self) -> bool {
-        self.deciding_p().is_some_and(|p| p < DECIDED)
+        self.deciding_p().is_some_and(decides)
     }
+}
+
+/// What a comparison was made of.
+struct Behind {
+    runs: Vec<String>,
+    collapsed: bool,
 }
 
 fn percent(difference: f64, base: f64) -> Option<f64> {

@@ -111,6 +111,7 @@ pub fn json(report: &Report) -> Value {
         "planned": report.study.planned,
         "overlaps": report.study.seen,
         "runs": runs.collect::<Vec<_>>(),
+        "summary": report.contrasts,
         "cells": report.groups,
         "differences": differences(&report.groups),
         "pairs": report.pairs.iter().map(|pair| json!({

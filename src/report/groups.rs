@@ -40,10 +40,23 @@ impl Group {
     }
 }
 
-/// `key=value` for each key of the grid, without the room that the key lives in.
+/// The key by which a variant tells apart what two entries of a suite name alike.
+const ENTRY: &str = "experiment";
+
+/// The suite's entry, where that tells apart, and `key=value` for each key of the grid, those of
+/// training without their room.
 pub fn variant_name(variant: &Variant) -> String {
-    let values = variant.iter().map(|(key, value)| format!("{key}={value}"));
-    values.collect::<Vec<_>>().join(", ")
+    let entry = variant.get(ENTRY).cloned();
+    let keys = variant.iter().filter(|(key, _)| *key != ENTRY);
+    let values = keys.map(|(key, value)| {
+        let key = key.strip_prefix("training.").unwrap_or(key);
+        format!("{key}={value}")
+    });
+    entry
+        .into_iter()
+        .chain(values)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// What has the same values of the grid together, in the order in which the values come.
@@ -119,6 +132,7 @@ fn point(study: &Study, cell: &Cell) -> Point {
         runs: vec![cell.run.clone()],
         collapsed,
         evaluations: record.and_then(|record| record.evaluations.get(&cell.target).copied()),
+        steps: record.and_then(|record| Some(record.results.as_ref()?.steps)),
     }
 }
 
@@ -139,14 +153,24 @@ fn merge_experiments(groups: Vec<Group>) -> Vec<Group> {
             None => kept.push(group),
         }
     }
+    // An aligned arm is nobody's base: it has its entry's name wherever another entry has one like it,
+    // such as one matrix for all tasks.
+    let like = |a: &Group, b: &Group| {
+        let same_way = a.way == b.way && a.way.is_aligned();
+        let same_task = a.target == b.target && same_tasks(&a.supports, &b.supports);
+        same_way && same_task && a.experiment != b.experiment
+    };
     let ambiguous: Vec<bool> = kept
         .iter()
-        .map(|group| kept.iter().filter(|other| same_cell(other, group)).count() > 1)
+        .map(|group| {
+            let same = kept.iter().filter(|other| same_cell(other, group));
+            same.count() > 1 || kept.iter().any(|other| like(other, group))
+        })
         .collect();
     for (group, ambiguous) in kept.iter_mut().zip(ambiguous) {
         if ambiguous {
             let name = group.experiment.clone();
-            group.variant.insert("experiment".into(), name);
+            group.variant.insert(ENTRY.into(), name);
         }
     }
     kept
@@ -181,18 +205,51 @@ pub fn beside<'a>(
     supports: &[String],
     like: &Group,
 ) -> Option<&'a Group> {
-    let fits = |group: &&Group| {
-        let within = |(key, value)| like.variant.get(key) == Some(value);
-        group.way == way
-            && group.target == like.target
-            && same_tasks(&group.supports, supports)
-            && group.variant.iter().all(within)
-            && agree(group.target_rows, like.target_rows)
-            && (supports.is_empty() || agree(group.support_rows, like.support_rows))
+    let within = |group: &&Group| {
+        let mut own = group.variant.iter();
+        own.all(|(key, value)| like.variant.get(key) == Some(value))
     };
     // The first of equals.
-    let candidates = groups.iter().filter(fits).rev();
-    candidates.max_by_key(|group| group.variant.len())
+    let candidates = of_target(groups, way, supports, like).filter(within);
+    candidates.rev().max_by_key(|group| group.variant.len())
+}
+
+/// The groups of `way` to set beside `like`: the one of [`beside`], or where there is none the several
+/// that differ from what `like`'s variant says only in the suite's entry, such as training alone for
+/// as many steps as jointly, and for half of them.
+pub fn bases<'a>(
+    groups: &'a [Group],
+    way: Way,
+    supports: &[String],
+    like: &Group,
+) -> Vec<&'a Group> {
+    if let Some(base) = beside(groups, way, supports, like) {
+        return vec![base];
+    }
+    let fits = |group: &&Group| {
+        let mut own = group.variant.iter();
+        own.all(|(key, value)| key == ENTRY || like.variant.get(key) == Some(value))
+    };
+    of_target(groups, way, supports, like)
+        .filter(fits)
+        .collect()
+}
+
+/// The groups of `way` with `supports` of the same target and numbers of rows as `like`.
+fn of_target<'a>(
+    groups: &'a [Group],
+    way: Way,
+    supports: &[String],
+    like: &Group,
+) -> impl DoubleEndedIterator<Item = &'a Group> {
+    let (supports, like) = (supports.to_owned(), like.clone());
+    groups.iter().filter(move |group| {
+        group.way == way
+            && group.target == like.target
+            && same_tasks(&group.supports, &supports)
+            && agree(group.target_rows, like.target_rows)
+            && (supports.is_empty() || agree(group.support_rows, like.support_rows))
+    })
 }
 
 fn agree(a: Option<u64>, b: Option<u64>) -> bool {

@@ -33,15 +33,17 @@ impl OrderedPair {
     }
 
     /// Whether the runs decide for MTL (`true`) or STILTs; `None` where p ≥ 0.1 or there are
-    /// fewer than three seeds. As in [W22], p is the pair's own, and not corrected for the others.
+    /// fewer than three seeds, or a run collapsed. As in [W22], p is the pair's own, and not corrected for the others.
     pub fn outcome(&self) -> Option<bool> {
         let comparison = self.comparison.as_ref()?;
         comparison.decided().then_some(comparison.difference > 0.0)
     }
 
-    /// Whether the heuristic says MTL, with `threshold` in the place of 1.
+    /// Whether the heuristic says MTL, with `threshold` in the place of 1; of a ratio that is the
+    /// threshold, as of equal sizes, it says nothing.
     pub fn says_mtl(&self, threshold: f64) -> Option<bool> {
-        Some(self.ratio()? < threshold)
+        let ratio = self.ratio()?;
+        (ratio != threshold).then_some(ratio < threshold)
     }
 
     /// Whether a decided pair is as the heuristic says.

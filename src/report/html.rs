@@ -2,14 +2,18 @@
 
 use maud::{html, Markup, PreEscaped, DOCTYPE};
 
-use super::figures::Figure;
-use super::page::{Report, Section};
+use super::figures::Value;
+use super::page::{Remark, Report, Section};
 use super::table::{Entry, Table};
 
 const STYLE: &str = include_str!("report.css");
 
 /// `report.html`.
 pub fn page(report: &Report) -> String {
+    // The answer stands before the contents.
+    let of_answer = |section: &&Section| ["answer", "summary"].contains(&section.id.as_str());
+    let answer = report.sections.iter().take_while(of_answer).count();
+    let (first, rest) = report.sections.split_at(answer);
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -24,15 +28,16 @@ pub fn page(report: &Report) -> String {
                 header {
                     h1 { (report.title) }
                 }
-                nav aria-label="Contents" {
-                    ul {
-                        @for section in &report.sections {
-                            li { a href={ "#" (section.id) } { (section.title) } }
+                main {
+                    @for section in first { (part(section)) }
+                    nav aria-label="Contents" {
+                        ul {
+                            @for section in rest {
+                                li { a href={ "#" (section.id) } { (section.title) } }
+                            }
                         }
                     }
-                }
-                main {
-                    @for section in &report.sections { (part(section)) }
+                    @for section in rest { (part(section)) }
                 }
                 footer { "covalign " (env!("CARGO_PKG_VERSION")) }
             }
@@ -45,15 +50,38 @@ fn part(section: &Section) -> Markup {
     html! {
         section id=(section.id) {
             h2 { (section.title) }
-            @for paragraph in &section.paragraphs { p { (paragraph) } }
+            @if section.id != "summary" { (remarks(section)) }
             @if let Some(table) = &section.table { (table_box(table)) }
+            // The first table is read before what it means.
+            @if section.id == "summary" { (remarks(section)) }
             @if section.folded {
                 details {
                     summary { (section.figures.len()) " pictures" }
-                    (figures(&section.figures))
+                    (figures(section))
                 }
             } @else if !section.figures.is_empty() {
-                (figures(&section.figures))
+                (figures(section))
+            }
+        }
+    }
+}
+
+fn remarks(section: &Section) -> Markup {
+    html! {
+        @for (index, paragraph) in section.paragraphs.iter().enumerate() {
+            (remark(paragraph, section.id == "answer" && index == 0))
+        }
+    }
+}
+
+fn remark(remark: &Remark, first: bool) -> Markup {
+    html! {
+        @if remark.names.is_empty() {
+            p class=[first.then_some("answer")] { (remark.text) }
+        } @else {
+            details {
+                summary { (remark.text) }
+                p.names { (remark.names.join(", ")) }
             }
         }
     }
@@ -84,37 +112,59 @@ fn table_box(table: &Table) -> Markup {
     }
 }
 
+/// A cell; what it was made of appears under the page when it is pointed at, tabbed to or touched.
 fn cell(entry: &Entry) -> Markup {
-    let title = (!entry.tooltip.is_empty()).then_some(&entry.tooltip);
     let text = html! {
         @if entry.strong { strong { (entry.text) } } @else { (entry.text) }
     };
+    let link = entry.link.as_ref().filter(|_| !entry.text.is_empty());
     html! {
-        @match &entry.link {
-            Some(link) if !entry.text.is_empty() => a href=(link) title=[title] { (text) },
-            _ => span title=[title] { (text) },
+        @if entry.tooltip.is_empty() {
+            @match link {
+                Some(link) => a href=(link) { (text) },
+                None => (text),
+            }
+        } @else {
+            span.tip tabindex="0" {
+                (text)
+                span.note role="note" {
+                    (entry.tooltip)
+                    @if let Some(link) = link { " " a href=(link) { "where it comes from" } }
+                }
+            }
         }
     }
 }
 
-fn figures(figures: &[Figure]) -> Markup {
+fn figures(section: &Section) -> Markup {
     html! {
         div.figures {
-            @for figure in figures {
+            @for figure in &section.figures {
                 figure id=(figure.id) {
-                    div.picture style={ "--width:" (figure.width) "px" } {
+                    div.picture.wide[figure.narrow.is_some()] style={ "--width:" (figure.width) "px" } {
                         (PreEscaped(&figure.svg))
                     }
+                    @if let Some((width, svg)) = &figure.narrow {
+                        div.picture.narrow style={ "--width:" (width) "px" } { (PreEscaped(svg)) }
+                    }
                     figcaption {
+                        (section.caption(figure))
                         details {
-                            summary { "from " (figure.runs.len()) " runs" }
-                            @for run in &figure.runs {
-                                a href={ "#run-" (run) } { (run) } " "
-                            }
+                            summary { "in words, from " (figure.runs.len()) " runs" }
+                            ul { @for value in &figure.values { li { (said(value)) } } }
                         }
                     }
                 }
             }
+        }
+    }
+}
+
+fn said(value: &Value) -> Markup {
+    html! {
+        @match &value.link {
+            Some(link) => a href=(link) { (value.text) },
+            None => (value.text),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::figures::Figure;
-use super::page::Report;
+use super::page::{Remark, Report};
 use super::table::{Entry, Table};
 
 /// `report.md`.
@@ -12,7 +12,7 @@ pub fn page(report: &Report) -> String {
     for section in &report.sections {
         out.push_str(&format!("\n## {}\n\n", section.title));
         for paragraph in &section.paragraphs {
-            out.push_str(&format!("{}\n\n", plain(paragraph)));
+            out.push_str(&remark(paragraph));
         }
         if let Some(table) = &section.table {
             write_table(&mut out, table);
@@ -22,13 +22,25 @@ pub fn page(report: &Report) -> String {
             out.push_str(&format!("<details><summary>{count} pictures</summary>\n\n"));
         }
         for figure in &section.figures {
-            write_figure(&mut out, figure);
+            write_figure(&mut out, section.caption(figure), figure);
         }
         if section.folded {
             out.push_str("</details>\n");
         }
     }
     out
+}
+
+/// A paragraph, with its names folded.
+fn remark(remark: &Remark) -> String {
+    let text = plain(&remark.text);
+    match remark.names.is_empty() {
+        true => format!("{text}\n\n"),
+        false => format!(
+            "<details><summary>{text}</summary>\n\n{}\n\n</details>\n\n",
+            plain(&remark.names.join(", "))
+        ),
+    }
 }
 
 fn write_table(out: &mut String, table: &Table) {
@@ -65,13 +77,14 @@ fn entry(entry: &Entry) -> String {
     }
 }
 
-fn write_figure(out: &mut String, figure: &Figure) {
+fn write_figure(out: &mut String, caption: &str, figure: &Figure) {
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
-        "![{}](figures/{}.svg)\n",
+        "![{}](figures/{}.svg)\n\n{}\n",
         plain(&figure.title),
-        figure.id
+        figure.id,
+        plain(caption)
     );
     let runs = figure.runs.iter().map(|run| format!("`{run}`"));
     let runs = runs.collect::<Vec<_>>().join(", ");

@@ -44,14 +44,19 @@ pub enum Judge {
 }
 
 impl Study {
+    /// Whether runs scored test rows.
+    pub fn has_test_scores(&self) -> bool {
+        let results = self.runs.iter().filter_map(|run| run.results.as_ref());
+        let mut tasks = results.flat_map(|results| results.tasks.values());
+        tasks.any(|task| task.test.is_some())
+    }
+
     /// Lets test judge what dev has chosen.
     ///
     /// # Errors
     /// An input error where no run has scored test rows.
     pub fn judge_by_test(&mut self) -> Result<()> {
-        let results = self.runs.iter().filter_map(|run| run.results.as_ref());
-        let mut tasks = results.flat_map(|results| results.tasks.values());
-        if !tasks.any(|task| task.test.is_some()) {
+        if !self.has_test_scores() {
             bail_input!(
                 "{}: no run has scored test rows; train with evaluation.test: true",
                 self.folder.display()
@@ -190,6 +195,21 @@ impl Study {
             next = self.run(record.run.source.as_deref()?);
         }
         None
+    }
+
+    /// Seconds of the runs that a run started from; `None` where it started from none that is known.
+    pub fn seconds_before(&self, record: &RunRecord) -> Option<f64> {
+        let mut next = record.run.source.as_deref();
+        let mut seconds = None;
+        for _ in 0..self.runs.len() {
+            let Some(source) = next.and_then(|name| self.run(name)) else {
+                break;
+            };
+            let own = source.results.as_ref().map(|results| results.seconds);
+            seconds = Some(seconds.unwrap_or(0.0) + own.unwrap_or(0.0));
+            next = source.run.source.as_deref();
+        }
+        seconds
     }
 
     /// How many runs are in a state.

@@ -16,6 +16,8 @@ pub struct Point {
     pub collapsed: bool,
     /// Evaluations that the score is the best of.
     pub evaluations: Option<usize>,
+    /// Steps that its run was trained for.
+    pub steps: Option<u64>,
 }
 
 /// Scores over seeds.
@@ -28,6 +30,12 @@ impl Sample {
     /// The scores that are there, in the order of their seeds.
     pub fn scores(&self) -> Vec<f64> {
         self.points.values().filter_map(|p| p.score).collect()
+    }
+
+    /// The seeds that have a score.
+    pub fn seeds(&self) -> Vec<u64> {
+        let scored = self.points.iter().filter(|(_, p)| p.score.is_some());
+        scored.map(|(seed, _)| *seed).collect()
     }
 
     pub fn mean(&self) -> Option<f64> {
@@ -50,9 +58,26 @@ impl Sample {
 
     /// How many evaluations each score is the best of, the least and the most.
     pub fn evaluations(&self) -> Option<(usize, usize)> {
+        self.range(|point| point.evaluations)
+    }
+
+    /// How many steps its runs were trained for, the least and the most.
+    pub fn steps(&self) -> Option<(u64, u64)> {
+        self.range(|point| point.steps)
+    }
+
+    fn range<T: Ord + Copy>(&self, number: impl Fn(&Point) -> Option<T>) -> Option<(T, T)> {
         let scored = self.points.values().filter(|p| p.score.is_some());
-        let known: Vec<usize> = scored.filter_map(|p| p.evaluations).collect();
+        let known: Vec<T> = scored.filter_map(number).collect();
         Some((*known.iter().min()?, *known.iter().max()?))
+    }
+
+    /// The part that some seeds are.
+    pub fn of_seeds(&self, seeds: &[u64]) -> Sample {
+        let kept = self.points.iter().filter(|(seed, _)| seeds.contains(seed));
+        Sample {
+            points: kept.map(|(seed, point)| (*seed, point.clone())).collect(),
+        }
     }
 
     /// Per seed the mean of several samples; missing where one of them is.
@@ -72,6 +97,7 @@ impl Sample {
                 runs: runs.into_iter().collect(),
                 collapsed: there().any(|p| p.collapsed),
                 evaluations: there().filter_map(|p| p.evaluations).max(),
+                steps: there().filter_map(|p| p.steps).max(),
             }
         };
         Sample {

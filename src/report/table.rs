@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::comparison::{Comparison, Pairing};
 use super::groups::Group;
 use super::samples::Sample;
-use crate::analysis::statistics::{holm, DECIDED};
+use crate::analysis::statistics::{decides, holm, Interval, DECIDED, FEWEST};
 
 /// What stands for a run or a figure that is not there.
 pub const MISSING: &str = "–";
@@ -47,9 +47,12 @@ pub struct Entry {
     /// The p that may decide it.
     #[serde(skip)]
     pub p: Option<f64>,
-    /// Whether that is what stands here.
+    /// Whether it is never set in bold, since a run collapsed.
     #[serde(skip)]
-    pub shows_p: bool,
+    pub collapsed: bool,
+    /// The p that stands here.
+    #[serde(skip)]
+    pub shown_p: Option<f64>,
 }
 
 impl Table {
@@ -69,12 +72,9 @@ impl Table {
         }
     }
 
-    /// Adds columns of differences, each with its interval and p: what [`Entry::comparison`] fills.
+    /// Adds columns of differences, each with its p: what [`Entry::comparison`] fills.
     pub fn differences(self, names: &[&str]) -> Table {
-        let names: Vec<&str> = names
-            .iter()
-            .flat_map(|name| [*name, "95 %", "p (Holm)"])
-            .collect();
+        let names: Vec<&str> = names.iter().flat_map(|name| [*name, "p (Holm)"]).collect();
         self.numbers(&names)
     }
 
@@ -106,13 +106,28 @@ impl Table {
                 .collect();
             let p: Vec<f64> = entries.iter().filter_map(|entry| entry.p).collect();
             for (entry, corrected) in entries.iter_mut().zip(holm(&p)) {
-                entry.strong = corrected < DECIDED;
-                if entry.shows_p && p.len() > 1 {
+                entry.strong = decides(corrected) && !entry.collapsed;
+                if entry.shown_p.is_some() && p.len() > 1 {
                     entry.text = format!("{} ({})", entry.text, p_value(corrected));
                 }
             }
         }
         self
+    }
+
+    /// How many tests are printed, and what chance alone makes of so many; `None` for a single one.
+    pub fn tests(&self) -> Option<String> {
+        let entries = self.rows.iter().flatten();
+        let p: Vec<f64> = entries.filter_map(|entry| entry.shown_p).collect();
+        let below = p.iter().filter(|p| decides(**p)).count();
+        (p.len() > 1).then(|| {
+            format!(
+                "{} tests here, {below} with p below {DECIDED} before the correction; by chance alone \
+                 {:.1} are expected.",
+                p.len(),
+                DECIDED * p.len() as f64
+            )
+        })
     }
 
     /// Leaves out the columns in which no row says anything.
@@ -177,29 +192,25 @@ impl Entry {
     /// Of how many evaluations the samples' scores are the best: `3`, or `3–30`.
     pub fn best_of<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Entry {
         let known = samples.into_iter().filter_map(Sample::evaluations);
-        let range = known.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
-        Entry::text(match range {
+        let both = known.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        Entry::text(match both {
             None => String::new(),
             Some((least, most)) if least == most => most.to_string(),
             Some((least, most)) => format!("{least}–{most}"),
         })
     }
 
-    /// `+0.52 (+0.85 %)`, the interval, and p: three entries.
-    pub fn comparison(comparison: Option<&Comparison>) -> [Entry; 3] {
+    /// `+0.52 [−0.11, +1.15]` and p: two entries.
+    pub fn comparison(comparison: Option<&Comparison>) -> [Entry; 2] {
         let Some(comparison) = comparison else {
-            return [(); 3].map(|()| Entry::default());
+            return [(); 2].map(|()| Entry::default());
         };
         let tooltip = explain(comparison);
-        let percent = comparison
-            .percent
-            .map_or(String::new(), |p| format!(" ({p:+.2} %)"));
-        let interval = comparison.interval.map_or(String::new(), |interval| {
-            format!("{} … {}", signed(interval.low), signed(interval.high))
-        });
+        let interval = comparison
+            .interval
+            .map_or(String::new(), |interval| format!(" {}", bracket(interval)));
         let texts = [
-            format!("{}{}", signed(comparison.difference), minus(&percent)),
-            interval,
+            format!("{}{interval}", signed(comparison.difference)),
             comparison.p().map_or(MISSING.to_owned(), p_value),
         ];
         let link = run_link(&comparison.runs);
@@ -210,7 +221,7 @@ impl Entry {
             p: comparison.deciding_p(),
             ..Entry::default()
         });
-        entries[2].shows_p = true;
+        entries[1].shown_p = comparison.p();
         entries
     }
 }
@@ -232,8 +243,8 @@ pub fn explain(comparison: &Comparison) -> String {
             "paired t-test over {n} sets of tasks: t = {:.3}, p = {:.4}",
             test.t, test.p
         ),
-        (Pairing::Seeds, None) if n < 2 => "one seed: no test".into(),
-        (Pairing::Sets, None) if n < 2 => "one set of tasks: no test".into(),
+        (Pairing::Sets, None) if n < FEWEST => format!("{n} sets of tasks: too few for a test"),
+        (_, None) if n < FEWEST => format!("{n} seeds: too few for a test"),
         (_, None) => "the differences do not vary: no test".into(),
         (Pairing::None, Some(test)) => format!(
             "Welch's t-test, the seeds not being the same: t = {:.3}, df = {:.1}, p = {:.4}",
@@ -241,16 +252,35 @@ pub fn explain(comparison: &Comparison) -> String {
         ),
     };
     let interval = comparison.interval.map_or(String::new(), |interval| {
-        format!(
-            "\n95 % {} … {}",
-            signed(interval.low),
-            signed(interval.high)
-        )
+        format!("\n95 % {}", bracket(interval))
     });
+    let percent = comparison
+        .percent
+        .map_or(String::new(), |p| format!("\n{p:+.2} % of the second"));
+    let collapsed = match comparison.collapsed {
+        true => "\na run collapsed (†)",
+        false => "",
+    };
     minus(&format!(
-        "{how}{interval}\nruns: {}",
-        comparison.runs.join(", ")
+        "{how}{interval}{percent}{collapsed}\nruns: {}",
+        first_of(&comparison.runs)
     ))
+}
+
+/// The first names of many; `report.json` has them all.
+fn first_of(names: &[String]) -> String {
+    const NAMED: usize = 12;
+    match names.get(..NAMED) {
+        Some(first) if names.len() > NAMED => {
+            format!("{} and {} more", first.join(", "), names.len() - NAMED)
+        }
+        _ => names.join(", "),
+    }
+}
+
+/// `[−0.19, +0.98]`.
+pub fn bracket(interval: Interval) -> String {
+    format!("[{}, {}]", signed(interval.low), signed(interval.high))
 }
 
 /// Points with two decimals.

@@ -61,7 +61,8 @@ pub fn tell_apart(
             settings[index] = settings[twin].clone();
         }
     }
-    let differ_in = varying(&settings);
+    let mut differ_in = varying(&settings);
+    differ_in.retain(|key| !is_told(cells, &settings, key));
     let names = encoder_names(runs);
     for (cell, keys) in cells.iter_mut().zip(&settings) {
         for (key, value) in keys.iter().filter(|(key, _)| differ_in.contains(*key)) {
@@ -72,6 +73,25 @@ pub fn tell_apart(
         }
     }
     differ_in.into_iter().collect()
+}
+
+/// Whether the cells' variants tell a key's values already: cells that could be set beside each other
+/// have the same.
+fn is_told(cells: &[Cell], settings: &[Keys], key: &str) -> bool {
+    let mut known: Vec<(&BTreeMap<String, String>, Option<&String>)> = Vec::new();
+    for (cell, setting) in cells.iter().zip(settings) {
+        let own = (&cell.variant, setting.get(key));
+        if !known.contains(&own) {
+            known.push(own);
+        }
+    }
+    let within = |a: &BTreeMap<String, String>, b: &BTreeMap<String, String>| {
+        a.iter().all(|(key, value)| b.get(key) == Some(value))
+    };
+    known.iter().all(|(a, value)| {
+        let mut others = known.iter().filter(|(b, _)| within(a, b));
+        others.all(|(_, other)| value.is_none() || other.is_none() || other == value)
+    })
 }
 
 /// Keys with more than one value. A source's key is nothing new where the run itself always has the

@@ -46,6 +46,17 @@ impl Way {
         }
     }
 
+    pub fn is_aligned(self) -> bool {
+        matches!(
+            self,
+            Way::AlignedSingle
+                | Way::AlignedPair
+                | Way::AlignedAll
+                | Way::AlignedStilts
+                | Way::AlignedTransfer
+        )
+    }
+
     /// The papers' name, for tables.
     pub fn label(self) -> &'static str {
         match self {

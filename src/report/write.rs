@@ -6,13 +6,13 @@ use anyhow::Result;
 
 use super::figures::{slug, standalone};
 use super::page::Report;
-use super::{export, html, markdown};
+use super::{export, html, latex, markdown};
 use crate::telemetry::atomic;
 use crate::train::keep::run_folder::RunFolder;
 
-/// Writes `report.{html,md,csv,json}` and `figures/*.svg`, and removes the pictures of an earlier
+/// Writes `report.{html,md,csv,json}`, `report.tex` where it is wanted, and `figures/*.svg`, and removes the pictures of an earlier
 /// report there that this one does not have; returns their paths.
-pub fn write(report: &Report, out: &Path) -> Result<Vec<PathBuf>> {
+pub fn write(report: &Report, out: &Path, with_latex: bool) -> Result<Vec<PathBuf>> {
     let figures = out.join("figures");
     RunFolder::create(&figures)?;
     for id in earlier_figures(out) {
@@ -22,7 +22,7 @@ pub fn write(report: &Report, out: &Path) -> Result<Vec<PathBuf>> {
     }
     for figure in report.figures() {
         let path = figures.join(format!("{}.svg", figure.id));
-        atomic::write(&path, standalone(figure).as_bytes())?;
+        atomic::write(&path, standalone(&figure.svg, figure.width).as_bytes())?;
     }
     let path = |name: &str| out.join(name);
     let (page, text) = (path("report.html"), path("report.md"));
@@ -31,7 +31,14 @@ pub fn write(report: &Report, out: &Path) -> Result<Vec<PathBuf>> {
     atomic::write(&text, markdown::page(report).as_bytes())?;
     atomic::write(&lines, &export::csv(report)?)?;
     atomic::write_json(&json, &export::json(report))?;
-    Ok(vec![page, text, lines, json, figures])
+    let mut paths = vec![page, text, lines, json];
+    if with_latex {
+        let tables = path("report.tex");
+        atomic::write(&tables, latex::page(report).as_bytes())?;
+        paths.push(tables);
+    }
+    paths.push(figures);
+    Ok(paths)
 }
 
 /// The pictures of the report that is in `out` already; it may have been one of fewer runs.

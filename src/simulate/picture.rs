@@ -8,7 +8,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::results::{Panel, Point, Study};
 use crate::report::figures::{
-    drawing, failed, standalone, width_of, write_text, Area, Figure, Overlay, INK, TEXT,
+    drawing, failed, standalone, width_of, write_text, Area, Overlay, INK, TEXT,
 };
 
 /// Okabe and Ito's, as in the reports' pictures.
@@ -37,19 +37,12 @@ pub fn svg(study: &Study) -> Result<String> {
         .max();
     let height = CHART + (TOP + LEGEND * most.unwrap_or(1) as i32) as u32;
     let size = (WIDTH * columns as u32, height * lines as u32);
-    let svg = drawing(size, &study.title, |area, overlay| {
+    let drawn = drawing(size, &study.title, |area, overlay| {
         let areas = area.split_evenly((lines, columns));
         let mut panels = areas.iter().zip(&study.panels);
         panels.try_for_each(|(area, panel)| draw(area, panel, overlay, most.unwrap_or(1) as i32))
     })?;
-    Ok(standalone(&Figure {
-        id: study.name.clone(),
-        title: study.title.clone(),
-        note: String::new(),
-        runs: Vec::new(),
-        width: size.0,
-        svg,
-    }))
+    Ok(standalone(&drawn.svg, size.0))
 }
 
 /// Which lines stand beside each other in the legend.

@@ -17,33 +17,49 @@ struct Bar<'a> {
     label: String,
     color: RGBColor,
     runs: Vec<&'a RunRecord>,
-    seconds: f64,
+    /// Of the runs themselves.
+    own: f64,
+    /// Of the runs that they started from.
+    before: f64,
+}
+
+impl Bar<'_> {
+    fn seconds(&self) -> f64 {
+        self.own + self.before
+    }
 }
 
 /// `None` while no run is done.
 pub fn cost(study: &Study) -> Result<Option<Figure>> {
     let bars = bars(study);
-    let longest = bars.iter().map(|bar| bar.seconds).fold(0.0, f64::max);
+    let longest = bars.iter().map(Bar::seconds).fold(0.0, f64::max);
     if longest <= 0.0 {
         return Ok(None);
     }
     let label = bars.iter().map(|bar| width_of(&bar.label, TEXT)).max();
     let left = label.unwrap_or(0) + 16;
     let height = TOP + BAR_HEIGHT * bars.len() as i32 + 8;
-    let size = ((left + BARS + 70) as u32, height as u32);
+    let size = ((left + BARS + 90) as u32, height as u32);
     let title = "Seconds per run, mean over seeds";
-    let svg = drawing(size, title, |area, overlay| {
+    let drawn = drawing(size, title, |area, overlay| {
         write_text(area, title, (6, 8), TEXT + 2, (HPos::Left, VPos::Top), INK)?;
         for (index, bar) in bars.iter().enumerate() {
             let y = TOP + BAR_HEIGHT * index as i32;
             let middle = y + BAR_HEIGHT / 2;
-            let end = left + (f64::from(BARS) * bar.seconds / longest).round() as i32;
+            let at = |seconds: f64| left + (f64::from(BARS) * seconds / longest).round() as i32;
             let text = (HPos::Right, VPos::Center);
             write_text(area, &bar.label, (left - 8, middle), TEXT, text, INK)?;
-            let corners = [(left, y + 3), (end.max(left + 1), y + BAR_HEIGHT - 3)];
-            area.draw(&Rectangle::new(corners, bar.color.filled()))
-                .map_err(failed)?;
-            let seconds = format!("{:.0} s", bar.seconds);
+            let (own, end) = (at(bar.own), at(bar.seconds()));
+            let parts = [(left, own.max(left + 1), 1.0), (own, end, 0.45)];
+            for (from, to, cover) in parts.into_iter().filter(|(from, to, _)| from < to) {
+                let corners = [(from, y + 3), (to, y + BAR_HEIGHT - 3)];
+                let part = Rectangle::new(corners, bar.color.mix(cover).filled());
+                area.draw(&part).map_err(failed)?;
+            }
+            let seconds = match bar.before > 0.0 {
+                true => format!("{:.0} + {:.0} s", bar.own, bar.before),
+                false => format!("{:.0} s", bar.own),
+            };
             let text = (HPos::Left, VPos::Center);
             write_text(area, &seconds, (end + 6, middle), TEXT - 1, text, INK)?;
             let each = bar.runs.iter().map(|record| {
@@ -64,10 +80,14 @@ pub fn cost(study: &Study) -> Result<Option<Figure>> {
     Ok(Some(Figure {
         id: "cost".into(),
         title: title.into(),
-        note: "Wall-clock time of training with its evaluations.".into(),
+        note: "Wall-clock time of training with its evaluations; behind it, paler, that of the run that it \
+               started from."
+            .into(),
         runs: runs.map(|record| record.run.name.clone()).collect(),
         width: size.0,
-        svg,
+        svg: drawn.svg,
+        values: drawn.values,
+        narrow: None,
     }))
 }
 
@@ -106,17 +126,18 @@ fn bars(study: &Study) -> Vec<Bar<'_>> {
                     _ => RGBColor(0x1f, 0x83, 0xc9),
                 },
                 runs: vec![record],
-                seconds: 0.0,
+                own: 0.0,
+                before: 0.0,
             }),
         }
     }
     for bar in &mut bars {
-        let seconds = bar
-            .runs
-            .iter()
-            .filter_map(|r| Some(r.results.as_ref()?.seconds));
-        let seconds: Vec<f64> = seconds.collect();
-        bar.seconds = statistics::mean(&seconds).unwrap_or(0.0);
+        let mean = |seconds: &dyn Fn(&RunRecord) -> Option<f64>| {
+            let each = bar.runs.iter().filter_map(|record| seconds(record));
+            statistics::mean(&each.collect::<Vec<_>>()).unwrap_or(0.0)
+        };
+        let own = |record: &RunRecord| Some(record.results.as_ref()?.seconds);
+        (bar.own, bar.before) = (mean(&own), mean(&|record| study.seconds_before(record)));
     }
     bars
 }

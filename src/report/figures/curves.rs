@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::lines::{LineChart, Series, SIZE};
-use super::{slug, Figure};
+use super::{short_id, Figure};
 use crate::analysis::statistics::{mean, standard_deviation};
 use crate::report::groups::{variant_name, Group};
 use crate::report::results::Study;
@@ -61,12 +61,13 @@ fn picture(study: &Study, row: &Row) -> Result<Option<Figure>> {
     };
     let title = format!("{}{with}{setting}", row.target);
     let shown: Vec<&str> = series.iter().map(|series| series.way.label()).collect();
-    let chart = LineChart {
+    let drawn = LineChart {
         title: &title,
         x_label: "step",
         series: &series,
         dots: false,
-    };
+    }
+    .draw()?;
     let mut runs: Vec<String> = row
         .groups
         .iter()
@@ -76,15 +77,17 @@ fn picture(study: &Study, row: &Row) -> Result<Option<Figure>> {
     runs.sort();
     runs.dedup();
     Ok(Some(Figure {
-        id: format!("curve-{}", slug(&format!("{title}-{}", shown.join("-")))),
+        id: short_id("curve", &format!("{title}-{}", shown.join("-"))),
         note:
             "Dev score × 100 by step, mean and one standard deviation over seeds, where all seeds \
                were evaluated."
                 .into(),
-        svg: chart.svg()?,
         title,
         runs,
         width: SIZE.0,
+        svg: drawn.svg,
+        values: drawn.values,
+        narrow: None,
     }))
 }
 

@@ -4,18 +4,22 @@ use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::{drawing, slug, width_of, write_text, Area, Figure, Overlay, INK, TEXT};
+use super::{drawing, short_id, width_of, write_text, Area, Figure, Overlay, INK, TEXT};
+use crate::analysis::statistics::{decides, holm};
 use crate::report::comparison::Comparison;
 use crate::report::groups::{beside, by_variant, same_tasks, variant_name, Group, Variant};
-use crate::report::table::{explain, signed};
+use crate::report::table::{explain, points, signed};
 use crate::report::way::Way;
 
-/// Worse, no difference, better.
-const WORSE: RGBColor = RGBColor(0xb3, 0x58, 0x06);
-const EVEN: RGBColor = RGBColor(0xf7, 0xf7, 0xf7);
-const BETTER: RGBColor = RGBColor(0x1f, 0x66, 0xac);
-const CELL_HEIGHT: i32 = 34;
+/// Worse and better; the less, the more the ground shows, which may be light or dark.
+const WORSE: RGBColor = RGBColor(0xc8, 0x66, 0x0e);
+const BETTER: RGBColor = RGBColor(0x1f, 0x78, 0xc8);
+/// The most that a colour covers, so that ink is read on it.
+const COVER: f64 = 0.72;
+const CELL_HEIGHT: i32 = 42;
 const TOP: i32 = 72;
+/// Size of the letters under a value.
+const SMALL: i32 = TEXT - 4;
 
 /// What a map compares, where each map is drawn.
 const MAPS: [(Way, Way); 7] = [
@@ -33,120 +37,167 @@ enum Cell {
     Blank,
     /// Planned, but a run is missing.
     Missing(Vec<String>),
-    Value(Comparison),
+    /// The difference, and whether it is decided among the map's.
+    Value(Comparison, bool),
 }
 
-/// Every map that has a value.
+/// Every map that has a value and that none before it shows, all in one scale.
 pub fn heat_maps(groups: &[Group]) -> Result<Vec<Figure>> {
-    let mut figures = Vec::new();
+    let mut maps: Vec<Map> = Vec::new();
     for (a, b) in MAPS {
         let shown = groups.iter().filter(|group| group.way == a);
         for (variant, _) in by_variant(shown, |group| &group.variant) {
-            figures.extend(heat_map(groups, (a, b), variant)?);
+            let map = Map::of(groups, (a, b), variant);
+            let new = |map: &Map| maps.iter().all(|other| other.runs() != map.runs());
+            maps.extend(map.filter(new));
         }
     }
-    Ok(figures)
+    let differences = maps.iter().flat_map(Map::values);
+    let largest = differences.map(|c| c.difference.abs()).fold(1e-9, f64::max);
+    maps.iter().map(|map| map.figure(largest)).collect()
 }
 
-fn heat_map(groups: &[Group], ways: (Way, Way), variant: &Variant) -> Result<Option<Figure>> {
-    let (a, b) = ways;
-    let shown: Vec<&Group> = groups
-        .iter()
-        .filter(|group| group.way == a && group.variant == *variant && group.supports.len() == 1)
-        .collect();
-    let (mut targets, mut supports): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
-    for group in &shown {
-        if !targets.contains(&group.target.as_str()) {
-            targets.push(&group.target);
-        }
-        let support = group.supports[0].as_str();
-        if !supports.contains(&support) {
-            supports.push(support);
-        }
-    }
-    // One order on both sides, so that the empty diagonal is one.
-    supports.sort_by_key(|task| targets.iter().position(|t| t == task).unwrap_or(usize::MAX));
-    let cell = |target: &str, support: &str| -> Cell {
-        let supports = [support.to_owned()];
-        let group = shown
+/// Targets in rows, what helps them in columns.
+struct Map<'a> {
+    title: String,
+    name: String,
+    targets: Vec<&'a str>,
+    supports: Vec<&'a str>,
+    cells: Vec<Vec<Cell>>,
+}
+
+impl<'a> Map<'a> {
+    /// `None` for fewer than two cells, which the tables have.
+    fn of(groups: &'a [Group], (a, b): (Way, Way), variant: &Variant) -> Option<Map<'a>> {
+        let shown: Vec<&Group> = groups
             .iter()
-            .find(|g| g.target == target && same_tasks(&g.supports, &supports));
-        let Some(group) = group else {
-            return Cell::Blank;
-        };
-        let against: &[String] = if b == Way::Single { &[] } else { &supports };
-        let Some(base) = beside(groups, b, against, group) else {
-            return Cell::Blank;
-        };
-        match Comparison::of(&group.sample, &base.sample) {
-            Some(comparison) => Cell::Value(comparison),
-            None => {
-                let mut runs = group.sample.runs();
-                runs.extend(base.sample.runs());
-                Cell::Missing(runs)
+            .filter(|g| g.way == a && g.variant == *variant && g.supports.len() == 1)
+            .collect();
+        let (mut targets, mut supports): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+        for group in &shown {
+            if !targets.contains(&group.target.as_str()) {
+                targets.push(&group.target);
+            }
+            let support = group.supports[0].as_str();
+            if !supports.contains(&support) {
+                supports.push(support);
             }
         }
-    };
-    let cells: Vec<Vec<Cell>> = targets
-        .iter()
-        .map(|target| {
+        // One order on both sides, so that the empty diagonal is one.
+        supports.sort_by_key(|task| targets.iter().position(|t| t == task).unwrap_or(usize::MAX));
+        let cell = |target: &str, support: &str| -> Cell {
+            let supports = [support.to_owned()];
+            let group = shown
+                .iter()
+                .find(|g| g.target == target && same_tasks(&g.supports, &supports));
+            let Some(group) = group else {
+                return Cell::Blank;
+            };
+            let against: &[String] = if b == Way::Single { &[] } else { &supports };
+            let Some(base) = beside(groups, b, against, group) else {
+                return Cell::Blank;
+            };
+            match Comparison::of(&group.sample, &base.sample) {
+                Some(comparison) => Cell::Value(comparison, false),
+                None => {
+                    let mut runs = group.sample.runs();
+                    runs.extend(base.sample.runs());
+                    Cell::Missing(runs)
+                }
+            }
+        };
+        let row = |target: &&str| {
             supports
                 .iter()
                 .map(|support| cell(target, support))
                 .collect()
+        };
+        let mut cells: Vec<Vec<Cell>> = targets.iter().map(row).collect();
+        decide(&mut cells);
+        let setting = match variant.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", variant_name(variant)),
+        };
+        let map = Map {
+            title: format!("{} − {}{setting}", a.label(), b.label()),
+            name: format!("{}-vs-{}{setting}", a.label(), b.label()),
+            cells,
+            targets,
+            supports,
+        };
+        let several = map.targets.len() * map.supports.len() > 1;
+        (several && map.values().next().is_some()).then_some(map)
+    }
+
+    fn values(&self) -> impl Iterator<Item = &Comparison> {
+        self.cells.iter().flatten().filter_map(|cell| match cell {
+            Cell::Value(comparison, _) => Some(comparison),
+            _ => None,
         })
-        .collect();
+    }
+
+    /// The runs of each cell.
+    fn runs(&self) -> Vec<&[String]> {
+        self.values().map(|c| c.runs.as_slice()).collect()
+    }
+
+    fn figure(&self, largest: f64) -> Result<Figure> {
+        let mut runs = self.runs().concat();
+        runs.sort();
+        runs.dedup();
+        let size = self.size();
+        let drawn = drawing(size, &self.title, |area, overlay| {
+            self.draw(area, overlay, largest)
+        })?;
+        Ok(Figure {
+            id: short_id("map", &self.name),
+            title: self.title.clone(),
+            note: "Points of the target's score that the supporting task adds, ± half the 95 % \
+                   interval, n seeds; all maps in one scale: blue better, orange worse. ? is \
+                   undecided: p ≥ 0.1 after Holm's correction over the map, fewer than three seeds, or \
+                   a collapsed run (†). Hatched is missing."
+                .into(),
+            runs,
+            width: size.0,
+            svg: drawn.svg,
+            values: drawn.values,
+            narrow: None,
+        })
+    }
+}
+
+/// Which of a map's differences are decided, after Holm's correction over the map.
+fn decide(cells: &mut [Vec<Cell>]) {
     let values = || {
         cells.iter().flatten().filter_map(|cell| match cell {
-            Cell::Value(comparison) => Some(comparison),
+            Cell::Value(comparison, _) => comparison.deciding_p(),
             _ => None,
         })
     };
-    // One cell is no map; the tables have it.
-    if values().next().is_none() || targets.len() * supports.len() < 2 {
-        return Ok(None);
+    let mut corrected = holm(&values().collect::<Vec<_>>()).into_iter();
+    for cell in cells.iter_mut().flatten() {
+        if let Cell::Value(comparison, decided) = cell {
+            if comparison.deciding_p().is_some() {
+                *decided = corrected.next().is_some_and(decides);
+            }
+        }
     }
-    let largest = values().map(|c| c.difference.abs()).fold(0.0, f64::max);
-    let mut runs: Vec<String> = values().flat_map(|c| c.runs.clone()).collect();
-    runs.sort();
-    runs.dedup();
-    let setting = match variant.is_empty() {
-        true => String::new(),
-        false => format!(" ({})", variant_name(variant)),
-    };
-    let title = format!("{} − {}{setting}", a.label(), b.label());
-    let map = Map {
-        targets: &targets,
-        supports: &supports,
-        cells: &cells,
-        largest: largest.max(1e-9),
-    };
-    let size = map.size(&title);
-    let svg = drawing(size, &title, |area, overlay| {
-        map.draw(area, overlay, &title)
-    })?;
-    Ok(Some(Figure {
-        id: format!(
-            "map-{}",
-            slug(&format!("{}-vs-{}{setting}", a.label(), b.label()))
-        ),
-        note:
-            "Points of the target's dev score that the supporting task adds: blue better, orange \
-               worse; hatched is missing."
-                .into(),
-        title,
-        runs,
-        width: size.0,
-        svg,
-    }))
 }
 
-struct Map<'a> {
-    targets: &'a [&'a str],
-    supports: &'a [&'a str],
-    cells: &'a [Vec<Cell>],
-    /// The difference that has the full colour.
-    largest: f64,
+/// `+0.84 ?`, and under it `±1.10, n 10`.
+fn texts(comparison: &Comparison, decided: bool) -> [String; 2] {
+    let mark = match (comparison.collapsed, decided) {
+        (true, _) => " ?†",
+        (false, false) => " ?",
+        (false, true) => "",
+    };
+    let half = comparison.interval.map_or(String::new(), |interval| {
+        format!("±{}, ", points((interval.high - interval.low) / 2.0))
+    });
+    [
+        format!("{}{mark}", signed(comparison.difference)),
+        format!("{half}n {}", comparison.n),
+    ]
 }
 
 impl Map<'_> {
@@ -156,21 +207,27 @@ impl Map<'_> {
     }
 
     fn cell_width(&self) -> i32 {
-        let widest = self.supports.iter().map(|task| width_of(task, TEXT)).max();
-        widest.unwrap_or(0).max(48) + 10
+        let names = self.supports.iter().map(|task| width_of(task, TEXT));
+        let values = self.cells.iter().flatten().filter_map(|cell| match cell {
+            Cell::Value(comparison, decided) => Some(texts(comparison, *decided)),
+            _ => None,
+        });
+        let values = values.map(|[value, how]| width_of(&value, TEXT).max(width_of(&how, SMALL)));
+        names.chain(values).max().unwrap_or(0).max(48) + 10
     }
 
-    fn size(&self, title: &str) -> (u32, u32) {
+    fn size(&self) -> (u32, u32) {
         let width = self.left() + self.cell_width() * self.supports.len() as i32 + 8;
-        let width = width.max(290).max(width_of(title, TEXT + 2) + 12);
+        let width = width.max(290).max(width_of(&self.title, TEXT + 2) + 12);
         let height = TOP + CELL_HEIGHT * self.targets.len() as i32 + 34;
         (width as u32, height as u32)
     }
 
-    fn draw(&self, area: &Area, overlay: &mut Overlay, title: &str) -> Result<()> {
+    fn draw(&self, area: &Area, overlay: &mut Overlay, largest: f64) -> Result<()> {
         let (left, width) = (self.left(), self.cell_width());
         let middle = (HPos::Center, VPos::Center);
-        write_text(area, title, (6, 8), TEXT + 2, (HPos::Left, VPos::Top), INK)?;
+        let at_left = (HPos::Left, VPos::Top);
+        write_text(area, &self.title, (6, 8), TEXT + 2, at_left, INK)?;
         write_text(
             area,
             "target",
@@ -198,10 +255,15 @@ impl Map<'_> {
             for (column, support) in self.supports.iter().enumerate() {
                 let corner = (left + width * column as i32, y);
                 let pair = format!("{target}, helped by {support}");
-                self.draw_cell(area, overlay, corner, &self.cells[row][column], &pair)?;
+                let cell = &self.cells[row][column];
+                self.draw_cell(area, overlay, corner, (cell, largest), &pair)?;
             }
         }
-        self.draw_scale(area, TOP + CELL_HEIGHT * self.targets.len() as i32 + 12)
+        draw_scale(
+            area,
+            TOP + CELL_HEIGHT * self.targets.len() as i32 + 12,
+            largest,
+        )
     }
 
     fn draw_cell(
@@ -209,7 +271,7 @@ impl Map<'_> {
         area: &Area,
         overlay: &mut Overlay,
         corner: (i32, i32),
-        cell: &Cell,
+        (cell, largest): (&Cell, f64),
         pair: &str,
     ) -> Result<()> {
         let (width, height) = (self.cell_width(), CELL_HEIGHT);
@@ -232,14 +294,17 @@ impl Map<'_> {
                     runs.first(),
                 )
             }
-            Cell::Value(comparison) => {
-                let fill = shade(comparison.difference / self.largest);
+            Cell::Value(comparison, decided) => {
+                let fill = shade(comparison.difference / largest);
                 area.draw(&box_of(fill.filled())).map_err(super::failed)?;
-                let text = signed(comparison.difference);
-                let at = ((x + right) / 2, (y + bottom) / 2);
-                let middle = (HPos::Center, VPos::Center);
-                write_text(area, &text, at, TEXT, middle, ink_on(fill))?;
-                let tooltip = format!("{pair}: {text} points\n{}", explain(comparison));
+                let edge = INK.mix(if *decided { 0.8 } else { 0.1 });
+                let style = edge.stroke_width(1 + u32::from(*decided));
+                area.draw(&box_of(style)).map_err(super::failed)?;
+                let [value, how] = texts(comparison, *decided);
+                let (middle, at) = ((HPos::Center, VPos::Center), (x + right) / 2);
+                write_text(area, &value, (at, y + 14), TEXT, middle, INK)?;
+                write_text(area, &how, (at, y + 30), SMALL, middle, INK)?;
+                let tooltip = format!("{pair}: {value} points\n{}", explain(comparison));
                 (tooltip, comparison.runs.first())
             }
         };
@@ -247,50 +312,28 @@ impl Map<'_> {
         overlay.spot((x, y), (right - x, bottom - y), &tooltip, link.as_deref());
         Ok(())
     }
+}
 
-    /// The colours' scale: worst, none, best.
-    fn draw_scale(&self, area: &Area, y: i32) -> Result<()> {
-        const STEPS: i32 = 24;
-        let low = signed(-self.largest);
-        let start = 10 + width_of(&low, TEXT) + 6;
-        write_text(
-            area,
-            &low,
-            (start - 6, y + 6),
-            TEXT - 1,
-            (HPos::Right, VPos::Center),
-            INK,
-        )?;
-        for step in 0..STEPS {
-            let share = 2.0 * f64::from(step) / f64::from(STEPS - 1) - 1.0;
-            let x = start + 5 * step;
-            let bar = Rectangle::new([(x, y), (x + 5, y + 12)], shade(share).filled());
-            area.draw(&bar).map_err(super::failed)?;
-        }
-        let end = format!("{} points", signed(self.largest));
-        let at = (start + 5 * STEPS + 6, y + 6);
-        write_text(area, &end, at, TEXT - 1, (HPos::Left, VPos::Center), INK)
+/// The colours' scale: worst, none, best.
+fn draw_scale(area: &Area, y: i32, largest: f64) -> Result<()> {
+    const STEPS: i32 = 24;
+    let low = signed(-largest);
+    let start = 10 + width_of(&low, TEXT) + 6;
+    let at_right = (HPos::Right, VPos::Center);
+    write_text(area, &low, (start - 6, y + 6), TEXT - 1, at_right, INK)?;
+    for step in 0..STEPS {
+        let share = 2.0 * f64::from(step) / f64::from(STEPS - 1) - 1.0;
+        let x = start + 5 * step;
+        let bar = Rectangle::new([(x, y), (x + 5, y + 12)], shade(share).filled());
+        area.draw(&bar).map_err(super::failed)?;
     }
+    let end = format!("{} points", signed(largest));
+    let at = (start + 5 * STEPS + 6, y + 6);
+    write_text(area, &end, at, TEXT - 1, (HPos::Left, VPos::Center), INK)
 }
 
 /// The colour of a difference from −1 (worst) to 1 (best).
-fn shade(share: f64) -> RGBColor {
+fn shade(share: f64) -> RGBAColor {
     let end = if share < 0.0 { WORSE } else { BETTER };
-    let strength = share.abs().min(1.0);
-    let mix = |from: u8, to: u8| {
-        let value = f64::from(from) + (f64::from(to) - f64::from(from)) * strength;
-        value.round() as u8
-    };
-    RGBColor(mix(EVEN.0, end.0), mix(EVEN.1, end.1), mix(EVEN.2, end.2))
-}
-
-/// Black or white, whichever is read better on a colour.
-fn ink_on(ground: RGBColor) -> RGBColor {
-    let light =
-        0.299 * f64::from(ground.0) + 0.587 * f64::from(ground.1) + 0.114 * f64::from(ground.2);
-    if light > 140.0 {
-        RGBColor(0x11, 0x11, 0x11)
-    } else {
-        WHITE
-    }
+    end.mix(COVER * share.abs().min(1.0))
 }

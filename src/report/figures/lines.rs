@@ -6,7 +6,7 @@ use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::{color, drawing, failed, width_of, write_text, Area, Overlay, INK, TEXT};
+use super::{color, drawing, failed, width_of, write_text, Area, Drawn, Overlay, INK, TEXT};
 use crate::report::table::points;
 use crate::report::way::Way;
 
@@ -28,9 +28,11 @@ pub struct LineChart<'a> {
 
 pub const SIZE: (u32, u32) = (380, 270);
 const LEGEND_Y: i32 = 36;
+/// Length of a legend's line.
+const KEY: i32 = 24;
 
 impl LineChart<'_> {
-    pub fn svg(&self) -> Result<String> {
+    pub fn draw(&self) -> Result<Drawn> {
         drawing(SIZE, self.title, |area, overlay| {
             write_text(
                 area,
@@ -48,13 +50,17 @@ impl LineChart<'_> {
     fn legend(&self, area: &Area) -> Result<()> {
         let mut x = 8;
         for series in self.series {
-            let line = [(x, LEGEND_Y), (x + 16, LEGEND_Y)];
-            let path = PathElement::new(line, color(series.way).stroke_width(3));
-            area.draw(&path).map_err(failed)?;
+            let (dash, gap) = dashes(series.way).unwrap_or((KEY as u32, 0));
+            let style = color(series.way).stroke_width(3);
+            for start in (0..KEY).step_by((dash + gap) as usize) {
+                let end = (start + dash as i32).min(KEY);
+                let line = [(x + start, LEGEND_Y), (x + end, LEGEND_Y)];
+                area.draw(&PathElement::new(line, style)).map_err(failed)?;
+            }
             let label = series.way.label();
-            let at = (x + 21, LEGEND_Y);
+            let at = (x + KEY + 5, LEGEND_Y);
             write_text(area, label, at, TEXT, (HPos::Left, VPos::Center), INK)?;
-            x += 21 + width_of(label, TEXT) + 18;
+            x += KEY + 5 + width_of(label, TEXT) + 14;
         }
         Ok(())
     }
@@ -66,13 +72,14 @@ impl LineChart<'_> {
             .margin_right(12)
             .margin_left(4)
             .x_label_area_size(40)
-            .y_label_area_size(46)
+            .y_label_area_size(58)
             .build_cartesian_2d(x_range, y_range)
             .map_err(failed)?;
         let text = || ("sans-serif", TEXT - 1).into_font().color(&INK);
         chart
             .configure_mesh()
             .x_desc(self.x_label)
+            .y_desc("score × 100")
             .x_labels(6)
             .y_labels(6)
             .x_label_formatter(&|x| short(*x))
@@ -99,8 +106,15 @@ impl LineChart<'_> {
                 chart.draw_series([band]).map_err(failed)?;
             }
             let line: Vec<(f64, f64)> = series.points.iter().map(|&(x, y, _)| (x, y)).collect();
-            let path = LineSeries::new(line.clone(), shade.stroke_width(2));
-            chart.draw_series(path).map_err(failed)?;
+            let style = shade.stroke_width(2);
+            match dashes(series.way) {
+                None => chart.draw_series(LineSeries::new(line.clone(), style)),
+                Some((dash, gap)) => {
+                    let path = DashedLineSeries::new(line.clone(), dash, gap, style);
+                    chart.draw_series(path)
+                }
+            }
+            .map_err(failed)?;
             if self.dots || line.len() < 2 {
                 let dots = line.iter().map(|&at| Circle::new(at, 3, shade.filled()));
                 chart.draw_series(dots).map_err(failed)?;
@@ -139,8 +153,18 @@ impl LineChart<'_> {
     }
 }
 
+/// Dash and gap of a way's line, so that lines differ by more than colour; none for a whole line.
+fn dashes(way: Way) -> Option<(u32, u32)> {
+    match way {
+        Way::Single | Way::AlignedSingle => Some((2, 4)),
+        Way::Pair | Way::All | Way::Transfer => None,
+        Way::AlignedPair | Way::AlignedAll | Way::AlignedTransfer => Some((9, 4)),
+        Way::Stilts | Way::AlignedStilts => Some((14, 3)),
+    }
+}
+
 /// A number for an axis: no more decimals than it needs.
-fn short(value: f64) -> String {
+pub fn short(value: f64) -> String {
     let text = format!("{value:.2}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     match text {

@@ -7,6 +7,7 @@
 
 pub mod cost;
 pub mod curves;
+pub mod forest;
 pub mod heat_map;
 pub mod lines;
 pub mod size;
@@ -18,6 +19,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::way::Way;
 
@@ -34,6 +36,25 @@ pub struct Figure {
     pub width: u32,
     #[serde(skip)]
     pub svg: String,
+    /// What it shows, in words.
+    #[serde(skip)]
+    pub values: Vec<Value>,
+    /// The same for narrow pages, with its width.
+    #[serde(skip)]
+    pub narrow: Option<(u32, String)>,
+}
+
+/// What a spot of a picture says, and where that comes from.
+#[derive(Debug, Clone)]
+pub struct Value {
+    pub text: String,
+    pub link: Option<String>,
+}
+
+/// A drawing and what its spots say.
+pub struct Drawn {
+    pub svg: String,
+    pub values: Vec<Value>,
 }
 
 /// Stands for the page's text colour until the drawing is finished.
@@ -45,11 +66,18 @@ pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// What lies over a drawing: spots with a tooltip and perhaps a link.
 #[derive(Default)]
-pub struct Overlay(String);
+pub struct Overlay {
+    svg: String,
+    values: Vec<Value>,
+}
 
 impl Overlay {
     /// A spot from `(x, y)`, `(width, height)` large.
     pub fn spot(&mut self, at: (i32, i32), size: (i32, i32), tooltip: &str, link: Option<&str>) {
+        self.values.push(Value {
+            text: tooltip.to_owned(),
+            link: link.map(str::to_owned),
+        });
         let tooltip = escape(tooltip);
         let (x, y, w, h) = (at.0, at.1, size.0, size.1);
         let mut spot = format!(
@@ -59,8 +87,8 @@ impl Overlay {
         if let Some(link) = link {
             spot = format!("<a href=\"{}\">{spot}</a>", escape(link));
         }
-        self.0.push_str(&spot);
-        self.0.push('\n');
+        self.svg.push_str(&spot);
+        self.svg.push('\n');
     }
 }
 
@@ -69,7 +97,7 @@ pub fn drawing(
     size: (u32, u32),
     title: &str,
     draw: impl FnOnce(&Area, &mut Overlay) -> Result<()>,
-) -> Result<String> {
+) -> Result<Drawn> {
     let mut svg = String::new();
     let mut overlay = Overlay::default();
     {
@@ -90,17 +118,20 @@ pub fn drawing(
          aria-label=\"{}\">",
         escape(title)
     )?;
-    write!(out, "{}\n{}</svg>", body.trim(), overlay.0)?;
-    Ok(out)
+    write!(out, "{}\n{}</svg>", body.trim(), overlay.svg)?;
+    Ok(Drawn {
+        svg: out,
+        values: overlay.values,
+    })
 }
 
 /// What a file of its own needs besides: a size, and ink for light and dark.
-pub fn standalone(figure: &Figure) -> String {
+pub fn standalone(svg: &str, width: u32) -> String {
     const STYLE: &str =
         "<style>svg{color:#1b1f24}@media(prefers-color-scheme:dark){svg{color:#e6e8eb}}\
                          </style>";
-    let width = format!("<svg width=\"{}\" ", figure.width);
-    let svg = figure.svg.replacen("<svg ", &width, 1);
+    let width = format!("<svg width=\"{width}\" ");
+    let svg = svg.replacen("<svg ", &width, 1);
     format!("{}\n", svg.replacen('>', &format!(">\n{STYLE}"), 1))
 }
 
@@ -122,6 +153,22 @@ pub fn slug(text: &str) -> String {
     let slug: String = letters.collect();
     let words: Vec<&str> = slug.split('-').filter(|word| !word.is_empty()).collect();
     words.join("-")
+}
+
+/// A picture's id: `kind` and what tells it apart, as far as a file's name may be long; beyond that a
+/// checksum tells it apart.
+pub fn short_id(kind: &str, what: &str) -> String {
+    const MOST: usize = 60;
+    let name = format!("{kind}-{}", slug(what));
+    if name.len() <= MOST {
+        return name;
+    }
+    let digest = format!("{:x}", Sha256::digest(what));
+    format!(
+        "{}-{}",
+        name[..MOST - 9].trim_end_matches('-'),
+        &digest[..8]
+    )
 }
 
 /// plotters' errors are not `Sync` in all versions; their text is.

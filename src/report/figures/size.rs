@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::lines::{LineChart, Series, SIZE};
-use super::{slug, Figure};
+use super::{short_id, Figure};
 use crate::report::tables::size::{SizePoint, WAYS};
 use crate::report::way::Way;
 
@@ -55,18 +55,21 @@ fn picture(points: &[SizePoint]) -> Result<Option<Figure>> {
         .collect();
     runs.sort();
     runs.dedup();
-    let chart = LineChart {
+    let drawn = LineChart {
         title: &title,
         x_label: "support rows ÷ target rows",
         series: &series,
         dots: true,
-    };
+    }
+    .draw()?;
     Ok(Some(Figure {
-        id: format!("size-{}", slug(&title)),
+        id: short_id("size", &title),
         note: "The target's dev score × 100, mean and one standard deviation over seeds.".into(),
-        svg: chart.svg()?,
         title,
         runs,
         width: SIZE.0,
+        svg: drawn.svg,
+        values: drawn.values,
+        narrow: None,
     }))
 }

@@ -5,9 +5,11 @@
 
 pub mod joint;
 pub mod pairs;
+pub mod papers;
 pub mod runs;
 pub mod size;
 pub mod stilts;
+pub mod summary;
 
 use super::comparison::Comparison;
 use super::groups::{beside, same_tasks, variant_name, Group, Variant};

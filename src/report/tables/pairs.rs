@@ -10,21 +10,21 @@ use crate::report::way::Way;
 /// What all these tables print.
 pub const SCORES: &str =
     "Dev scores × 100 at each task's best evaluation: mean ± standard deviation over \
-seeds (number of seeds). Best of: the evaluations that it is the best of. Differences in points, and \
-in per cent of the second; p of a two-sided t-test, paired by seed, and in parentheses the same after \
-Holm's correction over the column; 95 % is the bootstrap interval of the mean difference. Bold: \
-decided, which is p < 0.1 after the correction, over three seeds or more.";
+seeds (number of seeds). Best of: the evaluations that it is the best of. Differences of these means \
+in points with Student's 95 % interval; p of a two-sided t-test, paired by seed (Welch's where the \
+seeds are not the same), and in parentheses the same after Holm's correction over the column. Bold: \
+decided, which is p < 0.1 after the correction, over three seeds or more, no run collapsed (†).";
 
 /// Every target with every supporting task: STL, MTL and aligned ([W20]).
 pub fn pairs(groups: &[Group]) -> Table {
     let columns = [
         "Target", "With", "Setting", "#Best of", "#STL", "#MTL", "#aligned",
     ];
-    let differences = ["MTL − STL", "aligned − STL", "aligned − MTL"];
+    let differences = ["aligned − MTL", "MTL − STL", "aligned − STL"];
     let mut table =
         Table::new("pairs", "Pairs: STL, MTL, aligned", SCORES, &columns).differences(&differences);
     for row in rows(groups, &[Way::Pair, Way::AlignedPair]) {
-        table.rows.push(row.entries(&[(1, 0), (2, 0), (2, 1)]));
+        table.rows.push(row.entries(&[(2, 1), (1, 0), (2, 0)]));
     }
     table.without_empty_columns()
 }
@@ -44,10 +44,10 @@ pub fn transfer(groups: &[Group]) -> Table {
         "The encoder trained on the source, then on the target, with and without an alignment matrix \
          of the target's own. {SCORES}"
     );
-    let differences = ["transfer − STL", "aligned − STL", "aligned − transfer"];
+    let differences = ["aligned − transfer", "transfer − STL", "aligned − STL"];
     let mut table = Table::new("transfer", "Transfer", &note, &columns).differences(&differences);
     for row in rows(groups, &[Way::Transfer, Way::AlignedTransfer]) {
-        table.rows.push(row.entries(&[(1, 0), (2, 0), (2, 1)]));
+        table.rows.push(row.entries(&[(2, 1), (1, 0), (2, 0)]));
     }
     table.without_empty_columns()
 }

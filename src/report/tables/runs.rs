@@ -4,12 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::report::groups::Group;
+use crate::report::page::Remark;
 use crate::report::results::{Judge, RunRecord, State, Study};
 use crate::report::table::{points, Entry, Table, MISSING};
 use crate::train::keep::run_folder::Results;
-
-/// Runs that a remark names, of many.
-const NAMED: usize = 12;
 
 /// Every group with each seed's score and a link to its run.
 pub fn cells(groups: &[Group]) -> Table {
@@ -83,6 +81,7 @@ pub fn runs(study: &Study, folder: &Path) -> Table {
         "#Steps",
         "#‖R − I‖",
         "#Seconds",
+        "#Its source's",
         "#Tokens/s",
         "Device",
         "Precision",
@@ -123,6 +122,11 @@ pub fn runs(study: &Study, folder: &Path) -> Table {
             number(results.map(|r| r.steps as f64), 0),
             results.map_or(Entry::default(), distances),
             number(results.map(|r| r.seconds), 1),
+            Entry::text(
+                results
+                    .and(study.seconds_before(record))
+                    .map_or(String::new(), |s| format!("{s:.1}")),
+            ),
             number(results.map(|r| r.tokens_per_second), 0),
             word(results.map(|r| r.device.as_str())),
             word(results.map(|r| r.precision.as_str())),
@@ -190,27 +194,20 @@ pub fn seen(study: &Study) -> Table {
 /// What a score on dev is worth.
 const BEST_OF: &str =
     "A score is the best of its run's evaluations on dev (Best of says how many), and so \
-better than new data would give, the more so the more they are.";
+better than new data would give, the more so the more they are: dev chose what dev judges.";
+
+/// What to read instead.
+const UNJUDGED: &str = "These runs have test scores too: `covalign report --split test`.";
 
 /// What a score on test is worth.
 const JUDGED: &str =
     "A score is that of test rows, by the weights of the run's best evaluation on dev (Best of says of \
 how many): test had no part in choosing them.";
 
-/// The names, or the first of many; `report.csv` has them all.
-fn first_of<S: AsRef<str>>(names: &[S]) -> String {
-    let shown: Vec<&str> = names.iter().take(NAMED).map(AsRef::as_ref).collect();
-    let more = match names.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    shown.join(", ") + &more
-}
-
 /// What the reader has to know before the first table, one sentence each.
-pub fn remarks(study: &Study, groups: &[Group]) -> Vec<String> {
+pub fn remarks(study: &Study, groups: &[Group]) -> Vec<Remark> {
     let count = |state| study.count(state);
-    let mut remarks = vec![match study.planned {
+    let done = match study.planned {
         true => format!(
             "{} of {} planned runs are done.",
             count(State::Done),
@@ -221,7 +218,8 @@ pub fn remarks(study: &Study, groups: &[Group]) -> Vec<String> {
              cannot be seen.",
             count(State::Done)
         ),
-    }];
+    };
+    let mut remarks = vec![Remark::from(done)];
     for (state, what) in [
         (State::Missing, "not begun"),
         (State::Unfinished, "begun, without results"),
@@ -237,34 +235,41 @@ pub fn remarks(study: &Study, groups: &[Group]) -> Vec<String> {
             .map(|record| record.run.name.as_str())
             .collect();
         if !names.is_empty() {
-            remarks.push(format!("{} {what}: {}.", names.len(), first_of(&names)));
+            remarks.push(Remark::naming(&format!("{} {what}", names.len()), &names));
         }
     }
     remarks.extend(second_runs(study, groups));
     if !study.differ_in.is_empty() {
-        remarks.push(format!(
+        remarks.push(Remark::from(format!(
             "The runs differ in {}: only runs that are equal in all of these are averaged and \
              compared.",
             study.differ_in.join(", ")
-        ));
+        )));
     }
     let on_test = study.runs.iter().any(|record| record.judge == Judge::Test);
-    remarks.push(if on_test { JUDGED } else { BEST_OF }.into());
+    let worth = match (on_test, study.has_test_scores()) {
+        (true, _) => JUDGED.to_owned(),
+        (false, true) => format!("{BEST_OF} {UNJUDGED}"),
+        (false, false) => BEST_OF.to_owned(),
+    };
+    remarks.push(worth.into());
     let collapsed: Vec<String> = study.runs.iter().filter_map(collapse).collect();
     remarks.push(match collapsed.len() {
-        0 => "No run collapsed (a dev score not above the best constant answer).".into(),
-        n => format!(
-            "† {n} collapsed {} (a dev score not above the best constant answer), counted in the \
-             means: {}.",
-            if n == 1 { "run" } else { "runs" },
-            first_of(&collapsed)
+        0 => "No run collapsed (a dev score not above the best constant answer).".to_owned().into(),
+        n => Remark::naming(
+            &format!(
+                "† {n} collapsed {} (a dev score not above the best constant answer), counted in the \
+                 means, beside which nothing is bold",
+                if n == 1 { "run" } else { "runs" }
+            ),
+            &collapsed,
         ),
     });
     remarks
 }
 
 /// Runs whose scores stand in no table.
-fn second_runs(study: &Study, groups: &[Group]) -> Vec<String> {
+fn second_runs(study: &Study, groups: &[Group]) -> Vec<Remark> {
     let shown: BTreeSet<&str> = groups
         .iter()
         .flat_map(|group| group.sample.points.values())
@@ -281,19 +286,13 @@ fn second_runs(study: &Study, groups: &[Group]) -> Vec<String> {
         unused.into_iter().partition(|name| celled.contains(name));
     let mut remarks = Vec::new();
     if !second.is_empty() {
-        remarks.push(format!(
-            "{} of the same setting and seed as another run, which counts: {}.",
-            second.len(),
-            second.join(", ")
-        ));
+        let text = "of the same setting and seed as another run, which counts";
+        remarks.push(Remark::naming(&format!("{} {text}", second.len()), &second));
     }
     // Of a plan they are what others start from or wait for.
     if !other.is_empty() && !study.planned {
-        remarks.push(format!(
-            "{} trained in a way that no table has (jointly, after another run): {}.",
-            other.len(),
-            other.join(", ")
-        ));
+        let text = "trained in a way that no table has (jointly, after another run)";
+        remarks.push(Remark::naming(&format!("{} {text}", other.len()), &other));
     }
     remarks
 }

@@ -58,7 +58,7 @@ pub fn stilts(groups: &[Group], pairs: &[OrderedPair]) -> Table {
             Entry::group(by_id(&pair.mtl)),
             Entry::group(stilts),
         ];
-        let [difference, _, p] = Entry::comparison(pair.comparison.as_ref());
+        let [difference, p] = Entry::comparison(pair.comparison.as_ref());
         row.extend([difference, p]);
         let undecided = match pair.comparison {
             Some(_) => "undecided",
@@ -99,16 +99,30 @@ fn verdict(pairs: &[&OrderedPair]) -> String {
     };
     match agreement(pairs, 1.0).share() {
         None => format!(
-            "None of {compared} ordered pairs{missing} is decided at p < 0.1 over three seeds or \
-             more: these runs say nothing about the heuristic."
+            "None of {compared} ordered pairs{missing} is of unequal sizes and decided at p < 0.1 over \
+             three seeds or more: these runs say nothing about the heuristic.{}",
+            equal(pairs)
         ),
         Some(share) => format!(
             "The heuristic (pairwise MTL where the target has fewer training rows than the supporting \
              task, else STILTs) is right on {right} of {decided} decided pairs, {:.1} %; \
              {decided} of {compared} ordered pairs{missing} are decided at p < 0.1, each by itself \
-             as in the paper.",
-            100.0 * share
+             as in the paper.{}",
+            100.0 * share,
+            equal(pairs)
         ),
+    }
+}
+
+/// The pairs of which the heuristic says nothing.
+fn equal(pairs: &[&OrderedPair]) -> String {
+    match pairs
+        .iter()
+        .filter(|pair| pair.ratio() == Some(1.0))
+        .count()
+    {
+        0 => String::new(),
+        n => format!(" Of {n} with equal sizes it says nothing."),
     }
 }
 
