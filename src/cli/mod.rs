@@ -2,6 +2,7 @@
 
 pub mod advise;
 pub mod bench;
+mod classes;
 pub mod completions;
 pub mod config;
 pub mod data;

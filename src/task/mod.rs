@@ -2,6 +2,7 @@
 //!
 //! A task is one YAML file (see `configs/tasks`); adding one takes no Rust.
 
+pub mod confusion;
 pub mod cut;
 pub mod label;
 pub mod layout;
