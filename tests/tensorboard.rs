@@ -2,31 +2,55 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use common::{event_files, events};
-use covalign::telemetry::tensorboard::{EventWriter, HParam};
+use common::{event_files, events, run, text, train, workplace};
+use covalign::telemetry::layout::Layout;
+use covalign::telemetry::tensorboard::{Column, EventWriter, HParam, Kind};
+use image::GrayImage;
 use protobuf::Message;
 use tensorboard_proto::event::{Event, SessionLog_SessionStatus};
 use tensorboard_proto::plugin_hparams::HParamsPluginData;
 use tensorboard_rs::masked_crc32c::crc32c;
 
 const LOSS: &str = "train/CoLA/loss";
+const DEPARTURE: &str = "alignment/CoLA/departure";
 const MATTHEWS: &str = "dev/CoLA/matthews";
+
+fn picture() -> GrayImage {
+    GrayImage::from_raw(2, 1, vec![0, 255]).unwrap()
+}
 
 /// A run that is stopped after step 5 and goes on from its checkpoint at step 3.
 fn write_run(dir: &Path) {
     let mut first = EventWriter::create(dir).unwrap();
-    let hparams = [
-        ("method".to_owned(), HParam::Text("aligned".to_owned())),
-        ("learning_rate".to_owned(), HParam::Number(2e-5)),
-        ("deduplicate".to_owned(), HParam::Bool(true)),
+    let column = |name: &str, kind, value, first| Column {
+        name: name.to_owned(),
+        kind,
+        value,
+        first,
+    };
+    let method = HParam::Text("aligned".to_owned());
+    let columns = [
+        column("method", Kind::Text, Some(method), true),
+        column(
+            "learning_rate",
+            Kind::Number,
+            Some(HParam::Number(2e-5)),
+            false,
+        ),
+        column("deduplicate", Kind::Bool, Some(HParam::Bool(true)), false),
+        column("max_steps", Kind::Number, None, false),
     ];
-    let metrics = [MATTHEWS.to_owned()];
-    let notable = ["method".to_owned()];
-    first.hparams(&hparams, &notable, &metrics).unwrap();
+    first.hparams(&columns, &[MATTHEWS.to_owned()]).unwrap();
+    let mut layout = Layout::default();
+    layout.heading("Dev scores", true, &[("CoLA", "^dev/CoLA/")]);
+    layout.heading("Training", false, &[("losses", "^train/.*/loss$")]);
+    first.layout(&layout).unwrap();
+    first.image(DEPARTURE, &picture(), 1).unwrap();
     first.text("config", "method: **aligned**", 0).unwrap();
     for step in 1..=5 {
         first.scalar(LOSS, 10.0 + step as f64, step).unwrap();
@@ -97,6 +121,117 @@ fn records_hold_what_was_written() {
     assert_eq!(values["learning_rate"].get_number_value(), 2e-5);
     assert_eq!(values["method"].get_string_value(), "aligned");
     assert!(values["deduplicate"].get_bool_value());
+}
+
+/// The curves of a run folder: tag to step to value.
+fn curves(run: &Path) -> BTreeMap<String, BTreeMap<i64, f64>> {
+    let mut curves: BTreeMap<String, BTreeMap<i64, f64>> = BTreeMap::new();
+    for file in event_files(&run.join("tensorboard")) {
+        for event in events(&file) {
+            for value in event.get_summary().get_value() {
+                if value.has_simple_value() {
+                    let curve = curves.entry(value.get_tag().to_owned()).or_default();
+                    let point = f64::from(value.get_simple_value());
+                    let twice = curve.insert(event.step, point);
+                    assert_eq!(twice, None, "{} has two points", value.get_tag());
+                }
+            }
+        }
+    }
+    curves
+}
+
+#[test]
+fn a_runs_curves_are_what_its_other_records_say() {
+    let folder = workplace();
+    let folder = folder.path();
+    let small = "encoder={kind: mlp, width: 16, embeddings: all-MiniLM-L6-v2}";
+    let sets = [
+        small,
+        "tasks=[DemoSentiment, DemoSimilarity]",
+        "training.max_steps=25",
+        "evaluation.every=20 steps",
+        "checkpoints.every=100 steps",
+        "alignment.learning_rate=0.5x",
+        "training.head_learning_rate=2x",
+    ];
+    train(folder, "x", &sets);
+    let out = folder.join("x");
+    let curves = curves(&out);
+    let at = |tag: &str, step: i64| {
+        let points = curves.get(tag).unwrap_or_else(|| panic!("no {tag}"));
+        *points
+            .get(&step)
+            .unwrap_or_else(|| panic!("no {tag} at {step}"))
+    };
+    let close = |a: f64, b: f64| (a - b).abs() <= 1e-6 * b.abs().max(1.0);
+    // Scores in points, as people read them; errors in their own unit.
+    let lines = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+    for line in lines.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let step = line["step"].as_i64().unwrap();
+        let accuracy = line["dev"]["DemoSentiment"]["accuracy"].as_f64().unwrap();
+        let pearson = line["dev"]["DemoSimilarity"]["pearson"].as_f64().unwrap();
+        assert!(close(
+            at("dev/DemoSentiment/accuracy", step),
+            100.0 * accuracy
+        ));
+        assert!(close(
+            at("dev/DemoSimilarity/pearson", step),
+            100.0 * pearson
+        ));
+        assert!(close(
+            at("dev/mean", step),
+            line["glue_score"].as_f64().unwrap()
+        ));
+    }
+    // These are no tasks of GLUE's.
+    assert!(
+        !curves.contains_key("dev/glue_score"),
+        "{:?}",
+        curves.keys()
+    );
+    for task in ["DemoSentiment", "DemoSimilarity"] {
+        let distance = &curves[&format!("alignment/{task}/distance_from_identity")];
+        let steps: Vec<i64> = distance.keys().copied().collect();
+        assert_eq!(steps, [0, 10, 20, 25]);
+        assert_eq!(distance[&0], 0.0);
+        assert!(distance[&25] > 0.0);
+        assert!(at(&format!("train/{task}/grad_norm"), 20) > 0.0);
+    }
+    let share = |task: &str| at(&format!("train/{task}/share"), 20);
+    assert!(close(share("DemoSentiment") + share("DemoSimilarity"), 1.0));
+    let rate = |part: &str| at(&format!("train/learning_rate{part}"), 20);
+    assert!(close(rate("/encoder"), rate("")) && rate("") > 0.0);
+    assert!((rate("/heads") / rate("") - 2.0).abs() < 1e-5);
+    assert!((rate("/alignments") / rate("") - 0.5).abs() < 1e-5);
+    assert!(at("memory/host_peak_gib", 20) > 0.05);
+}
+
+#[test]
+fn a_studys_runs_have_their_names_alone() {
+    let folder = workplace();
+    let folder = folder.path();
+    let study = "title: Two
+base:
+  encoder: {kind: mlp, width: 8, embeddings: all-MiniLM-L6-v2}
+  data: demo
+  training: {max_steps: 2}
+seeds: [1, 2]
+experiments: [{name: alone, strategy: single, tasks: [DemoSentiment]}]
+";
+    std::fs::write(folder.join("s.yaml"), study).unwrap();
+    let done = run(folder, &["suite", "s.yaml", "--out", "s"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let printed = text(&done.stdout);
+    assert!(
+        printed.contains("tensorboard --logdir s/tensorboard"),
+        "{printed}"
+    );
+    for seed in [1, 2] {
+        let shown = folder.join(format!("s/tensorboard/single-DemoSentiment-seed{seed}"));
+        assert_eq!(event_files(&shown).len(), 1);
+    }
 }
 
 #[test]
@@ -232,13 +367,31 @@ fn tensorboard_shows_what_was_written() {
     let parameters = seen["experiment"]["hparamInfos"].as_array().unwrap();
     let differs = |p: &serde_json::Value| p["differs"] == true;
     let first: Vec<_> = parameters.iter().filter(|p| differs(p)).collect();
-    assert_eq!((parameters.len(), first.len()), (3, 1), "{parameters:?}");
+    // A column too for what this run has not set.
+    assert_eq!((parameters.len(), first.len()), (4, 1), "{parameters:?}");
     assert_eq!(first[0]["name"], "method");
     let session = &seen["sessions"]["sessionGroups"][0];
     assert_eq!(session["sessions"][0]["status"], "STATUS_SUCCESS");
     assert_eq!(session["hparams"]["method"], "aligned");
     assert_eq!(session["hparams"]["learning_rate"], 2e-5);
     assert_eq!(session["hparams"]["deduplicate"], true);
+    assert_eq!(session["hparams"].get("max_steps"), None);
+
+    let headings = seen["layout"]["category"].as_array().unwrap();
+    let open: Vec<bool> = headings.iter().map(|h| h["closed"] != true).collect();
+    assert_eq!(open, [true, false]);
+    let chart = &headings[0]["chart"][0];
+    assert_eq!(
+        (&chart["title"], &chart["multiline"]["tag"][0]),
+        (&"CoLA".into(), &"^dev/CoLA/".into())
+    );
+    let shown = &seen["images"][DEPARTURE];
+    assert_eq!(shown["step"], 1);
+    let png: Vec<u8> = serde_json::from_value(shown["png"].clone()).unwrap();
+    assert_eq!(
+        image::load_from_memory(&png).unwrap().into_luma8(),
+        picture()
+    );
     let metric = &session["metricValues"][0];
     assert_eq!(metric["name"]["tag"], MATTHEWS);
     assert_eq!(metric["trainingStep"], 6);

@@ -25,12 +25,20 @@ def main(logdir, awaited):
             sys.exit("TensorBoard did not start: " + "".join(printed))
         address = "http://" + line.split("http://")[1].split("/")[0]
 
-        def ask(path, body=None, **query):
-            url = f"{address}/data/plugin/{path}?{urllib.parse.urlencode(query)}"
+        def read(path, body=None):
             data = json.dumps(body).encode() if body is not None else None
             headers = {"Content-Type": "application/json"}
-            with urllib.request.urlopen(urllib.request.Request(url, data, headers)) as answer:
-                return json.load(answer)
+            request = urllib.request.Request(f"{address}/data/plugin/{path}", data, headers)
+            with urllib.request.urlopen(request) as answer:
+                return answer.read()
+
+        def ask(path, body=None, **query):
+            return json.loads(read(f"{path}?{urllib.parse.urlencode(query)}", body))
+
+        def picture(run, tag):
+            (shown,) = ask("images/images", run=run, tag=tag, sample=0)
+            png = read("images/individualImage?" + shown.pop("query"))
+            return shown | {"png": list(png)}
 
         for _ in range(100):
             tags = ask("scalars/tags")
@@ -39,6 +47,7 @@ def main(logdir, awaited):
             time.sleep(0.2)
         (run,) = tags
         histograms, texts = ask("histograms/tags")[run], ask("text/tags")[run]
+        images = ask("images/tags")[run]
         every = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
         query = {"experimentName": "", "allowedStatuses": every, "colParams": []}
         query |= {"startIndex": 0, "sliceSize": 100}
@@ -47,6 +56,8 @@ def main(logdir, awaited):
             "scalars": scalars,
             "histograms": {t: ask("histograms/histograms", run=run, tag=t) for t in histograms},
             "text": {tag: ask("text/text", run=run, tag=tag) for tag in texts},
+            "images": {tag: picture(run, tag) for tag in images},
+            "layout": ask("custom_scalars/layout"),
             "experiment": ask("hparams/experiment", {"experimentName": ""}),
             "sessions": ask("hparams/session_groups", query),
         }

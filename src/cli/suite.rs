@@ -25,6 +25,9 @@ use crate::train::interrupt;
 use live::Show;
 use tables::{plan_table, results_table};
 
+/// Runs whose curves TensorBoard shows without being asked.
+const SHOWN: usize = 40;
+
 /// Train every run of a study, each once
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -171,8 +174,15 @@ pub fn run(args: SuiteArgs) -> Result<()> {
     say!("report       covalign report {}", shell::path(&root));
     say!(
         "TensorBoard  tensorboard --logdir {}",
-        shell::path(&root.join("runs"))
+        shell::path(&root.join(folder::TENSORBOARD))
     );
+    if all > SHOWN {
+        // As `^multitask-`.
+        let way = plan.runs[0].name.split('-').next().unwrap_or_default();
+        say!(
+            "             (shows no curve of more than {SHOWN} runs: type a filter over its list of runs, as ^{way}-)"
+        );
+    }
     if outcome.interrupted {
         let command = shell::resumed();
         let text = format!("stopped with {done} of {all} runs done; go on with: {command}");

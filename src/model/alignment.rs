@@ -85,10 +85,20 @@ impl Alignment {
         Ok(self.departure()?.f_add(&self.identity)?)
     }
 
+    /// The width of the embeddings.
+    pub fn width(&self) -> i64 {
+        self.identity.size()[0]
+    }
+
     /// ‖R − I‖_F.
     pub fn distance_from_identity(&self) -> Result<f64> {
+        Ok(f64::try_from(self.distance()?)?)
+    }
+
+    /// ‖R − I‖_F, a scalar on R's device.
+    pub fn distance(&self) -> Result<Tensor> {
         let squared = tch::no_grad(|| self.squared_distance_from_identity())?;
-        Ok(f64::try_from(squared)?.sqrt())
+        Ok(squared.f_sqrt()?.f_to_kind(Kind::Float)?)
     }
 
     /// ‖R − I‖²_F, a scalar that R's decay to the identity differentiates.
@@ -109,6 +119,16 @@ impl Alignment {
             .f_to_device(tch::Device::Cpu)?
             .f_svd(true, false)?;
         Ok(Vec::try_from(values)?)
+    }
+
+    /// How far R is from the identity where: the root mean square of the blocks of R − I, of which there
+    /// are at most `most` in a row, as `[n, n]`.
+    pub fn map(&self, most: i64) -> Result<Tensor> {
+        let departure = tch::no_grad(|| self.departure())?;
+        let side = most.min(departure.size()[0]);
+        let squared = departure.f_square()?.f_unsqueeze(0)?;
+        let means = squared.f_adaptive_avg_pool2d([side, side])?;
+        Ok(means.f_squeeze_dim(0)?.f_sqrt()?)
     }
 
     /// R − I, `[width, width]`.

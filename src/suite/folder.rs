@@ -2,7 +2,8 @@
 //!
 //! `suite.yaml` (the study as it was given), `plan.json`, `configs/<run>.yaml` (what a run is
 //! started with), `runs/<run>/` (run folders), `logs/<run>.log` (what a run printed), `failed/<run>`
-//! (its last lines when it failed). Whoever trains a run holds an exclusive lock on its log; the
+//! (its last lines when it failed), `tensorboard/<run>` (a link to the run's own, so that TensorBoard shows
+//! the run's name and nothing else). Whoever trains a run holds an exclusive lock on its log; the
 //! training process inherits it as its standard output, so that the lock lasts as long as the
 //! process does, whatever becomes of the suite that started it.
 
@@ -17,6 +18,9 @@ use crate::error::io_error;
 use crate::telemetry::atomic;
 use crate::train::keep::run_folder::{Results, RunFolder};
 use crate::{bail_input, input_error};
+
+/// The folder that TensorBoard is pointed at.
+pub const TENSORBOARD: &str = "tensorboard";
 
 /// Whether the folder may be there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +83,7 @@ impl SuiteFolder {
         // Whatever is wrong with the plan is said before anything is written.
         let mut new = plan(threads)?;
         let folder = SuiteFolder { root: root.clone() };
-        for name in ["runs", "configs", "logs", "failed"] {
+        for name in ["runs", "configs", "logs", "failed", TENSORBOARD] {
             RunFolder::create(&root.join(name))?;
         }
         let lock = folder.open(&root.join("suite.lock"))?;
@@ -116,6 +120,12 @@ impl SuiteFolder {
 
     pub fn log(&self, run: &str) -> PathBuf {
         self.root.join("logs").join(format!("{run}.log"))
+    }
+
+    /// Has TensorBoard show a run that begins. Where the file system knows no links, it does not.
+    pub fn show(&self, run: &str) {
+        let own = RunFolder::new(Plan::run_folder(Path::new(".."), run)).tensorboard();
+        let _ = std::os::unix::fs::symlink(own, self.root.join(TENSORBOARD).join(run));
     }
 
     /// The results of a run that is done.
@@ -207,6 +217,7 @@ fn foreign(entries: std::fs::ReadDir) -> bool {
         "configs",
         "logs",
         "failed",
+        TENSORBOARD,
         "suite.lock",
         "suite.yaml",
     ];

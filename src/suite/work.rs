@@ -326,6 +326,7 @@ impl Worker<'_> {
             0 => &[],
             count => &devices[place % count][..],
         };
+        self.folder.show(&self.plan.runs[run].name);
         let child = Child::start(self.folder, &self.plan.runs[run], &log, own)?;
         self.attempts[run] += 1;
         self.states[run] = State::Running;

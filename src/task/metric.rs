@@ -1,6 +1,8 @@
 //! Scores of predictions against labels, as scikit-learn and scipy compute them.
 
 use schemars::JsonSchema;
+use serde::de::value::{Error as ValueError, StrDeserializer};
+use serde::de::IntoDeserializer;
 use serde::{Deserialize, Serialize};
 
 use super::confusion::{dot, Counts};
@@ -35,6 +37,12 @@ pub enum Metric {
 }
 
 impl Metric {
+    /// The metric of that name.
+    pub fn named(name: &str) -> Option<Metric> {
+        let name: StrDeserializer<ValueError> = name.into_deserializer();
+        Metric::deserialize(name).ok()
+    }
+
     /// The name in task files, results and TensorBoard tags.
     pub fn name(self) -> &'static str {
         match self {
@@ -69,6 +77,14 @@ impl Metric {
 
     pub fn higher_is_better(self) -> bool {
         self != Metric::MeanSquaredError
+    }
+
+    /// A value as people read it: × 100, but for errors, which have the labels' unit.
+    pub fn points(self, value: f64) -> f64 {
+        match self.higher_is_better() {
+            true => 100.0 * value,
+            false => value,
+        }
     }
 
     /// Whether the metric judges answers to such labels.

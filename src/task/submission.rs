@@ -83,6 +83,11 @@ pub const FILES: [SubmissionFile; 11] = [
     file("AX", 1104, THREE_WAY, "contradiction"),
 ];
 
+/// Whether GLUE scores a task of that name.
+pub fn is_of_glue(task: &str) -> bool {
+    FILES.iter().any(|file| file.task == task)
+}
+
 impl SubmissionFile {
     /// The file's text, checked.
     ///

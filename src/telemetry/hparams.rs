@@ -1,6 +1,8 @@
 //! What TensorBoard's HParams page reads: which parameters and metrics there are, a run's values,
 //! its end.
 
+use std::fmt;
+
 use protobuf::well_known_types::Value;
 use protobuf::{Message, RepeatedField};
 use tensorboard_proto::api::{
@@ -16,6 +18,46 @@ pub enum HParam {
     Bool(bool),
 }
 
+impl HParam {
+    pub fn kind(&self) -> Kind {
+        match self {
+            HParam::Number(_) => Kind::Number,
+            HParam::Text(_) => Kind::Text,
+            HParam::Bool(_) => Kind::Bool,
+        }
+    }
+}
+
+impl fmt::Display for HParam {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HParam::Number(number) => number.fmt(f),
+            HParam::Text(text) => text.fmt(f),
+            HParam::Bool(flag) => flag.fmt(f),
+        }
+    }
+}
+
+/// What a hyper-parameter's values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Number,
+    Text,
+    Bool,
+}
+
+/// A hyper-parameter as the page has it: a column for all runs, a value in this one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    pub name: String,
+    /// Of every run's values.
+    pub kind: Kind,
+    /// None where the run has none.
+    pub value: Option<HParam>,
+    /// Whether the page has it before the others.
+    pub first: bool,
+}
+
 /// The plugin's message and the tag that it belongs under.
 pub(super) struct PluginData {
     pub tag: &'static str,
@@ -24,26 +66,21 @@ pub(super) struct PluginData {
 }
 
 /// `HParamInfo.differs`, which the crate's copy of the protocol does not have yet. TensorBoard sets
-/// such parameters first.
+/// such parameters first, each part in alphabetical order.
 const DIFFERS: u32 = 7;
 
-/// The names and kinds of the parameters, those of `notable` first, and the scalar tags that are the
-/// results.
-pub(super) fn experiment(
-    hparams: &[(String, HParam)],
-    notable: &[String],
-    metrics: &[String],
-    created: f64,
-) -> PluginData {
-    let parameter = |(name, value): &(String, HParam)| {
+/// The columns in their order and the scalar tags that are the results. TensorBoard takes those of one
+/// of a folder's runs for all.
+pub(super) fn experiment(columns: &[Column], metrics: &[String], created: f64) -> PluginData {
+    let parameter = |column: &Column| {
         let mut info = HParamInfo::new();
-        info.set_name(name.clone());
-        info.set_field_type(match value {
-            HParam::Number(_) => DataType::DATA_TYPE_FLOAT64,
-            HParam::Text(_) => DataType::DATA_TYPE_STRING,
-            HParam::Bool(_) => DataType::DATA_TYPE_BOOL,
+        info.set_name(column.name.clone());
+        info.set_field_type(match column.kind {
+            Kind::Number => DataType::DATA_TYPE_FLOAT64,
+            Kind::Text => DataType::DATA_TYPE_STRING,
+            Kind::Bool => DataType::DATA_TYPE_BOOL,
         });
-        if notable.contains(name) {
+        if column.first {
             info.mut_unknown_fields().add_varint(DIFFERS, 1);
         }
         info
@@ -57,7 +94,7 @@ pub(super) fn experiment(
         info
     };
     let mut experiment = Experiment::new();
-    experiment.set_hparam_infos(hparams.iter().map(parameter).collect());
+    experiment.set_hparam_infos(columns.iter().map(parameter).collect());
     experiment.set_metric_infos(metrics.iter().map(metric).collect::<RepeatedField<_>>());
     experiment.set_time_created_secs(created);
     let mut data = HParamsPluginData::new();
@@ -66,7 +103,7 @@ pub(super) fn experiment(
 }
 
 /// A run's values.
-pub(super) fn session_start(hparams: &[(String, HParam)], started: f64) -> PluginData {
+pub(super) fn session_start(columns: &[Column], started: f64) -> PluginData {
     let value = |value: &HParam| {
         let mut out = Value::new();
         match value {
@@ -77,8 +114,8 @@ pub(super) fn session_start(hparams: &[(String, HParam)], started: f64) -> Plugi
         out
     };
     let mut start = SessionStartInfo::new();
-    let values = hparams.iter().map(|(name, v)| (name.clone(), value(v)));
-    start.set_hparams(values.collect());
+    let set = |column: &Column| Some((column.name.clone(), value(column.value.as_ref()?)));
+    start.set_hparams(columns.iter().filter_map(set).collect());
     start.set_start_time_secs(started);
     let mut data = HParamsPluginData::new();
     data.set_session_start_info(start);

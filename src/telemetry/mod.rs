@@ -3,6 +3,7 @@
 pub mod atomic;
 mod hparams;
 pub mod jsonl;
+pub mod layout;
 pub mod progress;
 pub mod sealed;
 pub mod tensorboard;

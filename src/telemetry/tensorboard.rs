@@ -1,18 +1,19 @@
-//! TensorBoard event files: scalars, histograms, text, hyper-parameters.
+//! TensorBoard event files: scalars, histograms, images, text, hyper-parameters.
 //!
 //! The messages and the record format are tensorboard-rs's. Its `FileWriter` is left out: it writes
 //! on a thread of its own that panics when the disk is full, and takes the caller along.
 
 use std::fs::{File, OpenOptions};
-use std::io::BufWriter;
+use std::io::{BufWriter, Cursor};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
+use image::{GrayImage, ImageFormat};
 use protobuf::{Message, RepeatedField};
 use tensorboard_proto::event::{Event, SessionLog, SessionLog_SessionStatus};
 use tensorboard_proto::summary::{
-    Summary, SummaryMetadata, SummaryMetadata_PluginData, Summary_Value,
+    Summary, SummaryMetadata, SummaryMetadata_PluginData, Summary_Image, Summary_Value,
 };
 use tensorboard_proto::tensor::TensorProto;
 use tensorboard_proto::tensor_shape::{TensorShapeProto, TensorShapeProto_Dim};
@@ -21,9 +22,10 @@ use tensorboard_rs::record_writer::RecordWriter;
 use tensorboard_rs::summary::{histogram_raw, scalar};
 
 use super::hparams;
+use super::layout::Layout;
 use crate::error::io_error;
 
-pub use super::hparams::HParam;
+pub use super::hparams::{Column, HParam, Kind};
 
 /// How long an event may wait in memory; TensorBoard itself looks for news every 30 s.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
@@ -98,24 +100,44 @@ impl EventWriter {
         self.summary(summary, step)
     }
 
-    /// A text in Markdown.
-    pub fn text(&mut self, tag: &str, markdown: &str, step: u64) -> Result<()> {
-        let mut tensor = tensor(DataType::DT_STRING, 1);
-        tensor.set_string_val(RepeatedField::from_vec(vec![markdown.as_bytes().to_vec()]));
-        self.summary(plugin_summary(tag, "text", Vec::new(), tensor), step)
+    /// A grey picture.
+    pub fn image(&mut self, tag: &str, picture: &GrayImage, step: u64) -> Result<()> {
+        let mut png = Cursor::new(Vec::new());
+        picture.write_to(&mut png, ImageFormat::Png)?;
+        let mut image = Summary_Image::new();
+        image.set_width(picture.width() as i32);
+        image.set_height(picture.height() as i32);
+        image.set_colorspace(1);
+        image.set_encoded_image_string(png.into_inner());
+        let mut value = Summary_Value::new();
+        value.set_tag(tag.to_owned());
+        value.set_image(image);
+        self.summary(one(value), step)
     }
 
-    /// The run's hyper-parameters for the HParams page, which of them it shows first, and which
-    /// scalar tags are its results. Names must differ from each other.
-    pub fn hparams(
-        &mut self,
-        hparams: &[(String, HParam)],
-        notable: &[String],
-        metrics: &[String],
-    ) -> Result<()> {
+    /// A text in Markdown.
+    pub fn text(&mut self, tag: &str, markdown: &str, step: u64) -> Result<()> {
+        let bytes = markdown.as_bytes().to_vec();
+        self.bytes(tag, "text", bytes, step)
+    }
+
+    /// What the page Custom Scalars opens with.
+    pub fn layout(&mut self, layout: &Layout) -> Result<()> {
+        let tag = "custom_scalars__config__";
+        self.bytes(tag, "custom_scalars", layout.bytes(), 0)
+    }
+
+    fn bytes(&mut self, tag: &str, plugin: &str, bytes: Vec<u8>, step: u64) -> Result<()> {
+        let mut tensor = tensor(DataType::DT_STRING, 1);
+        tensor.set_string_val(RepeatedField::from_vec(vec![bytes]));
+        self.summary(plugin_summary(tag, plugin, Vec::new(), tensor), step)
+    }
+
+    /// The columns of the HParams page with the run's values, and which scalar tags are its results. Names must differ from each other.
+    pub fn hparams(&mut self, columns: &[Column], metrics: &[String]) -> Result<()> {
         let now = seconds_since_epoch();
-        self.hparams_data(hparams::experiment(hparams, notable, metrics, now))?;
-        self.hparams_data(hparams::session_start(hparams, now))?;
+        self.hparams_data(hparams::experiment(columns, metrics, now))?;
+        self.hparams_data(hparams::session_start(columns, now))?;
         self.flush()
     }
 
@@ -210,6 +232,10 @@ fn plugin_summary(tag: &str, plugin: &str, content: Vec<u8>, tensor: TensorProto
     value.set_tag(tag.to_owned());
     value.set_metadata(metadata);
     value.set_tensor(tensor);
+    one(value)
+}
+
+fn one(value: Summary_Value) -> Summary {
     let mut summary = Summary::new();
     summary.set_value(RepeatedField::from_vec(vec![value]));
     summary

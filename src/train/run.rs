@@ -183,11 +183,9 @@ pub fn run(
     }
 
     let mut distance_from_identity = BTreeMap::new();
-    for (index, data) in trainer.learner.data.iter().enumerate() {
-        if let Some(alignment) = trainer.learner.model.alignment(index) {
-            let distance = alignment.distance_from_identity()?;
-            distance_from_identity.insert(data.task.name.clone(), distance);
-        }
+    for (task, alignment) in trainer.learner.alignments() {
+        let distance = alignment.distance_from_identity()?;
+        distance_from_identity.insert(task.to_owned(), distance);
     }
     let state = &trainer.progress;
     let every = length.evaluate_every;

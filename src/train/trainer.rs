@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{bail, Result};
+use tch::Tensor;
 
 use super::evaluate::{self, Scores};
 use super::feed::batches::Batches;
@@ -13,12 +14,14 @@ use super::keep::run_folder::{Overall, RunFolder};
 use super::keep::saver::Saver;
 use super::outputs::{self, Way};
 use super::say::recorder::Recorder;
+use super::say::spectrum::Spectrum;
 use super::say::window::Window;
 use super::step::learner::Learner;
 use super::step::schedule::Plan;
 use crate::config::After;
 use crate::data::TokenizedSplit;
 use crate::error::Interrupted;
+use crate::model::alignment::Alignment;
 
 /// Steps between two looks at the losses.
 const LOG_EVERY: u64 = 10;
@@ -73,6 +76,9 @@ impl<'a> Trainer<'a> {
         let mut window = Window::new(self.learner.arithmetic.forgiven_overflows());
         let mut moving = None;
         let mut clock = Instant::now();
+        if self.progress.step == 0 {
+            self.describe_alignments()?;
+        }
         if self.progress.pending {
             self.evaluate()?;
         }
@@ -133,7 +139,12 @@ impl<'a> Trainer<'a> {
 
     /// Reads losses and gradients' norms back, shows them, and stops at one that is not finite.
     fn look(&mut self, window: &mut Window, factor: f64, clock: &mut Instant) -> Result<()> {
-        let look = window.take(self.learner.data.len())?;
+        let distances = self
+            .learner
+            .alignments()
+            .map(|(_, alignment)| alignment.distance());
+        let distances: Vec<Tensor> = distances.collect::<Result<_>>()?;
+        let look = window.take(self.learner.data.len(), &distances)?;
         if let Some(not_finite) = &look.not_finite {
             bail!("{}", not_finite.sentence(&self.learner.data));
         }
@@ -149,10 +160,29 @@ impl<'a> Trainer<'a> {
             .map(|d| d.task.name.as_str())
             .collect();
         let rate = self.learner.config.training.learning_rate * factor;
-        match &mut self.recorder {
-            Some(recorder) => recorder.steps(self.progress.step, &names, &look, rate, seconds),
-            None => Ok(()),
+        let aligned: Vec<&str> = self.learner.alignments().map(|(task, _)| task).collect();
+        let rates = self.learner.optimizer.rates(factor);
+        let Some(recorder) = &mut self.recorder else {
+            return Ok(());
+        };
+        let step = self.progress.step;
+        for (task, distance) in aligned.iter().zip(&look.others) {
+            recorder.distance(step, task, *distance)?;
         }
+        recorder.rates(step, rate, &rates)?;
+        recorder.steps(step, &names, &look, seconds)
+    }
+
+    /// Has the run's records tell of its alignments as they are at this step.
+    fn describe_alignments(&mut self) -> Result<()> {
+        let Some(recorder) = &mut self.recorder else {
+            return Ok(());
+        };
+        let of = |(task, alignment): (&str, &Alignment)| Spectrum::of(task, alignment);
+        for of_task in self.learner.alignments().map(of) {
+            recorder.spectrum(self.progress.step, &of_task?)?;
+        }
+        Ok(())
     }
 
     /// What a run that was asked to stop ends with.
@@ -193,19 +223,12 @@ impl<'a> Trainer<'a> {
         let better = counts && self.keep_best(mean, improved)?;
         let seconds = self.progress.seconds + clock.elapsed().as_secs_f64();
         let epoch = self.progress.step as f64 / self.batches.length.per_epoch;
-        let Some(recorder) = &mut self.recorder else {
-            return Ok(());
-        };
-        recorder.evaluation(&self.progress, epoch, seconds, mean, better)?;
-        for (index, data) in self.learner.data.iter().enumerate() {
-            if let Some(alignment) = self.learner.model.alignment(index) {
-                let values = alignment.singular_values()?;
-                let distance = alignment.distance_from_identity()?;
-                let step = self.progress.step;
-                recorder.alignment(step, &data.task.name, distance, &values)?;
-            }
+        let device = self.learner.arithmetic.device();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.evaluation(&self.progress, epoch, seconds, mean, better)?;
+            recorder.memory(self.progress.step, device)?;
         }
-        Ok(())
+        self.describe_alignments()
     }
 
     /// A task's scores on a split.

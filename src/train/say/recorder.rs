@@ -4,14 +4,20 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 
 use anyhow::Result;
-use serde_yaml::Value;
+use tch::Device;
 
+use super::columns::columns;
+use super::spectrum::Spectrum;
 use super::window::Look;
 use crate::config::Config;
 use crate::error::io_error;
+use crate::libtorch::profile::{peak_device_memory, peak_host_memory};
+use crate::task::metric::Metric;
+use crate::task::submission::is_of_glue;
 use crate::telemetry::jsonl::JsonLines;
+use crate::telemetry::layout::Layout;
 use crate::telemetry::progress::Progress;
-use crate::telemetry::tensorboard::{EventWriter, HParam};
+use crate::telemetry::tensorboard::EventWriter;
 use crate::train::keep::checkpoint::Progress as State;
 use crate::train::keep::run_folder::{EvaluationLine, Results, RunFolder};
 
@@ -25,6 +31,8 @@ pub struct Recorder {
     pub recorded: u64,
     /// What rows are counted in.
     unit: &'static str,
+    /// Whether GLUE scores all tasks.
+    glue: bool,
 }
 
 impl Recorder {
@@ -54,6 +62,7 @@ impl Recorder {
             log: log.map_err(|e| io_error(&path, e))?,
             progress: Progress::new(total, "training").starting_at(start),
             unit: config.encoder.unit(),
+            glue: config.tasks.iter().all(|task| is_of_glue(task)),
         };
         if start == 0 {
             recorder.describe(config)?;
@@ -70,27 +79,16 @@ impl Recorder {
         Ok(())
     }
 
-    /// The resolved config as text, and its values for the HParams page.
+    /// The resolved config as text, its values for the HParams page, and the charts of Custom Scalars.
     fn describe(&mut self, config: &Config) -> Result<()> {
         let yaml = config.to_yaml()?;
         self.events
             .text("config", &format!("```yaml\n{yaml}```"), 0)?;
-        let mut values = Vec::new();
-        flatten("", &serde_yaml::to_value(config)?, &mut values);
-        // What somebody chose says more than defaults.
-        let mut defaults = Vec::new();
-        flatten("", &serde_yaml::to_value(Config::default())?, &mut defaults);
-        let chosen = values.iter().filter(|value| !defaults.contains(value));
-        let mut notable: Vec<String> = chosen.map(|(name, _)| name.clone()).collect();
-        notable.extend(["method", "training.seed"].map(String::from));
-        let mut metrics = vec!["dev/glue_score".to_owned(), "final/glue_score".to_owned()];
-        metrics.extend(
-            config
-                .tasks
-                .iter()
-                .map(|task| format!("final/{task}/score")),
-        );
-        self.events.hparams(&values, &notable, &metrics)?;
+        let mut metrics = vec!["dev/mean".to_owned(), "final/mean".to_owned()];
+        let scores = config.tasks.iter();
+        metrics.extend(scores.map(|task| format!("final/{task}/score")));
+        self.events.hparams(&columns(config)?, &metrics)?;
+        self.events.layout(&charts(config))?;
         self.events.flush()
     }
 
@@ -102,24 +100,34 @@ impl Recorder {
         Ok(())
     }
 
-    /// Some steps up to `step`, `seconds` long, at learning rate `rate`.
-    pub fn steps(
-        &mut self,
-        step: u64,
-        tasks: &[&str],
-        look: &Look,
-        rate: f64,
-        seconds: f64,
-    ) -> Result<()> {
-        let mut shown = Vec::new();
-        for (task, loss) in tasks.iter().zip(&look.losses) {
-            if let Some(loss) = loss {
-                self.events
-                    .scalar(&format!("train/{task}/loss"), *loss, step)?;
-                shown.push(*loss);
-            }
-        }
+    /// The learning rate at `step`, and that of each part of the model.
+    pub fn rates(&mut self, step: u64, rate: f64, parts: &[(&str, f64)]) -> Result<()> {
         self.events.scalar("train/learning_rate", rate, step)?;
+        for (part, rate) in parts {
+            let tag = format!("train/learning_rate/{part}");
+            self.events.scalar(&tag, *rate, step)?;
+        }
+        Ok(())
+    }
+
+    /// Some steps up to `step`, `seconds` long.
+    pub fn steps(&mut self, step: u64, tasks: &[&str], look: &Look, seconds: f64) -> Result<()> {
+        let mut shown = Vec::new();
+        for (index, task) in tasks.iter().enumerate() {
+            let tag = |name: &str| format!("train/{task}/{name}");
+            if let Some(loss) = look.losses[index] {
+                self.events.scalar(&tag("loss"), loss, step)?;
+                shown.push(loss);
+            }
+            if tasks.len() == 1 {
+                continue;
+            }
+            if let Some(norm) = look.gradient_norms[index] {
+                self.events.scalar(&tag("grad_norm"), norm, step)?;
+            }
+            let share = look.shares[index];
+            self.events.scalar(&tag("share"), share, step)?;
+        }
         if let Some(norm) = look.gradient_norm {
             self.events.scalar("train/grad_norm", norm, step)?;
         }
@@ -144,15 +152,17 @@ impl Recorder {
         let step = state.step;
         let mut text = Vec::new();
         for (task, scores) in &state.last {
-            for (metric, value) in &scores.metrics {
+            let own = scores.metrics.iter();
+            let own = own.map(|(metric, value)| (metric.clone(), metric, *value));
+            let labels = scores.labels.iter().flat_map(|(label, metrics)| {
+                let tag = move |metric: &String| format!("{label}/{metric}");
+                let metrics = metrics.iter();
+                metrics.map(move |(metric, value)| (tag(metric), metric, *value))
+            });
+            for (tag, metric, value) in own.chain(labels) {
+                let points = points(metric, value);
                 self.events
-                    .scalar(&format!("dev/{task}/{metric}"), *value, step)?;
-            }
-            for (label, metrics) in &scores.labels {
-                for (metric, value) in metrics {
-                    self.events
-                        .scalar(&format!("dev/{task}/{label}/{metric}"), *value, step)?;
-                }
+                    .scalar(&format!("dev/{task}/{tag}"), points, step)?;
             }
             text.push(format!("{task} {:.1}", 100.0 * scores.score));
         }
@@ -160,7 +170,7 @@ impl Recorder {
             self.events
                 .scalar(&format!("train/{objective}/weight"), *weight, step)?;
         }
-        self.events.scalar("dev/glue_score", mean, step)?;
+        self.mean("dev", mean, step)?;
         self.events.flush()?;
         let summaries = state.last.iter();
         let summaries = summaries.map(|(task, scores)| (task.clone(), scores.summary()));
@@ -178,31 +188,59 @@ impl Recorder {
         ))
     }
 
-    /// A task's alignment: ‖R − I‖_F and the singular values of R, largest first.
-    pub fn alignment(
-        &mut self,
-        step: u64,
-        task: &str,
-        distance: f64,
-        values: &[f64],
-    ) -> Result<()> {
-        let tag = |name: &str| format!("alignment/{task}/{name}");
-        self.events
-            .scalar(&tag("distance_from_identity"), distance, step)?;
+    /// The tasks' mean score in points, which is GLUE's score where GLUE scores all of them.
+    fn mean(&mut self, of: &str, mean: f64, step: u64) -> Result<()> {
+        self.events.scalar(&format!("{of}/mean"), mean, step)?;
+        if self.glue {
+            let tag = format!("{of}/glue_score");
+            self.events.scalar(&tag, mean, step)?;
+        }
+        Ok(())
+    }
+
+    /// The most memory so far: the process's and, where there is one, the CUDA device's.
+    pub fn memory(&mut self, step: u64, device: Device) -> Result<()> {
+        let gib = |bytes: u64| bytes as f64 / 1024f64.powi(3);
+        let host = gib(peak_host_memory());
+        self.events.scalar("memory/host_peak_gib", host, step)?;
+        if let Some(bytes) = peak_device_memory(device)? {
+            let peak = gib(bytes);
+            self.events.scalar("memory/device_peak_gib", peak, step)?;
+        }
+        Ok(())
+    }
+
+    /// ‖R − I‖_F of a task's alignment.
+    pub fn distance(&mut self, step: u64, task: &str, distance: f64) -> Result<()> {
+        let tag = format!("alignment/{task}/distance_from_identity");
+        self.events.scalar(&tag, distance, step)
+    }
+
+    /// All that is told of a task's alignment at an evaluation.
+    pub fn spectrum(&mut self, step: u64, spectrum: &Spectrum) -> Result<()> {
+        let tag = |name: &str| format!("alignment/{}/{name}", spectrum.task);
+        // Between evaluations only the distance is told, and at this step too, but for the start.
+        if step == 0 {
+            self.distance(step, &spectrum.task, spectrum.distance)?;
+        }
+        let values = &spectrum.values;
         if let (Some(largest), Some(smallest)) = (values.first(), values.last()) {
             self.events
                 .scalar(&tag("condition_number"), largest / smallest, step)?;
+        }
+        if let Some(picture) = &spectrum.picture {
+            self.events.image(&tag("departure"), picture, step)?;
         }
         self.events.histogram(&tag("singular_values"), values, step)
     }
 
     /// The end of a run that came to its end.
     pub fn finish(&mut self, results: &Results) -> Result<()> {
-        self.events
-            .scalar("final/glue_score", results.glue_score, results.steps)?;
+        self.mean("final", results.glue_score, results.steps)?;
         for (task, result) in &results.tasks {
             let tag = format!("final/{task}/score");
-            self.events.scalar(&tag, result.dev.score, results.steps)?;
+            let points = 100.0 * result.dev.score;
+            self.events.scalar(&tag, points, results.steps)?;
         }
         self.events.hparams_end()?;
         self.events.flush()?;
@@ -211,29 +249,38 @@ impl Recorder {
     }
 }
 
-/// The leaves of a YAML tree under dotted names.
-fn flatten(prefix: &str, value: &Value, out: &mut Vec<(String, HParam)>) {
-    let leaf = match value {
-        Value::Mapping(map) => {
-            for (key, value) in map {
-                let key = key.as_str().unwrap_or_default();
-                let name = if prefix.is_empty() {
-                    key.to_owned()
-                } else {
-                    format!("{prefix}.{key}")
-                };
-                flatten(&name, value, out);
-            }
-            return;
-        }
-        Value::Sequence(items) => {
-            let words: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
-            HParam::Text(words.join(" "))
-        }
-        Value::Number(number) => HParam::Number(number.as_f64().unwrap_or(f64::NAN)),
-        Value::Bool(flag) => HParam::Bool(*flag),
-        Value::String(text) => HParam::Text(text.clone()),
-        Value::Null | Value::Tagged(_) => return,
-    };
-    out.push((prefix.to_owned(), leaf));
+/// A metric's value as people read it.
+fn points(metric: &str, value: f64) -> f64 {
+    Metric::named(metric).map_or(value, |metric| metric.points(value))
+}
+
+/// Charts of a run's scores, with what lies behind them folded away.
+fn charts(config: &Config) -> Layout {
+    let mut layout = Layout::default();
+    let of_task = |task: &String| (task.clone(), format!("^dev/{}/", escaped(task)));
+    let of_tasks: Vec<(String, String)> = config.tasks.iter().map(of_task).collect();
+    let of_tasks = of_tasks.iter().map(|(t, tags)| (t.as_str(), tags.as_str()));
+    let mean = [("mean of the tasks", "^dev/mean$")];
+    let scores: Vec<(&str, &str)> = mean.into_iter().chain(of_tasks).collect();
+    layout.heading("Dev scores, in points", true, &scores);
+    let training = [
+        ("losses", "^train/[^/]+/loss$"),
+        ("learning rates", "^train/learning_rate"),
+        ("norm of the gradients", "^train/(.+/)?grad_norm$"),
+        ("shares of the rows", "^train/[^/]+/share$"),
+    ];
+    layout.heading("Training", false, &training);
+    let alignment = [
+        ("distance of R from the identity", "^alignment/.*/distance"),
+        ("condition number of R", "^alignment/.*/condition_number$"),
+    ];
+    layout.heading("Alignment", false, &alignment);
+    layout
+}
+
+/// A name as a regular expression.
+fn escaped(name: &str) -> String {
+    let special = |c: char| !(c.is_alphanumeric() || c == '_' || c == '/');
+    let escape = |c: char| special(c).then_some('\\').into_iter().chain([c]);
+    name.chars().flat_map(escape).collect()
 }

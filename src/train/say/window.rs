@@ -33,6 +33,12 @@ pub struct Look {
     pub losses: Vec<Option<f64>>,
     /// Norm of the last step's gradients before clipping.
     pub gradient_norm: Option<f64>,
+    /// Mean norm of each task's steps; none where it had none of its own.
+    pub gradient_norms: Vec<Option<f64>>,
+    /// The share of each task in the rows.
+    pub shares: Vec<f64>,
+    /// The further scalars, in their order.
+    pub others: Vec<f64>,
     pub tokens: u64,
     /// The first loss or norm that is not a finite number.
     pub not_finite: Option<NotFinite>,
@@ -95,22 +101,33 @@ impl Window {
         self.norms.extend(norm.map(|norm| (step, norm)));
     }
 
-    /// Reads everything over and starts afresh.
-    pub fn take(&mut self, tasks: usize) -> Result<Look> {
+    /// Reads everything over, `others` too, and starts afresh.
+    pub fn take(&mut self, tasks: usize, others: &[Tensor]) -> Result<Look> {
         let entries = std::mem::take(&mut self.entries);
         let steps = std::mem::take(&mut self.norms);
         let losses = entries.iter().map(|e| &e.loss);
-        let scalars: Vec<&Tensor> = losses.chain(steps.iter().map(|(_, norm)| norm)).collect();
+        let scalars = losses.chain(steps.iter().map(|(_, norm)| norm));
+        let scalars: Vec<&Tensor> = scalars.chain(others).collect();
         let mut losses: Vec<f64> = if scalars.is_empty() {
             Vec::new()
         } else {
             Vec::try_from(Tensor::f_stack(&scalars, 0)?.f_to_kind(Kind::Double)?)?
         };
-        let norms = losses.split_off(entries.len());
-        let mut sums = vec![(0.0, 0usize); tasks];
-        for (entry, loss) in entries.iter().zip(&losses) {
-            sums[entry.batch.task].0 += loss;
-            sums[entry.batch.task].1 += 1;
+        let mut norms = losses.split_off(entries.len());
+        let others = norms.split_off(steps.len());
+        let mut of_tasks = vec![Mean::default(); tasks];
+        let mut rows = vec![0; tasks];
+        for (entry, &loss) in entries.iter().zip(&losses) {
+            of_tasks[entry.batch.task].add(loss);
+            rows[entry.batch.task] += entry.batch.rows.len();
+        }
+        let mut norms_of_tasks = vec![Mean::default(); tasks];
+        for ((step, _), &norm) in steps.iter().zip(&norms) {
+            let mut of_step = entries.iter().filter(|entry| entry.step == *step);
+            let task = of_step.next().map(|entry| entry.batch.task);
+            let task = task.filter(|&task| of_step.all(|entry| entry.batch.task == task));
+            task.into_iter()
+                .for_each(|task| norms_of_tasks[task].add(norm));
         }
         let loss = entries.iter().zip(&losses).find(|(_, l)| !l.is_finite());
         let loss = loss.map(|(entry, &value)| NotFinite {
@@ -129,11 +146,14 @@ impl Window {
             }
         });
         Ok(Look {
-            losses: sums
-                .into_iter()
-                .map(|(sum, count)| (count > 0).then(|| sum / count as f64))
-                .collect(),
+            losses: of_tasks.iter().map(Mean::value).collect(),
             gradient_norm: norms.last().copied(),
+            gradient_norms: norms_of_tasks.iter().map(Mean::value).collect(),
+            shares: {
+                let all = rows.iter().sum::<usize>().max(1) as f64;
+                rows.iter().map(|&rows| rows as f64 / all).collect()
+            },
+            others,
             tokens: entries.iter().map(|e| e.tokens as u64).sum(),
             // Of one step, the loss: the gradients come from it.
             not_finite: loss.into_iter().chain(overflow).min_by_key(|n| n.step),
@@ -156,6 +176,24 @@ impl Window {
     }
 }
 
+/// A mean as it grows.
+#[derive(Clone, Default)]
+struct Mean {
+    sum: f64,
+    count: usize,
+}
+
+impl Mean {
+    fn add(&mut self, value: f64) {
+        self.sum += value;
+        self.count += 1;
+    }
+
+    fn value(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / self.count as f64)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,7 +209,7 @@ mod tests {
             window.push(step, batch, &Tensor::from(1.0), 1);
             window.push_norm(step, Some(Tensor::from(*norm)));
         }
-        window.take(1).unwrap()
+        window.take(1, &[]).unwrap()
     }
 
     #[test]
@@ -183,6 +221,26 @@ mod tests {
         assert_eq!((not_finite.step, not_finite.value), (3, f64::INFINITY));
         assert_eq!(not_finite.batches[0].rows, [3]);
         assert_eq!(found.gradient_norm, Some(3.0));
+    }
+
+    #[test]
+    fn a_step_of_one_task_has_its_norm() {
+        let mut window = Window::new(0);
+        for (step, task, rows) in [(0, 0, 3), (1, 1, 4), (2, 1, 4), (3, 0, 2), (3, 1, 3)] {
+            let batch = PlannedBatch {
+                task,
+                rows: vec![0; rows],
+                weight: 1.0,
+            };
+            window.push(step, batch, &Tensor::from(1.0), 1);
+        }
+        for (step, norm) in [(0, 5.0), (1, 2.0), (2, 4.0), (3, 9.0)] {
+            window.push_norm(step, Some(Tensor::from(norm)));
+        }
+        let look = window.take(3, &[Tensor::from(7.0)]).unwrap();
+        assert_eq!(look.gradient_norms, [Some(5.0), Some(3.0), None]);
+        assert_eq!(look.shares, [5.0 / 16.0, 11.0 / 16.0, 0.0]);
+        assert_eq!((look.gradient_norm, look.others), (Some(9.0), vec![7.0]));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::config::weighting::Method;
 use crate::config::Config;
 use crate::data::Batch;
 use crate::libtorch::graph;
+use crate::model::alignment::Alignment;
 use crate::model::{named_seed, Mode, MultiTaskModel, Parameter};
 use crate::telemetry::progress::Progress;
 use crate::train::feed::loader::{Loaded, Loader};
@@ -72,6 +73,15 @@ impl<'a> Pass<'a> {
 }
 
 impl Learner {
+    /// The tasks that have an alignment.
+    pub fn alignments(&self) -> impl Iterator<Item = (&str, &Alignment)> {
+        let tasks = self.data.iter().enumerate();
+        tasks.filter_map(|(index, data)| {
+            let alignment = self.model.alignment(index)?;
+            Some((data.task.name.as_str(), alignment))
+        })
+    }
+
     /// Forward and backward over this process's part of the run's batch at `index`: what it adds to the rows'
     /// mean loss, a scalar on the device.
     pub fn backward(&mut self, index: u64, loaded: &Loaded, moving: Moving) -> Result<Tensor> {

@@ -120,6 +120,21 @@ impl Optimizer {
         }
     }
 
+    /// The learning rate of each part of the model at a step of that `factor`: the highest in it, 0 where
+    /// it stands still.
+    pub fn rates(&self, factor: f64) -> Vec<(&'static str, f64)> {
+        let mut rates: Vec<(&'static str, f64)> = Vec::new();
+        for group in &self.groups {
+            let moves = group.states.iter().any(|state| state.leaf.requires_grad());
+            let rate = factor * group.learning_rate * f64::from(u8::from(moves));
+            match rates.iter_mut().find(|(part, _)| *part == group.part) {
+                Some((_, highest)) => *highest = highest.max(rate),
+                None => rates.push((group.part, rate)),
+            }
+        }
+        rates
+    }
+
     /// The rows of the word table that a batch reads, for its forward pass; none where the pass
     /// takes the whole table.
     pub fn words(&mut self, batch: &Batch) -> Result<Option<Tensor>> {
