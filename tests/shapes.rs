@@ -174,3 +174,174 @@ fn a_cut_gzip_file_is_refused_with_its_name() {
         "{line}"
     );
 }
+
+#[test]
+fn hugging_face_datasets_on_disk_are_read() {
+    // scripts/make_parquet.py wrote it.
+    let parquet = include_bytes!("fixtures/reviews.parquet");
+    let yaml = "labels: [negative, positive]\nmetrics: [accuracy]\n\
+                layout: {text: sentence, label: label, index: idx}\n\
+                files: {train: a.parquet}\nsplit: {dev: 0.3}\n";
+    let (_, predicted) = goes(yaml, "a.parquet", parquet);
+    assert_eq!(predicted.lines().count(), 21, "{predicted}");
+    assert!(
+        predicted.lines().nth(20).unwrap().starts_with("19\t"),
+        "{predicted}"
+    );
+    // A class by its number, a number, and a list of classes.
+    let other = |labels: &str, metric: &str, column: &str| {
+        yaml.replace("[negative, positive]", labels)
+            .replace("accuracy", metric)
+            .replace("label: label", &format!("label: {column}"))
+    };
+    goes(
+        &other("{0: bad, 1: good}", "f1", "label"),
+        "a.parquet",
+        parquet,
+    );
+    goes(
+        &other("{min: 1, max: 5}", "pearson", "stars"),
+        "a.parquet",
+        parquet,
+    );
+    goes(
+        &other("{any_of: [plot, cast]}", "micro_f1", "topics"),
+        "a.parquet",
+        parquet,
+    );
+
+    let line = refused(yaml, "a.parquet", "sentence\tlabel\n");
+    assert!(line.contains("a.parquet: not whole as Parquet"), "{line}");
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("a.tsv"), parquet).unwrap();
+    std::fs::write(folder.join("T.yaml"), yaml.replace("a.parquet", "a.tsv")).unwrap();
+    std::fs::write(folder.join("c.yaml"), CONFIG).unwrap();
+    let line = fails(folder, &["train", "c.yaml", "--out", "r"], 2);
+    assert!(
+        line.contains("is a Parquet file; set `format: parquet`"),
+        "{line}"
+    );
+}
+
+#[test]
+fn glue_as_the_hub_has_it_is_known_by_name() {
+    let parquet = include_bytes!("fixtures/reviews.parquet");
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::create_dir(folder.join("sst2")).unwrap();
+    for name in [
+        "train-00000-of-00002",
+        "train-00001-of-00002",
+        "validation-00000-of-00001",
+        "test-00000-of-00001",
+    ] {
+        std::fs::write(folder.join(format!("sst2/{name}.parquet")), parquet).unwrap();
+    }
+    std::fs::write(folder.join("c.yaml"), CONFIG.replace("T.yaml", "SST-2")).unwrap();
+    let output = run(folder, &["train", "c.yaml", "--out", "r"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let log = std::fs::read_to_string(folder.join("r/log.txt")).unwrap();
+    assert!(log.contains("training rows: SST-2 40"), "{log}");
+    let output = run(folder, &["evaluate", "r"]);
+    assert!(
+        text(&output.stdout).contains("accuracy"),
+        "{}",
+        text(&output.stderr)
+    );
+    let shards = "predict r --task SST-2 sst2/test-00000-of-00001.parquet";
+    let output = run(folder, &shards.split(' ').collect::<Vec<_>>());
+    let (answers, said) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(answers.lines().count(), 21, "{said}");
+    assert!(said.contains("Parquet"), "{said}");
+}
+
+#[test]
+fn texts_that_the_vocabulary_cannot_spell_are_told() {
+    let yaml = "labels: [good, bad]\nmetrics: [accuracy]\n\
+                layout: {format: csv, text: text, label: label}\n\
+                files: {train: a.csv}\nsplit: {dev: 0.3}\n";
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("T.yaml"), yaml).unwrap();
+    let check = |words: &str| {
+        let body = rows(|i, label, _| format!("{words} {i},{label}\n"));
+        std::fs::write(folder.join("a.csv"), format!("text,label\n{body}")).unwrap();
+        let output = run(folder, &["data", "check", ".", "--task", "T.yaml"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    // Of four tokens, ☃ is one that no vocabulary of English has.
+    let said = check("fine film \u{2603}");
+    assert!(said.contains("25.0% of its tokens are [UNK]"), "{said}");
+    let said = check("a fine film");
+    assert!(
+        said.contains("[UNK]") && !said.contains("of its tokens"),
+        "{said}"
+    );
+}
+
+#[test]
+fn public_data_sets_in_their_shapes_go_with_eight_lines() {
+    let cut = "split: {dev: 0.3}\n";
+    let two = "labels: [good, bad]\nmetrics: [accuracy]\n";
+    // Headerless TSV with a malformed row, as Sentiment140 and SMS Spam have them.
+    let yaml = format!(
+        "{two}layout: {{header: false, label: 1, text: 2, short_rows: skip}}\nfiles: {{train: a.tsv}}\n{cut}"
+    );
+    let data = rows(|i, label, words| match i {
+        3 => "broken\n".to_owned(),
+        _ => format!("{label}\t{words}\n"),
+    });
+    let (log, _) = goes(&yaml, "a.tsv", data.as_bytes());
+    assert!(log.contains("1 columns, needs 2: line 4"), "{log}");
+
+    // Inference in JSON lines with `-` for rows without agreement, as SNLI.
+    let yaml = format!(
+        "labels: [entailment, neutral, contradiction]\nmetrics: [accuracy]\n\
+         layout: {{format: jsonl, text: [sentence1, sentence2], label: gold_label, skip_labels: ['-']}}\n\
+         files: {{train: a.jsonl}}\n{cut}"
+    );
+    let data = rows(|i, _, words| {
+        let label = ["entailment", "neutral", "contradiction", "-"][i % 4];
+        format!("{{\"gold_label\": \"{label}\", \"sentence1\": \"{words}\", \"sentence2\": \"it is\"}}\n")
+    });
+    let (log, _) = goes(&yaml, "a.jsonl", data.as_bytes());
+    assert!(log.contains("skipped, label `-`: 5 rows"), "{log}");
+
+    // Reviews of several domains in CSV, with line ends in the texts, kept together by domain.
+    let yaml = format!(
+        "{two}layout: {{format: csv, text: review, label: label}}\nfiles: {{train: a.csv}}\n\
+         split: {{dev: 0.3, by: domain}}\n"
+    );
+    let body =
+        rows(|i, label, words| format!("d{},\"{words}\nand \"\"more\"\"\",{label}\n", i % 7));
+    let (_, predicted) = goes(
+        &yaml,
+        "a.csv",
+        format!("domain,review,label\n{body}").as_bytes(),
+    );
+    assert_eq!(predicted.lines().count(), 21, "{predicted}");
+
+    // Five classes, spaces in labels, unbalanced.
+    let yaml = format!(
+        "labels: [very bad, bad, so so, good, very good]\nmetrics: [macro_f1]\n\
+         layout: {{format: csv, text: text, label: stars}}\nfiles: {{train: a.csv}}\n{cut}"
+    );
+    let names = ["very bad", "bad", "so so", "good", "very good"];
+    let body =
+        rows(|i, _, words| format!("{words},{}\n", names[if i % 3 == 0 { i % 5 } else { 4 }]));
+    goes(&yaml, "a.csv", format!("text,stars\n{body}").as_bytes());
+
+    // cp1252, German.
+    let yaml = format!(
+        "{two}layout: {{encoding: windows-1252, text: Text, label: Urteil}}\nfiles: {{train: a.tsv}}\n{cut}"
+    );
+    let mut data = b"Text\tUrteil\n".to_vec();
+    for i in 0..20 {
+        // "schöner Film \u{2013} großartig", with a dash that Latin-1 has not.
+        data.extend(b"sch\xf6ner Film \x96 gro\xdfartig ");
+        data.extend(format!("{i}\t{}\n", ["good", "bad"][i % 2]).bytes());
+    }
+    goes(&yaml, "a.tsv", &data);
+}

@@ -1,22 +1,24 @@
 //! `covalign evaluate`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use comfy_table::{presets, CellAlignment, Table};
 
 use super::saved_run::{self, SavedTask, Weights};
-use super::table;
+use super::{classes, table};
 use crate::bail_input;
 use crate::cli::out::say;
 use crate::hub::encoder_dir;
 use crate::task::Split;
-use crate::train::evaluate::{self, Scores};
+use crate::train::evaluate::{self, not_above, Scores};
 
 /// Score a run's weights on a labelled split
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   covalign evaluate runs/demo
+  covalign evaluate runs/demo --per-class
   covalign evaluate runs/sentiment --split test --task TREC --json")]
 pub struct EvaluateArgs {
     /// A run folder
@@ -33,7 +35,10 @@ pub struct EvaluateArgs {
     /// Which of the run's weights
     #[arg(long, value_enum, default_value_t)]
     weights: Weights,
-    /// Print JSON instead of a table
+    /// Show precision, recall, F1 and rows of each class or label, and which classes are taken for which
+    #[arg(long, conflicts_with = "json")]
+    per_class: bool,
+    /// Print JSON instead of a table; it has what --per-class shows
     #[arg(long)]
     json: bool,
 }
@@ -44,10 +49,12 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         false => args.tasks.clone(),
     };
     let mut all = Vec::new();
+    let mut levels = Vec::new();
     for name in names {
         let saved = SavedTask::load(&args.run, &name, args.weights)?;
-        let scores = score(&saved, args.split, args.data.as_deref())?;
+        let (scores, level) = judge(&saved, args.split, args.data.as_deref())?;
         all.push((name, scores));
+        levels.push(level);
     }
     let mean = 100.0 * all.iter().map(|(_, s)| s.score).sum::<f64>() / all.len() as f64;
     if args.json {
@@ -55,25 +62,24 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
             .iter()
             .map(|(name, scores)| Ok((name.clone(), serde_json::to_value(scores)?)))
             .collect::<Result<_>>()?;
+        let names = all.iter().map(|(name, _)| name.clone());
+        let constant: BTreeMap<String, f64> = names.zip(levels).collect();
         say!(
             "{}",
-            serde_json::json!({"split": args.split, "tasks": tasks, "glue_score": mean})
+            serde_json::json!({"split": args.split, "tasks": tasks, "glue_score": mean,
+                               "constant_answer": constant})
         );
         return Ok(());
     }
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
     table.set_header(["Task", &format!("Metrics on {}", args.split), "Score"]);
-    for (name, scores) in &all {
-        let metrics: Vec<String> = scores
-            .metrics
-            .iter()
-            .map(|(metric, value)| format!("{metric} {value:.4}"))
-            .collect();
+    let collapsed = |scores: &Scores, level: f64| not_above(scores.score, level);
+    for ((name, scores), &level) in all.iter().zip(&levels) {
         table.add_row([
             name.clone(),
-            metrics.join("  "),
-            format!("{:.2}", 100.0 * scores.score),
+            scores.shown().join("  "),
+            table::marked(scores.score, collapsed(scores, level)),
         ]);
     }
     if all.len() > 1 {
@@ -84,31 +90,20 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         column.set_cell_alignment(CellAlignment::Right);
     }
     say!("{table}");
-    for (name, scores) in all.iter().filter(|(_, scores)| !scores.labels.is_empty()) {
-        say!("{}", of_labels(name, scores));
+    for ((name, scores), &level) in all.iter().zip(&levels) {
+        if collapsed(scores, level) {
+            say!("{}", table::constant(name, Some(level)));
+        }
+    }
+    for (name, scores) in &all {
+        if !scores.labels.is_empty() {
+            say!("{}", classes::of_labels(name, scores));
+        }
+        if args.per_class {
+            say!("{}", classes::report(name, scores));
+        }
     }
     Ok(())
-}
-
-/// A row for each label of a task of which any may hold; what is undefined is a dash.
-fn of_labels(task: &str, scores: &Scores) -> String {
-    let shown = |value: &f64| match value.is_nan() {
-        true => "-".to_owned(),
-        false => format!("{value:.4}"),
-    };
-    let metrics = scores
-        .labels
-        .iter()
-        .take(1)
-        .flat_map(|(_, metrics)| metrics);
-    let mut header = vec![format!("{task}, by label")];
-    header.extend(metrics.map(|(metric, _)| metric.clone()));
-    let rows = scores.labels.iter().map(|(label, metrics)| {
-        let mut row = vec![label.clone()];
-        row.extend(metrics.iter().map(|(_, value)| shown(value)));
-        row
-    });
-    table::plain(&header, &rows.collect::<Vec<_>>())
 }
 
 /// The scores of a task's saved weights on a labelled split, which lies in `data` or where the run read
@@ -117,6 +112,11 @@ fn of_labels(task: &str, scores: &Scores) -> String {
 /// # Errors
 /// Input errors where there is no such split, and for rows without a label.
 pub fn score(saved: &SavedTask, asked: Split, data: Option<&Path>) -> Result<Scores> {
+    Ok(judge(saved, asked, data)?.0)
+}
+
+/// As [`score`], with the score of the best constant answer.
+fn judge(saved: &SavedTask, asked: Split, data: Option<&Path>) -> Result<(Scores, f64)> {
     let name = &saved.task.name;
     if !saved.task.has_split(asked) {
         bail_input!("task {name} has no {asked} split");
@@ -142,5 +142,8 @@ pub fn score(saved: &SavedTask, asked: Split, data: Option<&Path>) -> Result<Sco
         bail_input!("task {name}: the {asked} split has no labels; use `covalign predict`");
     }
     let outputs = saved.outputs(&split)?;
-    evaluate::scores(&saved.task, &outputs, &split)
+    Ok((
+        evaluate::scores(&saved.task, &outputs, &split)?,
+        evaluate::constant_answer(&saved.task, &split)?,
+    ))
 }

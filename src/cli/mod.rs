@@ -2,6 +2,7 @@
 
 pub mod advise;
 pub mod bench;
+mod classes;
 pub mod completions;
 pub mod config;
 pub mod data;
@@ -28,6 +29,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error;
+use crate::telemetry::progress;
 
 /// Fine-tunes BERT on several tasks at once, each through its own alignment matrix
 #[derive(Debug, Parser)]
@@ -37,6 +39,9 @@ use crate::error;
 130 stopped by Ctrl-C."
 )]
 pub struct Arguments {
+    /// Say nothing but the result and errors: no progress, no notes
+    #[arg(long, short, global = true)]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -74,6 +79,9 @@ enum Command {
 
 /// Does what the command line asks for.
 pub fn run(arguments: Arguments) -> Result<()> {
+    if arguments.quiet {
+        progress::hush();
+    }
     error::caught(|| perform(arguments.command))
 }
 

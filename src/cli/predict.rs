@@ -9,14 +9,14 @@ use serde_json::{json, Map, Value};
 
 use super::saved_run::{SavedTask, Weights};
 use crate::bail_input;
-use crate::cli::out::{self, complain};
+use crate::cli::out;
 use crate::data::lines::read_file;
 use crate::data::{read_input, InputAs, InputFormat, Rows};
 use crate::error::io_error;
 use crate::export;
 use crate::task::layout::Column;
 use crate::task::Labels;
-use crate::telemetry::atomic;
+use crate::telemetry::{atomic, progress};
 use crate::train::outputs::Outputs;
 
 /// Predict labels for rows of a file or of standard input
@@ -107,14 +107,14 @@ pub fn run(args: PredictArgs) -> Result<()> {
     };
     let input = read_input(&saved.task, &bytes, source, &given)?;
     let rows = &input.rows;
-    complain!("{source}: read as {}", input.taken_for);
+    progress::say(&format!("{source}: read as {}", input.taken_for));
     if let Some(line) = rows.odd_labels.first() {
-        complain!(
+        progress::say(&format!(
             "{source}:{line}: no label of {}'s in the label's place, the first of {} such rows; what \
              is there is ignored",
             args.task,
             rows.odd_labels.len()
-        );
+        ));
     }
     let length = saved.config.training.max_length;
     let split = saved.intake.take(&saved.task, rows, length)?;
@@ -137,11 +137,11 @@ pub fn run(args: PredictArgs) -> Result<()> {
     };
     let unanswered = answers.lines.len() - rows.examples.len();
     if unanswered > 0 {
-        complain!(
+        progress::say(&format!(
             "{source}: {unanswered} of {} lines without an answer, blank or left out as the task's \
              layout says",
             answers.lines.len()
-        );
+        ));
     }
     match &args.out {
         Some(path) => atomic::write(path, text.as_bytes()),

@@ -7,13 +7,12 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Result;
 
 use crate::bail_input;
-use crate::cli::out::complain;
 use crate::config::{Config, Engine};
 use crate::data::{Intake, TokenizedSplit};
 use crate::model::source::Source;
 use crate::model::{fit, MultiTaskModel};
 use crate::task::{name, Task};
-use crate::telemetry::progress::Progress;
+use crate::telemetry::progress::{self, Progress};
 use crate::train::keep::checkpoint;
 use crate::train::keep::run_folder::RunFolder;
 use crate::train::outputs::{self, Outputs, Way};
@@ -56,7 +55,7 @@ pub fn say_notes(intake: &Intake) {
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
     for note in intake.notes() {
         if said.insert(note.clone()) {
-            complain!("{note}");
+            progress::say(note);
         }
     }
 }

@@ -17,12 +17,11 @@ pub fn score_table(results: &Results, unit: &str) -> String {
         table.set_header(["Task", "Metrics on dev", "Score", "at step", "Last", "Test"]);
     }
     for (name, task) in &results.tasks {
-        let metrics = task.dev.metrics.iter();
-        let metrics: Vec<String> = metrics.map(|(m, v)| format!("{m} {v:.4}")).collect();
+        let collapsed = results.collapsed_on(name);
         let mut row = vec![
             name.clone(),
-            metrics.join("  "),
-            format!("{:.2}", 100.0 * task.dev.score),
+            task.dev.shown().join("  "),
+            marked(task.dev.score, collapsed),
             task.step.to_string(),
             format!("{:.2}", 100.0 * task.last.score),
         ];
@@ -42,19 +41,41 @@ pub fn score_table(results: &Results, unit: &str) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let note = match judged {
-        true => "Test: the weights that dev chose\n",
-        false => "",
-    };
+    let mut notes = chosen(results);
+    if judged {
+        notes.push_str("Test: the weights that dev chose\n");
+    }
+    for name in results
+        .tasks
+        .keys()
+        .filter(|task| results.collapsed_on(task))
+    {
+        let level = results.constant_answer.get(name).copied();
+        notes.push_str(&format!("{}\n", constant(name, level)));
+    }
+    if let Some(why) = &results.ended_early {
+        notes.push_str(&format!("{why}\n"));
+    }
     format!(
-        "{table}\n{}{note}{} steps in {:.0} s, {:.0} {unit}/s on {} in {}",
-        chosen(results),
+        "{table}\n{notes}{} steps in {:.0} s, {:.0} {unit}/s on {} in {}",
         results.steps,
         results.seconds,
         results.tokens_per_second,
         results.device,
         results.precision
     )
+}
+
+/// A score × 100, marked where it is not above the best constant answer's.
+pub fn marked(score: f64, collapsed: bool) -> String {
+    let mark = if collapsed { " †" } else { "" };
+    format!("{:.2}{mark}", 100.0 * score)
+}
+
+/// What the mark at a task's score says; `level` is the best constant answer's.
+pub fn constant(task: &str, level: Option<f64>) -> String {
+    let level = level.map_or(String::new(), |level| format!(" ({:.2})", 100.0 * level));
+    format!("† {task}: not above the constant answer, the same for every row{level}: nothing was learned")
 }
 
 /// Of how many evaluations a score is the best, where the run says it.

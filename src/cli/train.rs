@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::shell;
 use super::suite::duration::duration;
-use super::table;
+use super::{classes, table};
 use crate::bail_input;
 use crate::cli::out::say;
 use crate::config::{Config, Strategy};
@@ -44,8 +44,11 @@ pub struct TrainArgs {
     /// Go on with a run that was stopped; show the scores of one that has ended
     #[arg(long)]
     resume: bool,
+    /// Print what results.json has instead of a table
+    #[arg(long)]
+    json: bool,
     /// Say what the run will take, by preparing it and timing ten steps; nothing is written
-    #[arg(long, conflicts_with_all = ["out", "resume"])]
+    #[arg(long, conflicts_with_all = ["out", "resume", "json"])]
     dry_run: bool,
 }
 
@@ -81,7 +84,17 @@ fn train(args: &TrainArgs, ranks: &Arc<Ranks>) -> Result<()> {
     if !ranks.is_first() {
         return Ok(());
     }
+    if args.json {
+        say!("{}", serde_json::to_string(&results)?);
+        return Ok(());
+    }
     say!("{}", table::score_table(&results, config.encoder.unit()));
+    let mut tasks = results.tasks.iter();
+    if let (Some((name, task)), None) = (tasks.next(), tasks.next()) {
+        if let Some(report) = classes::short_report(name, &task.dev) {
+            say!("{report}");
+        }
+    }
     say!("run folder   {}", out.display());
     say!("TensorBoard  tensorboard --logdir {}", shell::path(&out));
     Ok(())

@@ -32,6 +32,7 @@ pub use images::ImageModule;
 pub use sampling::{BatchKind, Sampling, Strategy};
 pub use start::{Heads, StartFrom};
 pub use training::{Precision, ScoreScale, Training};
+pub use values::task_of;
 use values::{Deduplicate, Interval};
 pub use weighting::Weighting;
 
@@ -267,11 +268,6 @@ impl Config {
     pub fn to_yaml(&self) -> Result<String> {
         Ok(serde_yaml::to_string(self)?)
     }
-}
-
-/// The task of a name that is a task's or one of its labels', `TASK/LABEL`.
-pub fn task_of(name: &str) -> &str {
-    name.split_once('/').map_or(name, |(task, _)| task)
 }
 
 /// Reads `text`, which `source` names in errors, as `T`, with `--set key.path=value` overrides.

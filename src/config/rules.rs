@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::values::LengthWindow;
 use super::{BatchKind, Config, Method, Precision, Schedule, Strategy, Training};
-use crate::config::training::Freeze;
+use crate::config::training::{ClassWeight, ClassWeights, Freeze};
 use crate::config::Engine;
 use crate::input_error;
 
@@ -26,6 +26,21 @@ impl Config {
         self.method == Method::Aligned
             && self.alignment.schedule == Schedule::FixedEncoder
             && rates.iter().all(|rate| rate.resolve(base) == 0.0)
+    }
+
+    /// Whether tasks are balanced, and classes have weights.
+    fn class_weights_fit(&self) -> bool {
+        let mut named = self
+            .training
+            .class_weights
+            .iter()
+            .flat_map(ClassWeights::named);
+        named.all(|(name, weight)| match weight {
+            ClassWeight::Balanced(_) => !name.contains('/'),
+            ClassWeight::Weight(weight) => {
+                name.contains('/') && *weight > 0.0 && weight.is_finite()
+            }
+        })
     }
 
     /// What has no meaning where the encoder takes images.
@@ -168,6 +183,11 @@ impl Config {
                 (0.0..1.0).contains(&t.label_smoothing),
                 "training.label_smoothing",
                 "is a share, from 0 to below 1",
+            ),
+            (
+                self.class_weights_fit(),
+                "training.class_weights",
+                "is `balanced`, or has `balanced` for a TASK and numbers above 0 for TASK/LABEL",
             ),
             (
                 t.weight_decay >= 0.0,

@@ -1,9 +1,11 @@
 //! How a run trains: length, batches, optimiser, arithmetic.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::values::{Rate, RowLimit};
+use super::values::{task_of, Rate, RowLimit};
 
 /// Arithmetic of the forward and backward pass; parameters and optimiser are always float32.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +47,57 @@ pub enum RateSchedule {
     Cosine,
     /// As it is.
     Constant,
+}
+
+/// The word `balanced`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Balanced {
+    /// Rows / (classes · rows of the class), of the rows that are trained on, as scikit-learn's.
+    Balanced,
+}
+
+/// What rows of a class weigh, or those of every class of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "`balanced`, or a number")]
+pub enum ClassWeight {
+    /// The rarer its class, the more.
+    Balanced(Balanced),
+    /// So much.
+    Weight(f64),
+}
+
+/// What rows weigh in a task's loss by their class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(
+    untagged,
+    expecting = "`balanced`, or `{TASK: balanced, TASK/LABEL: 2}`"
+)]
+pub enum ClassWeights {
+    /// In every task of classes the more, the rarer their class.
+    Balanced(Balanced),
+    /// In the tasks, and of the classes (`TASK/LABEL`), that are named.
+    Named(BTreeMap<String, ClassWeight>),
+}
+
+impl ClassWeights {
+    /// The weights that are named.
+    pub fn named(&self) -> impl Iterator<Item = (&String, &ClassWeight)> {
+        let named = match self {
+            ClassWeights::Balanced(_) => None,
+            ClassWeights::Named(named) => Some(named),
+        };
+        named.into_iter().flatten()
+    }
+
+    /// The weights over the tasks that `keep` names; none where it names no task then.
+    pub fn only(self, keep: impl Fn(&str) -> bool) -> Option<ClassWeights> {
+        let ClassWeights::Named(mut named) = self else {
+            return Some(self);
+        };
+        named.retain(|name, _| keep(task_of(name)));
+        (!named.is_empty()).then_some(ClassWeights::Named(named))
+    }
 }
 
 /// What of a BERT stands still: it costs no backward pass, and nothing of it is clipped or decays.
@@ -94,6 +147,10 @@ pub struct Training {
     pub schedule: RateSchedule,
     /// Share of a class's probability that the target gives to all classes alike.
     pub label_smoothing: f64,
+    /// What rows weigh by their class: `balanced`, or `{TASK: balanced, TASK/LABEL: 2}`; 1 where nothing
+    /// is said. A batch's loss is their mean by weights, as PyTorch's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_weights: Option<ClassWeights>,
     /// AdamW's decay of weights, in units of the learning rate; biases, LayerNorms and R_i have none.
     pub weight_decay: f64,
     /// AdamW's memory of gradients.
@@ -154,6 +211,7 @@ impl Default for Training {
             warmup: 0.1,
             schedule: RateSchedule::default(),
             label_smoothing: 0.0,
+            class_weights: None,
             weight_decay: 0.01,
             adam_beta1: 0.9,
             adam_beta2: 0.999,

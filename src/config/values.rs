@@ -9,6 +9,11 @@ use schemars::{json_schema, JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// The task of a name that is a task's or one of its labels', `TASK/LABEL`.
+pub fn task_of(name: &str) -> &str {
+    name.split_once('/').map_or(name, |(task, _)| task)
+}
+
 /// A learning rate, absolute or as a multiple of the encoder's.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rate {

@@ -29,7 +29,7 @@ impl Look<'_> {
     /// Input errors where one cannot know.
     pub(super) fn fitting(&self, layout: &Layout, text: &str) -> Result<Option<Layout>> {
         let (fits, columns) = match layout.format.unwrap_or_default() {
-            Format::Jsonl => match object(text) {
+            Format::Jsonl | Format::Parquet => match object(text) {
                 Some(row) => (true, row.keys().cloned().collect()),
                 None => (false, Vec::new()),
             },

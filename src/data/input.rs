@@ -11,7 +11,7 @@ use anyhow::Result;
 
 use super::fitting::Look;
 use super::images::{is_image, locate, Places};
-use super::lines::decode;
+use super::lines::text;
 use super::reader::{LabelUse, Reader};
 use super::rows::{Part, Rows};
 use crate::bail_input;
@@ -28,6 +28,8 @@ pub enum InputFormat {
     Csv,
     /// A JSON object a line
     Jsonl,
+    /// Parquet, as Hugging Face's datasets are kept
+    Parquet,
     /// A label, a space and the text
     LabelText,
     /// A text a line; of a pair task two, with a tab between
@@ -40,6 +42,7 @@ impl InputFormat {
             InputFormat::Tsv => Some(Format::Tsv),
             InputFormat::Csv => Some(Format::Csv),
             InputFormat::Jsonl => Some(Format::Jsonl),
+            InputFormat::Parquet => Some(Format::Parquet),
             InputFormat::LabelText => Some(Format::LabelText),
             InputFormat::Text => None,
         }
@@ -195,7 +198,11 @@ impl<'a> Reading<'a> {
 
     fn decode(&self, layout: &Layout) -> Result<Cow<'a, str>> {
         let encoding = self.given.encoding.as_ref().or(layout.encoding.as_ref());
-        decode(self.bytes, encoding.map(String::as_str), self.path)
+        let layout = Layout {
+            encoding: encoding.cloned(),
+            ..layout.clone()
+        };
+        text(self.bytes, self.task, &layout, self.path)
     }
 
     /// In the layout of the task's files.
@@ -243,7 +250,12 @@ impl<'a> Reading<'a> {
             .all(|c| matches!(c, Column::Number(n) if *n > 0));
         match format {
             Format::LabelText => bail_input!("--text: LABEL TEXT lines have no other columns"),
-            Format::Jsonl if !named => bail_input!("--text: JSON lines have keys, not numbers"),
+            format if format.has_keys() && !named => {
+                bail_input!(
+                    "--text: in {} columns have names, not numbers",
+                    format.title()
+                )
+            }
             _ if !named && !numbered => {
                 bail_input!("--text: give names, or numbers from 1, not both")
             }
@@ -318,7 +330,7 @@ impl<'a> Reading<'a> {
             _ => format!(", text in {}", texts.join(" and ")),
         };
         let header = match format {
-            Format::Jsonl | Format::LabelText => "",
+            Format::Jsonl | Format::Parquet | Format::LabelText => "",
             _ if layout.has_header() => ", with a header",
             _ => ", no header",
         };

@@ -11,8 +11,10 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::csv::Csv;
+use super::parquet;
 use crate::error::io_error;
 use crate::task::layout::{Column, Format, Layout};
+use crate::task::Task;
 use crate::{bail_input, input_error};
 
 /// A file's bytes; of one that is called `.gz`, what was packed.
@@ -27,9 +29,28 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     Ok(all)
 }
 
+/// The text of a file of `task` in a layout; of a Parquet file its rows as JSON lines.
+pub fn text<'b>(
+    bytes: &'b [u8],
+    task: &Task,
+    layout: &Layout,
+    path: &Path,
+) -> Result<Cow<'b, str>> {
+    match layout.format {
+        Some(Format::Parquet) => parquet::json_lines(bytes, &task.labels, path).map(Cow::Owned),
+        _ => decode(bytes, layout.encoding.as_deref(), path),
+    }
+}
+
 /// The text of a file in `encoding` (a WHATWG label; UTF-8 when none), without a byte-order mark.
 pub fn decode<'b>(bytes: &'b [u8], encoding: Option<&str>, path: &Path) -> Result<Cow<'b, str>> {
     let path = path.display();
+    if bytes.starts_with(parquet::MAGIC) {
+        bail_input!(
+            "{path}: is a Parquet file; set `format: parquet` in the task's layout, or say \
+             --input-format parquet to `predict`"
+        );
+    }
     let encoding = match encoding {
         None => UTF_8,
         Some(label) => Encoding::for_label(label.as_bytes())
@@ -110,7 +131,7 @@ pub fn lines<'a>(
                 Ok(vec![label.into(), text.into()])
             }
         },
-        Format::Jsonl => {
+        Format::Jsonl | Format::Parquet => {
             json_fields(line, columns).map_err(|e| input_error!("{}:{number}: {e}", path.display()))
         }
         Format::Tsv | Format::Csv => Ok(line.split(tab).map(Cow::Borrowed).collect()),

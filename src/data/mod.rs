@@ -14,6 +14,7 @@ pub mod lines;
 pub mod mixed;
 pub mod normalize;
 pub mod overlap;
+mod parquet;
 pub mod planned;
 pub mod read;
 mod reader;

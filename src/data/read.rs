@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::ids::IdFilter;
 use super::images::{locate, Places};
-use super::lines::{decode, read_file};
+use super::lines::{read_file, text};
 use super::reader::{LabelUse, Reader};
 use super::rows::{Example, Part, Rows};
 use super::sources::sources;
@@ -20,7 +20,7 @@ pub fn read_split(task: &Task, data_dir: &Path, split: Split) -> Result<Rows> {
         let bytes = read_file(&source.path)?;
         let layout = task.layout_of(source.file);
         let from = rows.examples.len();
-        let text = decode(&bytes, layout.encoding.as_deref(), &source.path)?;
+        let text = text(&bytes, task, &layout, &source.path)?;
         let cut = task.cut().filter(|_| source.of == Split::Train);
         let reader = Reader {
             task,
@@ -65,8 +65,8 @@ pub fn read_split(task: &Task, data_dir: &Path, split: Split) -> Result<Rows> {
         }
         let to = rows.examples.len();
         match rows.parts.last_mut() {
-            // Files without a name are one part.
-            Some(last) if source.file.part.is_none() => last.rows.end = to,
+            // So are files without a name, and those of one name with a `*`.
+            Some(last) if last.name == source.file.part => last.rows.end = to,
             _ => rows.parts.push(Part {
                 name: source.file.part.clone(),
                 rows: from..to,

@@ -10,7 +10,7 @@ use super::ids::IdFilter;
 use super::lines::{lines, Line, Wanted};
 use super::rows::{Example, Rows, Skipped};
 use crate::config::yaml::list;
-use crate::task::layout::{Column, Format, Layout, LongRows, ShortRows};
+use crate::task::layout::{Column, Layout, LongRows, ShortRows};
 use crate::task::{AnyOf, Classes, Label, Labels, Task};
 use crate::{bail_input, input_error};
 
@@ -168,7 +168,7 @@ impl Reader<'_> {
     /// Where in a row the wanted columns lie, in their order.
     fn places(&self, wanted: &[Wanted], header: Option<&Line>) -> Result<Vec<Option<usize>>> {
         match self.layout.format.unwrap_or_default() {
-            Format::Jsonl => Ok((0..wanted.len()).map(Some).collect()),
+            format if format.has_keys() => Ok((0..wanted.len()).map(Some).collect()),
             _ => wanted.iter().map(|w| self.place(w, header)).collect(),
         }
     }
@@ -328,7 +328,7 @@ pub(super) fn label(labels: &Labels, layout: &Layout, said: &[&str]) -> Result<L
             Err(_) => Err(format!("label `{text}` is not a number")),
         },
         Labels::AnyOf(any) if layout.has_label_columns() => any.marked(said.iter().copied()),
-        Labels::AnyOf(any) if layout.format == Some(Format::Jsonl) => json_list(any, text),
+        Labels::AnyOf(any) if layout.has_keys() => json_list(any, text),
         Labels::AnyOf(any) if layout.label_prefix.is_some() => any.set(text.split_whitespace()),
         Labels::AnyOf(any) => any.listed(text),
     }
@@ -355,10 +355,7 @@ fn json_list(any: &AnyOf, json: &str) -> Result<Label, String> {
 pub(super) fn is_no_label(labels: &Labels, layout: &Layout, said: &[&str]) -> bool {
     let empty = match labels {
         // There, an empty list is one.
-        Labels::AnyOf(any) => {
-            let jsonl = layout.format == Some(Format::Jsonl);
-            layout.has_label_columns() || any.none.is_some() || jsonl
-        }
+        Labels::AnyOf(any) => layout.has_label_columns() || any.none.is_some() || layout.has_keys(),
         _ => true,
     };
     let mut said = said.iter().map(|text| text.trim());

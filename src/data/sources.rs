@@ -39,31 +39,32 @@ pub fn sources<'t>(task: &'t Task, data_dir: &Path, split: Split) -> Result<Vec<
             };
         bail_input!("task {} has no {split} split{cut}", task.name);
     };
-    files
-        .iter()
-        .map(|file| source(task, data_dir, of, file))
-        .collect()
+    let found = files.iter().map(|file| found(task, data_dir, of, file));
+    Ok(found.collect::<Result<Vec<_>>>()?.concat())
 }
 
-fn source<'t>(task: &Task, data_dir: &Path, of: Split, file: &'t File) -> Result<Source<'t>> {
+fn found<'t>(task: &Task, data_dir: &Path, of: Split, file: &'t File) -> Result<Vec<Source<'t>>> {
     let mut next = Some(file);
     while let Some(file) = next {
         let ids = file.keep_ids.as_ref().or(file.drop_ids.as_ref());
-        if let Some(path) = find(task, data_dir, &file.path) {
+        let paths = find(task, data_dir, &file.path);
+        if let Some(first) = paths.first() {
             let ids = ids.map(|Ids { path: ids, .. }| {
-                find(task, data_dir, ids).ok_or_else(|| {
+                find(task, data_dir, ids).pop().ok_or_else(|| {
                     input_error!(
                         "{}: needs the list {ids} beside it, which is not there",
-                        path.display()
+                        first.display()
                     )
                 })
             });
-            return Ok(Source {
+            let ids = ids.transpose()?;
+            let source = |path| Source {
                 file,
                 path,
-                ids: ids.transpose()?,
+                ids: ids.clone(),
                 of,
-            });
+            };
+            return Ok(paths.into_iter().map(source).collect());
         }
         next = file.otherwise.as_deref();
     }
@@ -89,8 +90,36 @@ fn source<'t>(task: &Task, data_dir: &Path, of: Split, file: &'t File) -> Result
     )
 }
 
-fn find(task: &Task, data_dir: &Path, path: &str) -> Option<PathBuf> {
-    let inside = data_dir.join(&task.folder).join(path);
-    let beside = data_dir.join(path);
-    [inside, beside].into_iter().find(|p| p.is_file())
+/// The files of a path in the task's folder, or else in the data folder; with a `*` in its name several,
+/// by name.
+fn find(task: &Task, data_dir: &Path, path: &str) -> Vec<PathBuf> {
+    let places = [data_dir.join(&task.folder).join(path), data_dir.join(path)];
+    let found = places.iter().map(|place| match path.contains('*') {
+        true => matching(place),
+        false => Vec::from_iter(place.is_file().then(|| place.clone())),
+    });
+    found
+        .into_iter()
+        .find(|found| !found.is_empty())
+        .unwrap_or_default()
+}
+
+/// The files whose names are that of `pattern`, in which one `*` stands for anything.
+fn matching(pattern: &Path) -> Vec<PathBuf> {
+    let name = pattern.file_name().unwrap_or_default().to_string_lossy();
+    let (Some((start, end)), Some(folder)) = (name.split_once('*'), pattern.parent()) else {
+        return Vec::new();
+    };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let fits = |name: &str| {
+        let rest = name.strip_prefix(start);
+        rest.is_some_and(|rest| rest.ends_with(end))
+    };
+    let files = entries.filter(|entry| fits(&entry.file_name().to_string_lossy()));
+    let mut files: Vec<PathBuf> = files
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file())
+        .collect();
+    files.sort();
+    files
 }

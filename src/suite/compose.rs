@@ -14,7 +14,7 @@ use crate::config::weighting::Method as Weigh;
 use crate::config::{
     self, task_of, yaml, Alignment, Config, Method, Sampling, ScoreScale, Strategy, Weighting,
 };
-use crate::task::Task;
+use crate::task::{Labels, Task};
 use crate::{bail_input, input_error};
 
 /// What the command line adds to a suite file.
@@ -172,6 +172,11 @@ impl<'a> Composer<'a> {
             };
             config.training.steps_with.push(named.entry.clone());
         }
+        let of_classes = |name: &String| matches!(self.task(name).labels, Labels::Classes(_));
+        let class_weights = config.training.class_weights.take();
+        config.training.class_weights = class_weights
+            .filter(|_| tasks.iter().any(of_classes))
+            .and_then(|weights| weights.only(own));
         config.label_noise.retain(|name, _| own(task_of(name)));
         config
             .weighting

@@ -60,6 +60,8 @@ pub enum Format {
     Jsonl,
     /// `LABEL TEXT`, separated by the first space.
     LabelText,
+    /// Parquet, as Hugging Face's `datasets` writes it; columns go by their names.
+    Parquet,
 }
 
 /// What to do with a row that has too few columns.
@@ -90,7 +92,7 @@ pub enum LongRows {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Layout {
-    /// How columns are told apart; `tsv` unless said otherwise.
+    /// How columns are told apart; `tsv` unless said otherwise, and `parquet` of a file that is called so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
     /// Whether the first line names the columns; yes unless said otherwise.
@@ -132,7 +134,13 @@ impl Format {
             Format::Csv => "CSV",
             Format::Jsonl => "JSON lines",
             Format::LabelText => "LABEL TEXT",
+            Format::Parquet => "Parquet",
         }
+    }
+
+    /// Whether every row names its columns.
+    pub fn has_keys(self) -> bool {
+        matches!(self, Format::Jsonl | Format::Parquet)
     }
 }
 
@@ -209,11 +217,16 @@ impl Layout {
         self.format != Some(Format::LabelText) && matches!(self.label, Some(LabelColumns::Each(_)))
     }
 
+    /// See [`Format::has_keys`].
+    pub fn has_keys(&self) -> bool {
+        self.format.is_some_and(Format::has_keys)
+    }
+
     /// Whether the first row names the columns.
     pub fn has_header(&self) -> bool {
         match self.format.unwrap_or_default() {
             Format::Tsv | Format::Csv => self.header.unwrap_or(true),
-            Format::Jsonl | Format::LabelText => false,
+            Format::Jsonl | Format::Parquet | Format::LabelText => false,
         }
     }
 }
@@ -232,7 +245,8 @@ pub struct Ids {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct File {
-    /// The file's path in the task's folder, or in the data folder.
+    /// The file's path in the task's folder, or in the data folder; one `*` in its name stands for
+    /// anything, as in `train-*.parquet`.
     pub path: String,
     /// The part of the split that it is, as MNLI's `matched`.
     pub part: Option<String>,

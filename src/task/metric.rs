@@ -5,6 +5,7 @@ use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Serialize};
 
+use super::confusion::{dot, Counts};
 use super::label::{Classes, Labels};
 
 /// A measure of how well predictions fit the labels.
@@ -13,7 +14,7 @@ use super::label::{Classes, Labels};
 pub enum Metric {
     /// The share of rows that are right.
     Accuracy,
-    /// F1 of class 1; 0 where precision and recall are undefined.
+    /// F1 of the second class; 0 where precision and recall are undefined.
     F1,
     /// The mean F1 over the classes that occur in labels or predictions; of `any_of` over all labels.
     MacroF1,
@@ -113,6 +114,13 @@ impl Metric {
         }
     }
 
+    /// Whether a split's score called `name` is of the metric; a part's own name may precede it.
+    pub fn is_named(self, name: &str) -> bool {
+        name == self.name()
+            || (!matches!(name, "macro_f1" | "micro_f1")
+                && name.ends_with(&format!("_{}", self.name())))
+    }
+
     /// Whether the metric is of ranks rather than of decisions.
     pub fn ranks(self) -> bool {
         matches!(self, Metric::Auroc | Metric::AveragePrecision)
@@ -157,10 +165,10 @@ impl Metric {
         }
         match self {
             // Of decisions for one class each, micro F1 is the same.
-            Metric::Accuracy | Metric::MicroF1 => Confusion::new(predicted, gold).accuracy(),
-            Metric::F1 => Confusion::new(predicted, gold).f1(1).unwrap_or(0.0),
-            Metric::MacroF1 => Confusion::new(predicted, gold).macro_f1(),
-            Metric::Matthews => Confusion::new(predicted, gold).matthews(),
+            Metric::Accuracy | Metric::MicroF1 => Counts::new(predicted, gold).accuracy(),
+            Metric::F1 => Counts::new(predicted, gold).f1(1).unwrap_or(0.0),
+            Metric::MacroF1 => Counts::new(predicted, gold).macro_f1(),
+            Metric::Matthews => Counts::new(predicted, gold).matthews(),
             Metric::Pearson
             | Metric::Spearman
             | Metric::MeanSquaredError
@@ -215,76 +223,6 @@ pub fn score(values: &[(Metric, f64)]) -> f64 {
         v => -v,
     });
     signed.sum::<f64>() / values.len() as f64
-}
-
-/// How often each class was the label, was predicted, and was both.
-struct Confusion {
-    rows: f64,
-    gold: Vec<f64>,
-    predicted: Vec<f64>,
-    right: Vec<f64>,
-}
-
-impl Confusion {
-    fn new(predicted: &[usize], gold: &[usize]) -> Self {
-        // Slots for the classes that occur, so that a stray large index costs no memory; 0 and 1
-        // always have theirs, which F1 relies on.
-        let mut classes: Vec<usize> = predicted
-            .iter()
-            .chain(gold)
-            .copied()
-            .chain([0, 1])
-            .collect();
-        classes.sort_unstable();
-        classes.dedup();
-        let slot = |class| classes.partition_point(|&c| c < class);
-        let empty = vec![0.0; classes.len()];
-        let mut counts = Confusion {
-            rows: gold.len() as f64,
-            gold: empty.clone(),
-            predicted: empty.clone(),
-            right: empty,
-        };
-        for (&p, &g) in predicted.iter().zip(gold) {
-            counts.predicted[slot(p)] += 1.0;
-            counts.gold[slot(g)] += 1.0;
-            if p == g {
-                counts.right[slot(p)] += 1.0;
-            }
-        }
-        counts
-    }
-
-    fn accuracy(&self) -> f64 {
-        self.right.iter().sum::<f64>() / self.rows
-    }
-
-    /// F1 of a class; `None` when it is neither a label nor predicted.
-    fn f1(&self, class: usize) -> Option<f64> {
-        let total = self.gold[class] + self.predicted[class];
-        (total > 0.0).then(|| 2.0 * self.right[class] / total)
-    }
-
-    fn macro_f1(&self) -> f64 {
-        let present: Vec<f64> = (0..self.gold.len()).filter_map(|c| self.f1(c)).collect();
-        present.iter().sum::<f64>() / present.len() as f64
-    }
-
-    fn matthews(&self) -> f64 {
-        let square = self.rows * self.rows;
-        let right: f64 = self.right.iter().sum();
-        let both = right * self.rows - dot(&self.gold, &self.predicted);
-        let gold = square - dot(&self.gold, &self.gold);
-        let predicted = square - dot(&self.predicted, &self.predicted);
-        if gold * predicted == 0.0 {
-            return 0.0;
-        }
-        both / (gold * predicted).sqrt()
-    }
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 /// Pearson's correlation; NaN when a side is constant or holds a NaN.

@@ -2,6 +2,7 @@
 //!
 //! A task is one YAML file (see `configs/tasks`); adding one takes no Rust.
 
+pub mod confusion;
 pub mod cut;
 pub mod label;
 pub mod layout;
@@ -21,7 +22,7 @@ use crate::config::yaml;
 use crate::error::read_text;
 use crate::{bail_input, input_error};
 use cut::Cut;
-use layout::{File, Files, Layout};
+use layout::{File, Files, Format, Layout};
 use metric::Metric;
 
 pub use label::{AnyOf, Classes, Label, Labels};
@@ -278,7 +279,11 @@ impl Task {
 
     /// How the rows of one of its files are written.
     pub fn layout_of(&self, file: &File) -> Layout {
-        file.layout.within(&self.layout)
+        let mut layout = file.layout.within(&self.layout);
+        if file.layout.format.is_none() && file.path.ends_with(".parquet") {
+            layout.format = Some(Format::Parquet);
+        }
+        layout
     }
 
     /// How the task's files are written: those of the test, dev and training split, each with the

@@ -123,14 +123,15 @@ impl Task {
             let what = "as many text columns as the task's other files";
             return fail(&key("text"), format!("needs {what}: {}", self.inputs()));
         }
-        let by_name = format == Format::Jsonl || layout.has_header();
+        let by_name = format.has_keys() || layout.has_header();
         let valid = |key: &str, column: &Column| match column {
             Column::Number(0) => fail(key, "columns count from 1".into()),
             Column::Name(name) if !by_name => {
                 fail(key, format!("`{name}`: without a header, give numbers"))
             }
-            Column::Number(n) if format == Format::Jsonl => {
-                fail(key, format!("{n}: JSON lines have keys, not numbers"))
+            Column::Number(n) if format.has_keys() => {
+                let what = "columns have names, not numbers";
+                fail(key, format!("{n}: in {} {what}", format.title()))
             }
             Column::Number(n) if format == Format::LabelText && *n > 2 => {
                 fail(key, format!("{n}: LABEL TEXT lines have two columns"))

@@ -2,18 +2,21 @@
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{from_value, to_value, Map, Value};
 
 use super::outputs::Outputs;
 use crate::data::TokenizedSplit;
+use crate::task::confusion::{ClassScore, Confusion};
 use crate::task::metric::{self, Metric};
 use crate::task::{AnyOf, Label, Labels, Task};
 
 /// A token's forward pass beside its forward and backward pass.
 pub const COST: f64 = 1.0 / 3.0;
 
-/// The key of single labels' metrics, beside the metrics' names.
+/// The keys of what is of single labels or classes, beside the metrics' names.
 const LABELS: &str = "labels";
+const CLASSES: &str = "classes";
+const CONFUSION: &str = "confusion";
 
 /// Metrics of one task on one split, in the order of its file, and their mean.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +24,12 @@ pub struct Scores {
     pub metrics: Vec<(String, f64)>,
     /// Of each label by itself, where any may hold: its metrics. NaN where a metric is undefined.
     pub labels: Vec<(String, Vec<(String, f64)>)>,
+    /// Of each class, or label of which any may hold, how its answers fit; in [`EvaluationLine`]s none.
+    ///
+    /// [`EvaluationLine`]: super::keep::run_folder::EvaluationLine
+    pub classes: Vec<(String, ClassScore)>,
+    /// Of classes, over all parts of the split; as with `classes`.
+    pub confusion: Option<Confusion>,
     /// The mean of the metrics, GLUE's score of the task, as a fraction; errors count negatively.
     pub score: f64,
 }
@@ -42,6 +51,17 @@ impl Serialize for Scores {
             map.insert(LABELS.into(), Value::Object(labels.collect()));
         }
         map.insert("score".into(), Value::from(self.score));
+        if !self.classes.is_empty() {
+            let classes = self.classes.iter();
+            let classes = classes.map(|(name, score)| Ok((name.clone(), to_value(score)?)));
+            let classes: Result<_, serde_json::Error> = classes.collect();
+            let classes = classes.map_err(serde::ser::Error::custom)?;
+            map.insert(CLASSES.into(), Value::Object(classes));
+        }
+        if let Some(confusion) = &self.confusion {
+            let confusion = to_value(confusion).map_err(serde::ser::Error::custom)?;
+            map.insert(CONFUSION.into(), confusion);
+        }
         map.serialize(serializer)
     }
 }
@@ -63,11 +83,49 @@ impl<'de> Deserialize<'de> for Scores {
             let metrics = numbers(metrics.as_object()?);
             Some((name.clone(), metrics))
         });
+        let classes = map.get(CLASSES).and_then(Value::as_object);
+        let classes = classes.into_iter().flatten();
+        let classes = classes.map(|(name, score)| Ok((name.clone(), from_value(score.clone())?)));
+        let classes: Result<_, serde_json::Error> = classes.collect();
+        let confusion = map.get(CONFUSION).cloned();
         Ok(Scores {
+            classes: classes.map_err(serde::de::Error::custom)?,
+            confusion: confusion
+                .map(from_value)
+                .transpose()
+                .map_err(serde::de::Error::custom)?,
             score: map.get("score").map_or(f64::NAN, number),
             labels: labels.collect(),
             metrics: numbers(&map),
         })
+    }
+}
+
+impl Scores {
+    /// The scores without what is of single classes.
+    pub fn summary(&self) -> Scores {
+        Scores {
+            classes: Vec::new(),
+            confusion: None,
+            ..self.clone()
+        }
+    }
+
+    /// The metrics for people; one that is of the second of two classes names it.
+    pub fn shown(&self) -> Vec<String> {
+        let second = match &self.classes[..] {
+            [_, (second, _)] if self.labels.is_empty() => Some(second),
+            _ => None,
+        };
+        let shown = |(name, value): &(String, f64)| {
+            let of_second = [Metric::F1, Metric::Auroc, Metric::AveragePrecision];
+            let whose = second.filter(|_| of_second.iter().any(|metric| metric.is_named(name)));
+            match whose {
+                Some(second) => format!("{name} of {second} {value:.4}"),
+                None => format!("{name} {value:.4}"),
+            }
+        };
+        self.metrics.iter().map(shown).collect()
     }
 }
 
@@ -88,13 +146,19 @@ pub fn scores(task: &Task, outputs: &Outputs, split: &TokenizedSplit) -> Result<
             metrics.push((name, value));
         }
     }
+    let whole = Answers::new(task, outputs, split, 0..split.len())?;
     Ok(Scores {
         score: metric::score(&values),
         labels: match &task.labels {
-            Labels::AnyOf(any) => {
-                Answers::new(task, outputs, split, 0..split.len())?.labels(any, &task.metrics)
-            }
+            Labels::AnyOf(any) => whole.labels(any, &task.metrics),
             _ => Vec::new(),
+        },
+        classes: whole.classes(&task.labels),
+        confusion: match (&task.labels, &whole) {
+            (Labels::Classes(classes), Answers::Classes(predicted, gold, _)) => {
+                Confusion::new(&classes.names, predicted, gold)
+            }
+            _ => None,
         },
         metrics,
     })
@@ -141,6 +205,12 @@ pub fn constant_answer(task: &Task, split: &TokenizedSplit) -> Result<f64> {
             Ok(best)
         }
     }
+}
+
+/// Whether a score is not above that of the best constant answer, `level`: nothing was learned.
+pub fn not_above(score: f64, level: f64) -> bool {
+    // As written and read again.
+    score <= level + 1e-9
 }
 
 /// Rows' answers beside what is right, as metrics take them.
@@ -201,6 +271,25 @@ impl Answers {
             Answers::Numbers(predicted, gold) => metric.of_values(predicted, gold),
             Answers::Labels(labels) => metric.of_labels(labels),
         }
+    }
+
+    /// Of each class or label, how its answers fit.
+    fn classes(&self, labels: &Labels) -> Vec<(String, ClassScore)> {
+        let (names, scores) = match (self, labels) {
+            (Answers::Classes(predicted, gold, _), Labels::Classes(classes)) => (
+                &classes.names,
+                ClassScore::of_classes(classes.names.len(), predicted, gold),
+            ),
+            (Answers::Labels(labels), Labels::AnyOf(any)) => {
+                let of_label = |(scores, gold): &(Vec<f64>, Vec<bool>)| {
+                    let says = scores.iter().map(|&score| score > 0.0);
+                    ClassScore::of_label(says.zip(gold.iter().copied()))
+                };
+                (&any.names, labels.iter().map(of_label).collect())
+            }
+            _ => return Vec::new(),
+        };
+        names.iter().cloned().zip(scores).collect()
     }
 
     /// Each label's own metrics: those of the task that are of one label too.

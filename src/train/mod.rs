@@ -14,6 +14,7 @@
 //! [`own`] gives a run's own config to another command.
 
 pub mod bench;
+mod class_weights;
 pub mod evaluate;
 pub mod feed;
 pub mod forecast;

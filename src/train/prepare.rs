@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use tch::{Kind, Tensor};
 
 use super::ranks::Ranks;
 use super::say::stages::Stages;
@@ -64,7 +65,16 @@ pub fn prepare(config: &Config, tasks: Vec<Task>) -> Result<Prepared> {
         && training.accumulate == 1
         && !training.gradient_checkpointing
         && matches!(model.encoder.batch_shape(0), Shape::Filled { .. });
+    let weights = data.iter().map(|data| {
+        let weights = data.class_weights.as_ref();
+        let on_device = |weights: &Vec<f64>| -> Result<Tensor> {
+            let weights = Tensor::f_from_slice(weights)?.f_to_kind(Kind::Float)?;
+            Ok(weights.f_to_device(arithmetic.device())?)
+        };
+        weights.map(on_device).transpose()
+    });
     let learner = Learner {
+        class_weights: weights.collect::<Result<_>>()?,
         objectives,
         weighting,
         optimizer: Optimizer::new(&model, config, arithmetic)?,

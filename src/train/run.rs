@@ -178,6 +178,9 @@ pub fn run(
         lines.iter().try_for_each(|line| recorder.note(line))?;
     }
     trainer.run().map_err(while_running)?;
+    if let (Some(why), Some(recorder)) = (trainer.ended_early(), &mut trainer.recorder) {
+        recorder.note(&why)?;
+    }
 
     let mut distance_from_identity = BTreeMap::new();
     for (task, alignment) in trainer.learner.alignments() {
@@ -204,6 +207,7 @@ pub fn run(
             glue_score: f64::NAN,
         }),
         steps: state.step,
+        ended_early: trainer.ended_early(),
         epochs: state.step as f64 / length.per_epoch,
         seconds: state.seconds,
         tokens_per_second: state.tokens as f64 / state.training_seconds.max(1e-9),

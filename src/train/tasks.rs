@@ -7,6 +7,7 @@ use anyhow::Result;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::class_weights;
 use super::keep::run_folder::RunFolder;
 use crate::bail_input;
 use crate::config::{Config, ScoreScale};
@@ -35,9 +36,20 @@ pub struct TaskData {
     pub left_out: usize,
     /// Training rows that were given a label by chance, and of them those that had another.
     pub noise: (usize, usize),
+    /// What rows weigh by their class, where that is not all the same.
+    pub class_weights: Option<Vec<f64>>,
 }
 
 impl TaskData {
+    /// What the training row at `row` weighs in its batch.
+    pub fn weight(&self, row: u32) -> f64 {
+        let class = self.train.label(row as usize).and_then(Label::number);
+        match (&self.class_weights, class) {
+            (Some(weights), Some(class)) => weights[class as usize],
+            _ => 1.0,
+        }
+    }
+
     /// The training rows with their lengths, for the sampler.
     pub fn sampled(&self) -> TaskRows {
         let length = |&row: &u32| self.train.length(row as usize) as u32;
@@ -178,6 +190,7 @@ pub fn load_data(
             overlaps: Vec::new(),
             left_out: 0,
             noise: (0, 0),
+            class_weights: None,
         });
     }
     let others = texts_of_others(&data, config)?;
@@ -187,6 +200,13 @@ pub fn load_data(
         for (name, share) in config.label_noise_of(&own) {
             add_noise(data, name, share, config.training.seed);
         }
+        let labels = data.rows.iter();
+        let labels = labels.filter_map(|&row| data.train.label(row as usize));
+        data.class_weights = class_weights::of(
+            config.training.class_weights.as_ref(),
+            (&own, &data.task.labels),
+            labels,
+        );
     }
     Ok(data)
 }

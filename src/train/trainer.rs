@@ -340,6 +340,19 @@ impl<'a> Trainer<'a> {
         })
     }
 
+    /// Why the run has ended before its last step, where it has.
+    pub fn ended_early(&self) -> Option<String> {
+        let (step, total) = (self.progress.step, self.batches.length.total);
+        let stale = self.progress.stale;
+        let early = step < total && self.out_of_patience();
+        early.then(|| {
+            format!(
+                "ended at step {step} of {total}: the mean dev score has not risen in the last {stale} \
+                 evaluations (evaluation.patience)"
+            )
+        })
+    }
+
     fn out_of_patience(&self) -> bool {
         let patience = self.learner.config.evaluation.patience;
         let counts = self.plan.counts(self.progress.step);

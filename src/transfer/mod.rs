@@ -23,8 +23,10 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use crate::bail_input;
+use crate::config::training::ClassWeights;
 use crate::config::values::RowLimit;
 use crate::config::{yaml, Config, Method};
+use crate::task::Labels;
 use crate::telemetry::{atomic, sealed};
 use crate::train::keep::lock::RunLock;
 use crate::train::keep::run_folder::{Overall, Results, RunFolder, Started};
@@ -97,8 +99,11 @@ fn check_names(config: &Config) -> Result<()> {
         _ => Vec::new(),
     };
     let with = tasks::load_named(config, &config.training.steps_with, "training.steps_with")?;
+    let weighed = config.training.class_weights.iter();
+    let weighed = weighed.flat_map(ClassWeights::named).map(|(name, _)| name);
     let keys = [
         ("training.max_train_rows", limits),
+        ("training.class_weights", weighed.collect()),
         ("label_noise", config.label_noise.keys().collect()),
         (
             "weighting.weights",
@@ -119,8 +124,19 @@ fn check_names(config: &Config) -> Result<()> {
         .copied()
         .chain(with.iter().map(|task| task.name.as_str()));
     let limited: Vec<&str> = limited.collect();
+    let classes = tasks.iter().flat_map(|task| match &task.labels {
+        Labels::Classes(classes) => {
+            let named = |class| format!("{}/{class}", task.name);
+            let own = classes.names.iter().map(named);
+            own.chain([task.name.clone()]).collect()
+        }
+        _ => Vec::new(),
+    });
+    let classes: Vec<String> = classes.collect();
+    let classes: Vec<&str> = classes.iter().map(String::as_str).collect();
     for (key, named) in keys {
         let names = match key {
+            "training.class_weights" => &classes,
             "training.max_train_rows" => &limited,
             "label_noise" | "weighting.weights" => &labels,
             _ => &names,
@@ -170,6 +186,11 @@ fn combine(runs: Vec<Results>) -> Results {
         }
         made_of
     });
+    let early = runs.iter().filter_map(|run| {
+        let task = run.tasks.keys().next()?;
+        Some(format!("{task} {}", run.ended_early.as_ref()?))
+    });
+    let early: Vec<String> = early.collect();
     let files = runs.iter().flat_map(|run| {
         let place = run.tasks.keys().next().cloned().unwrap_or_default();
         let files = run.files.clone().into_iter();
@@ -185,6 +206,7 @@ fn combine(runs: Vec<Results>) -> Results {
             glue_score,
         },
         steps,
+        ended_early: (!early.is_empty()).then(|| early.join("\n")),
         seconds,
         tokens_per_second: tokens / seconds,
         start,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::data::overlap::Texts;
 use crate::data::sources::{sources, Source};
-use crate::data::{images, Intake, Skipped, Split, TokenizedSplit};
+use crate::data::{images, Intake, Skipped, Split, TokenizedSplit, Tokenizer};
 use crate::error::one_line;
 use crate::task::{Label, Labels, Task};
 
@@ -21,6 +21,8 @@ pub struct FileReport {
     pub values: Vec<Label>,
     pub lengths: Vec<usize>,
     pub truncated: usize,
+    /// The share of its tokens that stand for what the vocabulary cannot spell; none of images.
+    pub unknown: Option<f64>,
     pub skipped: Vec<Skipped>,
 }
 
@@ -79,6 +81,7 @@ impl TaskReport {
                             number,
                             source,
                             &tokens,
+                            intake.tokenizer().and_then(Tokenizer::unknown_id),
                             report.max_length,
                         );
                         report.files.push(file);
@@ -105,6 +108,7 @@ impl FileReport {
         number: usize,
         source: &Source,
         tokens: &TokenizedSplit,
+        unknown: Option<i32>,
         max_length: usize,
     ) -> FileReport {
         let rows: Vec<usize> = (0..tokens.len())
@@ -112,6 +116,13 @@ impl FileReport {
             .collect();
         let mut lengths: Vec<usize> = rows.iter().map(|&row| tokens.full_length(row)).collect();
         lengths.sort_unstable();
+        let unknown = unknown.map(|unknown| {
+            let ids = rows.iter().flat_map(|&row| tokens.ids(row));
+            let count = ids.clone().filter(|&&id| id == unknown).count();
+            // [CLS], and a [SEP] behind each text, are none of a text's.
+            let special = rows.len() * (task.inputs() + 1);
+            count as f64 / (ids.count().saturating_sub(special)).max(1) as f64
+        });
         let values: Vec<Label> = rows.iter().filter_map(|&row| tokens.label(row)).collect();
         let mut labels = BTreeMap::new();
         for label in &values {
@@ -138,6 +149,7 @@ impl FileReport {
             official: source.file.rows,
             labels,
             values,
+            unknown,
             truncated: lengths.iter().filter(|&&n| n > max_length).count(),
             lengths,
             skipped,

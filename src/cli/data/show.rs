@@ -8,6 +8,9 @@ use crate::data::overlap;
 use crate::data::Split;
 use crate::task::Labels;
 
+/// The share of tokens that nobody can learn from, above which it is told.
+const MOST_UNKNOWN: f64 = 0.02;
+
 /// The widest that a table gets.
 const WIDTH: u16 = 100;
 
@@ -26,6 +29,7 @@ impl TaskReport {
             "p99",
             "max",
             &format!(">{}", self.max_length),
+            "[UNK]",
         ]);
         for file in &self.files {
             let (rows, mut row) = (file.lengths.len(), Vec::new());
@@ -48,6 +52,7 @@ impl TaskReport {
                     "{:.1}%",
                     100.0 * file.truncated as f64 / rows.max(1) as f64
                 ));
+                row.extend(file.unknown.map(|share| format!("{:.1}%", 100.0 * share)));
             }
             table.add_row(row);
         }
@@ -56,6 +61,7 @@ impl TaskReport {
         }
         for file in &self.files {
             file.print_skipped();
+            file.warn_of_unknown();
         }
         for split in &self.absent {
             say!("  {split}");
@@ -114,6 +120,18 @@ impl FileReport {
         };
         let all: Vec<String> = labels.names().iter().enumerate().map(of_label).collect();
         all.join(" ")
+    }
+
+    /// Says where the encoder cannot spell the texts.
+    fn warn_of_unknown(&self) {
+        if let Some(share) = self.unknown.filter(|&share| share > MOST_UNKNOWN) {
+            say!(
+                "  {}: {:.1}% of its tokens are [UNK], which the encoder's vocabulary cannot spell; is it of \
+                 another language or script, or `layout.encoding` another?",
+                self.path.display(),
+                100.0 * share
+            );
+        }
     }
 
     fn print_skipped(&self) {

@@ -32,6 +32,7 @@ const MOST_SPARE_ROWS: i64 = 1024;
 pub struct Tokenizer {
     kind: Kind,
     pad: i32,
+    unknown: Option<i32>,
     segments: bool,
     vocab_size: usize,
     fingerprint: String,
@@ -72,6 +73,14 @@ impl Tokenizer {
         let tokenizer = settled.tokenizer;
         let vocabulary = tokenizer.get_vocab(true);
         let vocab_size = check_ids(vocabulary.iter(), &files)?;
+        let unknown = match tokenizer.get_model() {
+            ModelWrapper::WordPiece(model) => Some(&model.unk_token),
+            ModelWrapper::WordLevel(model) => Some(&model.unk_token),
+            ModelWrapper::BPE(model) => model.unk_token.as_ref(),
+            ModelWrapper::Unigram(_) => None,
+        };
+        let unknown = unknown.and_then(|token| vocabulary.get(token));
+        let unknown = unknown.map(|&id| id as i32);
         let plain = plain_casing(&tokenizer);
         let description = describe(&tokenizer, plain.is_some());
         let fingerprint = {
@@ -101,6 +110,7 @@ impl Tokenizer {
         let mut tokenizer = Tokenizer {
             kind,
             pad: settled.pad as i32,
+            unknown,
             segments: settled.segments,
             vocab_size,
             fingerprint,
@@ -151,6 +161,11 @@ impl Tokenizer {
 
     pub fn pad_id(&self) -> i32 {
         self.pad
+    }
+
+    /// What stands for a word that the vocabulary cannot spell, where there is such a token.
+    pub fn unknown_id(&self) -> Option<i32> {
+        self.unknown
     }
 
     /// Kind, casing and added tokens, for people.

@@ -28,7 +28,7 @@ pub struct Loaded {
     pub planned: PlannedBatch,
     /// Tokens of the whole batch.
     pub tokens: usize,
-    /// This part's share of its rows.
+    /// This part's share of its rows, or of what they weigh by their class.
     pub share: f64,
     pub batch: Batch,
     /// Class indices `[batch]` in int64, numbers `[batch]` in float32, or of labels of which any may
@@ -130,7 +130,8 @@ fn load(
     let task = &data[planned.task];
     let length = |&row: &u32| task.train.length(row as usize);
     let mut own = ranks.part(&planned.rows, length);
-    let share = own.len() as f64 / planned.rows.len() as f64;
+    let weight = |rows: &[u32]| -> f64 { rows.iter().map(|&row| task.weight(row)).sum() };
+    let share = weight(&own) / weight(&planned.rows);
     if own.is_empty() {
         // All take part in every pass; this one's counts for nothing.
         own.push(planned.rows[0]);

@@ -17,7 +17,7 @@ use crate::error::{io_error, read_text};
 use crate::model::save::sha256;
 use crate::task::cut::Cut;
 use crate::telemetry::sealed;
-use crate::train::evaluate::Scores;
+use crate::train::evaluate::{not_above, Scores};
 use crate::{bail_input, input_error};
 
 /// Paths in a run folder.
@@ -307,6 +307,9 @@ pub struct Results {
     /// The same of the best single evaluation, whose weights are in `best/`.
     pub best: Overall,
     pub steps: u64,
+    /// Why there are fewer than were planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_early: Option<String>,
     pub epochs: f64,
     pub seconds: f64,
     /// Tokens or images trained on a second, padding left out, evaluation and saving left out.
@@ -351,7 +354,7 @@ impl Results {
     pub fn collapsed_on(&self, task: &str) -> bool {
         let level = self.constant_answer.get(task);
         match (self.score(task), level) {
-            (Some(score), Some(level)) => score <= level + 1e-9,
+            (Some(score), Some(&level)) => not_above(score, level),
             // What is no number is the correlation of a constant.
             (score, _) => score.is_none(),
         }

@@ -256,6 +256,7 @@ impl RunFacts {
             warmup,
             schedule,
             label_smoothing,
+            class_weights,
             weight_decay,
             adam_beta1,
             adam_beta2,
@@ -290,6 +291,9 @@ impl RunFacts {
         }
         if *label_smoothing != 0.0 {
             keys.insert("training.label_smoothing".into(), text(label_smoothing));
+        }
+        if let Some(class_weights) = class_weights {
+            keys.insert("training.class_weights".into(), text(class_weights));
         }
         let batch_size = batch_tokens.map_or(Some(batch_size), |_| None);
         for (name, value) in [

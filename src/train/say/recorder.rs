@@ -172,12 +172,14 @@ impl Recorder {
         }
         self.mean("dev", mean, step)?;
         self.events.flush()?;
+        let summaries = state.last.iter();
+        let summaries = summaries.map(|(task, scores)| (task.clone(), scores.summary()));
         self.lines.append(&EvaluationLine {
             step,
             epoch,
             seconds,
             glue_score: mean,
-            dev: state.last.clone(),
+            dev: summaries.collect(),
         })?;
         let mark = if best { ", best so far" } else { "" };
         self.note(&format!(

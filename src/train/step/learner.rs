@@ -7,7 +7,7 @@ use anyhow::Result;
 use nalgebra::DMatrix;
 use tch::{Kind, Tensor};
 
-use super::losses;
+use super::losses::{self, Target};
 use super::optimizer::Optimizer;
 use super::precision::Arithmetic;
 use super::recompute::Recompute;
@@ -31,6 +31,9 @@ use crate::weighting::{self, Objectives, Seen, Weighting};
 pub struct Learner {
     pub config: Config,
     pub data: Arc<Vec<TaskData>>,
+    /// Of each task what rows weigh by their class, float32 `[classes]` on the device; none where all
+    /// weigh the same.
+    pub class_weights: Vec<Option<Tensor>>,
     pub model: MultiTaskModel,
     pub objectives: Objectives,
     pub weighting: Box<dyn Weighting>,
@@ -128,8 +131,11 @@ impl Learner {
         };
         stages.end(Stage::Encoder);
         let logits = arithmetic.run(|| model.logits(task, &pooled, mode))?;
-        let smoothing = self.config.training.label_smoothing;
-        let losses = losses::of(&self.data[task].task, &logits, labels, smoothing)?;
+        let target = Target {
+            smoothing: self.config.training.label_smoothing,
+            class_weights: self.class_weights[task].as_ref(),
+        };
+        let losses = losses::of(&self.data[task].task, &logits, labels, &target)?;
         let seen = Seen {
             which: self.objectives.of(task),
             losses: &losses.f_mul_scalar(model.loss_factor(task))?,

@@ -5,20 +5,32 @@ use tch::{Reduction, Tensor};
 
 use crate::task::{Labels, Task};
 
+/// What cross-entropy makes of a class; as torch.nn.CrossEntropyLoss has it, also of both together.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Target<'a> {
+    /// Of its probability, the share that all classes have alike (Szegedy et al. 2016, Rethinking the
+    /// Inception Architecture).
+    pub smoothing: f64,
+    /// What rows weigh in the mean by their class, float32 `[classes]`; none where all weigh the same.
+    pub class_weights: Option<&'a Tensor>,
+}
+
 /// The losses of a batch's objectives, `[n]`: cross-entropy of classes and squared error of numbers,
 /// one each, and of labels of which any may hold the binary cross-entropy of every label; means over
 /// rows. `labels` as [`super::super::feed::loader::Loaded::labels`].
-/// Of a class's probability, the target gives the share `smoothing` to all classes alike (Szegedy et
-/// al. 2016, Rethinking the Inception Architecture).
-pub fn of(task: &Task, logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> {
+pub fn of(task: &Task, logits: &Tensor, labels: &Tensor, target: &Target) -> Result<Tensor> {
     let none: Option<Tensor> = None;
     let loss = match task.labels {
         Labels::Range { .. } => logits
             .f_squeeze_dim(-1)?
             .f_mse_loss(labels, Reduction::Mean)?,
-        Labels::Classes(_) => {
-            logits.f_cross_entropy_loss(labels, none, Reduction::Mean, -100, smoothing)?
-        }
+        Labels::Classes(_) => logits.f_cross_entropy_loss(
+            labels,
+            target.class_weights,
+            Reduction::Mean,
+            -100,
+            target.smoothing,
+        )?,
         Labels::AnyOf(_) => {
             let each = logits.f_binary_cross_entropy_with_logits(
                 labels,
@@ -36,21 +48,27 @@ pub fn of(task: &Task, logits: &Tensor, labels: &Tensor, smoothing: f64) -> Resu
 mod tests {
     use super::*;
 
+    /// torch.nn.functional.cross_entropy(logits, labels, weight=…, label_smoothing=…) of torch 2.11.
     #[test]
-    fn smoothing_gives_its_share_to_all_classes_alike() {
+    fn smoothing_and_class_weights_are_those_of_pytorch() {
         let task = Task::load("MNLI").unwrap();
-        let logits = Tensor::from_slice(&[1.0f32, 0.0, -1.0]).view([1, 3]);
-        let labels = Tensor::from_slice(&[0i64]);
-        let loss = |smoothing| {
-            let losses = of(&task, &logits, &labels, smoothing).unwrap();
-            losses.double_value(&[0])
-        };
-        let surprises = [1.0f64, 0.0, -1.0].map(|x| {
-            let sum: f64 = [1.0f64, 0.0, -1.0].iter().map(|y| y.exp()).sum();
-            sum.ln() - x
-        });
-        let mean = surprises.iter().sum::<f64>() / 3.0;
-        assert!((loss(0.0) - surprises[0]).abs() < 1e-6);
-        assert!((loss(0.3) - (0.7 * surprises[0] + 0.3 * mean)).abs() < 1e-6);
+        let logits: [f32; 9] = [1.0, 0.0, -1.0, 0.5, 2.0, 0.0, -1.0, 1.0, 3.0];
+        let logits = Tensor::from_slice(&logits).view([3, 3]);
+        let labels = Tensor::from_slice(&[0i64, 2, 1]);
+        let weights = Tensor::from_slice(&[0.5f32, 1.0, 3.0]);
+        let cases = [(0.0, false), (0.3, false), (0.0, true), (0.3, true)];
+        for ((smoothing, weighed), expected) in
+            cases
+                .into_iter()
+                .zip([1.618964435, 1.635631102, 2.059067055, 1.921480713])
+        {
+            let target = Target {
+                smoothing,
+                class_weights: weighed.then_some(&weights),
+            };
+            let loss = of(&task, &logits, &labels, &target).unwrap();
+            let loss = loss.double_value(&[0]);
+            assert!((loss - expected).abs() < 1e-6, "{target:?}: {loss}");
+        }
     }
 }

@@ -45,7 +45,7 @@ const ALIGNMENTS: &str = "alignments";
 const LOSS_SCALE: &str = "loss_scale";
 
 impl Optimizer {
-    /// Fresh state for every parameter of `model`.
+    /// Fresh state for every parameter of `model` that learns.
     pub fn new(
         model: &MultiTaskModel,
         config: &Config,
@@ -87,10 +87,13 @@ impl Optimizer {
         for parameter in Parameter::of(&model.alignments) {
             add(&mut groups, ALIGNMENTS, parameter, alignment_rate, 0.0)?;
         }
+        let words_rate = rate_of(WORDS);
         Ok(Optimizer {
             groups,
-            words: words.map(|p| WordRows::new(p.value)).transpose()?,
-            words_rate: rate_of(WORDS),
+            words: words
+                .map(|p| WordRows::new(p.value, words_rate > 0.0))
+                .transpose()?,
+            words_rate,
             loss_scale: match arithmetic.scales_loss() {
                 true => Some(LossScale::new(arithmetic.device())?),
                 false => None,
@@ -108,8 +111,6 @@ impl Optimizer {
                 HEADS => moving.heads,
                 _ => moving.alignments,
             };
-            // What has a learning rate of 0 is frozen: it costs no gradient and clips nothing.
-            let moves = moves && group.learning_rate > 0.0;
             for state in &group.states {
                 let _ = state.leaf.set_requires_grad(moves);
             }
@@ -252,7 +253,7 @@ impl Optimizer {
         self.words.as_mut().map_or(Ok(()), WordRows::settle)
     }
 
-    /// Both moments and the step counter of every parameter, by name, and the loss scale where
+    /// Both moments and the step counter of every parameter that learns, by name, and the loss scale where
     /// there is one. [`Optimizer::settle`] first.
     pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
         let mut all = Vec::new();
@@ -291,7 +292,8 @@ impl Optimizer {
     }
 
     fn all(&self) -> impl Iterator<Item = (&'static str, &str, &Moments)> {
-        let words = self.words.iter().map(|w| (ENCODER, WORDS, w.state()));
+        let words = self.words.iter().filter_map(WordRows::state);
+        let words = words.map(|state| (ENCODER, WORDS, state));
         let groups = self.groups.iter().flat_map(|group| {
             let names = group.names.iter().map(String::as_str);
             names.zip(&group.states).map(|(n, s)| (group.part, n, s))
@@ -308,7 +310,8 @@ fn stands_still(freeze: Freeze, name: &str, number: i64) -> bool {
     }
 }
 
-/// Puts a parameter into the group of its learning rate and weight decay.
+/// Puts a parameter into the group of its learning rate and weight decay. One with a learning rate of 0 is
+/// frozen: it costs no gradient and no state, and clips nothing.
 fn add(
     groups: &mut Vec<Group>,
     part: &'static str,
@@ -316,6 +319,10 @@ fn add(
     learning_rate: f64,
     weight_decay: f64,
 ) -> Result<()> {
+    if learning_rate == 0.0 {
+        let _ = parameter.leaf.set_requires_grad(false);
+        return Ok(());
+    }
     let fits = |g: &Group| {
         (g.part, g.learning_rate, g.weight_decay) == (part, learning_rate, weight_decay)
     };

@@ -43,6 +43,15 @@ impl Arithmetic {
                 "key `training.precision`: on a CPU images are computed in fp32; say fp32 or auto"
             );
         }
+        if settings.precision == Precision::Fp16 && !device.is_cuda() {
+            static SAID: Once = Once::new();
+            SAID.call_once(|| {
+                progress::say(
+                    "precision: fp16 is for GPUs without bfloat16; on a CPU it is many times slower than \
+                     fp32: `auto` takes what is fastest",
+                );
+            });
+        }
         let arithmetic = Arithmetic {
             device,
             products: match settings.precision {

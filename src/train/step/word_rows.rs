@@ -15,7 +15,9 @@ const LONGEST_DELAY: usize = 1000;
 
 /// The word table `[vocabulary, width]` with AdamW's state.
 pub struct WordRows {
-    state: Moments,
+    table: Tensor,
+    /// None where the table stands still.
+    state: Option<Moments>,
     /// Of `missed`, how many each row has taken: int64 `[vocabulary]`.
     taken: Tensor,
     /// The steps since all rows were up to date.
@@ -27,20 +29,23 @@ pub struct WordRows {
 }
 
 impl WordRows {
-    pub fn new(table: Tensor) -> Result<WordRows> {
+    /// A table that learns, or stands still.
+    pub fn new(table: Tensor, learns: bool) -> Result<WordRows> {
         let rows = table.size()[0];
         let device = table.device();
+        let state = || Moments::fresh(table.shallow_clone(), table.shallow_clone());
         Ok(WordRows {
             taken: Tensor::f_zeros([rows], (Kind::Int64, device))?,
-            state: Moments::fresh(table.shallow_clone(), table)?,
+            state: learns.then(state).transpose()?,
+            table,
             missed: Vec::new(),
             read: Vec::new(),
-            moving: true,
+            moving: learns,
         })
     }
 
-    pub fn state(&self) -> &Moments {
-        &self.state
+    pub fn state(&self) -> Option<&Moments> {
+        self.state.as_ref()
     }
 
     /// The rows `[vocabulary of the batch, width]`, up to date.
@@ -52,8 +57,10 @@ impl WordRows {
             return Ok(None);
         };
         let rows = &words.vocabulary;
-        steps::adamw_idle(&self.state, &self.taken, Some(rows), &self.missed)?;
-        let leaf = tch::no_grad(|| self.state.parameter.f_index_select(0, rows))?;
+        if let Some(state) = &self.state {
+            steps::adamw_idle(state, &self.taken, Some(rows), &self.missed)?;
+        }
+        let leaf = tch::no_grad(|| self.table.f_index_select(0, rows))?;
         if self.moving {
             let _ = leaf.f_set_requires_grad(true)?;
             self.read.push((rows.shallow_clone(), leaf.shallow_clone()));
@@ -96,12 +103,15 @@ impl WordRows {
         rows: &Tensor,
         gradient: &Tensor,
     ) -> Result<()> {
-        let t = f64::try_from(&self.state.step)? + 1.0;
-        let _ = self.state.step.f_fill_(t)?;
+        let Some(state) = &mut self.state else {
+            return Ok(());
+        };
+        let t = f64::try_from(&state.step)? + 1.0;
+        let _ = state.step.f_fill_(t)?;
         // Rows of an earlier batch of this step may have waited since.
-        steps::adamw_idle(&self.state, &self.taken, Some(rows), &self.missed)?;
+        steps::adamw_idle(state, &self.taken, Some(rows), &self.missed)?;
         let step = constants.step(t, scale);
-        steps::adamw_rows(&self.state, rows, gradient, step)?;
+        steps::adamw_rows(state, rows, gradient, step)?;
         self.missed.push(step);
         let _ = self
             .taken
@@ -114,7 +124,9 @@ impl WordRows {
 
     /// Brings every row up to date.
     pub fn settle(&mut self) -> Result<()> {
-        steps::adamw_idle(&self.state, &self.taken, None, &self.missed)?;
+        if let Some(state) = &self.state {
+            steps::adamw_idle(state, &self.taken, None, &self.missed)?;
+        }
         self.loaded()
     }
 
