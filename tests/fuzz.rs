@@ -223,7 +223,8 @@ fn rows_and_results() {
         .replace("layout: {", "layout: {format: csv, ")
         .replace("tsv", "csv");
     encoder(folder);
-    let tokenizer = covalign::data::Intake::Texts(Tokenizer::from_folder(folder).unwrap());
+    let tokenizer =
+        covalign::data::Intake::Texts(Box::new(Tokenizer::from_folder(folder).unwrap()));
     for (name, text) in [("dev.tsv", task), ("dev.csv", &quoted)] {
         let task = Task::from_yaml(text, "t.yaml").unwrap();
         let rows = match name {

@@ -65,9 +65,10 @@ pub fn run(command: DataCommand) -> Result<()> {
     let tasks = tasks(&args)?;
     let texts = match tasks.iter().all(Task::has_images) {
         true => Intake::Images,
-        false => Intake::Texts(Tokenizer::from_folder(&encoder_dir::resolve(
-            &args.encoder,
-        )?)?),
+        false => {
+            let folder = encoder_dir::resolve(&args.encoder)?;
+            Intake::Texts(Box::new(Tokenizer::from_folder(&folder)?))
+        }
     };
     super::saved_run::say_notes(&texts);
     let intake = |task: &Task| {

@@ -13,7 +13,7 @@ use crate::bail_input;
 use crate::task::Task;
 
 pub enum Intake {
-    Texts(Tokenizer),
+    Texts(Box<Tokenizer>),
     Images,
 }
 

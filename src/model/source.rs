@@ -63,7 +63,7 @@ impl Source {
     pub fn intake(&self) -> Result<Intake> {
         Ok(match &self.shape {
             EncoderShape::Images(_) => Intake::Images,
-            _ => Intake::Texts(Tokenizer::from_folder(&self.folder)?),
+            _ => Intake::Texts(Box::new(Tokenizer::from_folder(&self.folder)?)),
         })
     }
 
