@@ -342,6 +342,8 @@ fn an_epoch_under_way_keeps_the_shares_that_it_was_planned_by() {
             let of = |score| Scores {
                 metrics: Vec::new(),
                 labels: Vec::new(),
+                classes: Vec::new(),
+                confusion: None,
                 score,
             };
             BTreeMap::from([
