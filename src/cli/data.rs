@@ -9,14 +9,14 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use crate::bail_input;
-use crate::cli::out::complain;
+use crate::cli::out::{complain, say};
 use crate::data::sources::sources;
 use crate::data::{Intake, Split, Tokenizer};
 use crate::error::io_error;
 use crate::hub::encoder_dir;
 use crate::task::Task;
 use found::TaskReport;
-use show::{print_overlaps, print_stats};
+use show::{in_json, print_overlaps, print_stats};
 
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
@@ -43,6 +43,9 @@ pub struct DataArgs {
     /// Tokens after which a row is cut
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(3..))]
     max_length: u32,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -85,11 +88,12 @@ pub fn run(command: DataCommand) -> Result<()> {
             TaskReport::read(task, &args.dir, intake(task), length, check)
         })
         .collect();
-    match check {
-        true => found.iter().for_each(TaskReport::print),
-        false => print_stats(&found),
+    match (args.json, check) {
+        (true, _) => say!("{}", in_json(&found, overlaps)),
+        (false, true) => found.iter().for_each(TaskReport::print),
+        (false, false) => print_stats(&found),
     }
-    if overlaps {
+    if overlaps && !args.json {
         print_overlaps(&found);
     }
     let wrong: Vec<&String> = found.iter().flat_map(|t| &t.wrong).collect();

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{bail, Result};
 use comfy_table::{presets, Cell, ColumnConstraint, Table, Width};
+use serde_json::{json, Value};
 
 use super::encoder::megabytes;
 use crate::cli::out::say;
@@ -30,8 +31,17 @@ enum State {
     Missing(String),
 }
 
-/// Prints the table; an error if something necessary is missing.
-pub fn run() -> Result<()> {
+/// Say what covalign finds on this machine, and what is missing
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  covalign doctor")]
+pub struct DoctorArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// An error if something necessary is missing.
+pub fn run(args: DoctorArgs) -> Result<()> {
     let cuda = libtorch::load_cuda();
     let mut findings = vec![covalign(), library()];
     findings.extend(cuda_devices(cuda));
@@ -39,25 +49,15 @@ pub fn run() -> Result<()> {
     findings.extend(encoders());
     findings.extend([token_cache(), writable_home()]);
 
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_width(100);
-    for finding in &findings {
-        let (mark, advice) = match &finding.state {
-            State::Fine => ("ok", ""),
-            State::Note(advice) => ("note", advice.as_str()),
-            State::Missing(advice) => ("missing", advice.as_str()),
-        };
-        let text = match advice {
-            "" => finding.text.clone(),
-            advice => format!("{}\n→ {advice}", finding.text),
-        };
-        table.add_row([Cell::new(finding.topic), Cell::new(mark), Cell::new(text)]);
-    }
-    if let Some(column) = table.column_mut(2) {
-        column.set_constraint(ColumnConstraint::UpperBoundary(Width::Fixed(75)));
-    }
-    for line in table.to_string().lines() {
-        say!("{}", line.trim_end());
+    match args.json {
+        true => {
+            let all = findings.iter().map(|finding| {
+                let (mark, advice) = finding.state.shown();
+                json!({"topic": finding.topic, "state": mark, "found": finding.text, "advice": advice})
+            });
+            say!("{}", Value::from_iter(all));
+        }
+        false => print(&findings),
     }
     let missing: Vec<_> = findings
         .iter()
@@ -71,6 +71,36 @@ pub fn run() -> Result<()> {
         );
     }
     Ok(())
+}
+
+fn print(findings: &[Finding]) {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_width(100);
+    for finding in findings {
+        let (mark, advice) = finding.state.shown();
+        let text = match advice {
+            None => finding.text.clone(),
+            Some(advice) => format!("{}\n→ {advice}", finding.text),
+        };
+        table.add_row([Cell::new(finding.topic), Cell::new(mark), Cell::new(text)]);
+    }
+    if let Some(column) = table.column_mut(2) {
+        column.set_constraint(ColumnConstraint::UpperBoundary(Width::Fixed(75)));
+    }
+    for line in table.to_string().lines() {
+        say!("{}", line.trim_end());
+    }
+}
+
+impl State {
+    /// Its name, and what is to be done.
+    fn shown(&self) -> (&'static str, Option<&str>) {
+        match self {
+            State::Fine => ("ok", None),
+            State::Note(advice) => ("note", Some(advice)),
+            State::Missing(advice) => ("missing", Some(advice)),
+        }
+    }
 }
 
 fn fine(topic: &'static str, text: String) -> Finding {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use serde_json::{json, Value};
 
 use super::saved_run::{self, SavedTask, Weights};
 use super::table;
@@ -39,6 +40,9 @@ pub struct ExportArgs {
     /// What a folder holds
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -73,6 +77,13 @@ pub fn run(args: ExportArgs) -> Result<()> {
         };
         names.iter().map(write).collect::<Result<Vec<_>>>()
     })?;
+    if args.json {
+        let all = rows
+            .iter()
+            .map(|row| json!({"task": row[0], "folder": row[1], "alignment": row[2]}));
+        say!("{}", Value::from_iter(all));
+        return Ok(());
+    }
     let header = ["Task", "Folder", "Alignment"].map(String::from);
     say!("{}", table::plain(&header, &rows));
     Ok(())

@@ -71,9 +71,7 @@ enum Command {
     /// Fetch encoders and look at them
     #[command(subcommand)]
     Encoder(encoder::EncoderCommand),
-    /// Say what covalign finds on this machine, and what is missing
-    #[command(after_help = "Example:\n  covalign doctor")]
-    Doctor,
+    Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -104,7 +102,7 @@ fn perform(command: Command) -> Result<()> {
         Command::Simulate(args) => simulate::run(args),
         Command::Data(command) => data::run(command),
         Command::Encoder(command) => encoder::run(command),
-        Command::Doctor => doctor::run(),
+        Command::Doctor(args) => doctor::run(args),
         Command::Completions(args) => completions::run(args, &mut Arguments::command()),
     }
 }

@@ -1,15 +1,19 @@
 //! What `covalign data` prints.
 
 use comfy_table::{presets, CellAlignment, Table, TableComponent};
+use serde_json::{json, Map, Value};
 
 use super::found::{FileReport, TaskReport};
 use crate::cli::out::say;
-use crate::data::overlap;
+use crate::data::overlap::{self, Overlap};
 use crate::data::Split;
 use crate::task::Labels;
 
 /// The share of tokens that nobody can learn from, above which it is told.
 const MOST_UNKNOWN: f64 = 0.02;
+
+/// Which lengths are told: a share of the rows that are no longer.
+const PERCENTILES: [f64; 4] = [0.5, 0.95, 0.99, 1.0];
 
 /// The widest that a table gets.
 const WIDTH: u16 = 100;
@@ -46,7 +50,7 @@ impl TaskReport {
             row.push(file.label_summary(&task.labels));
             // Images are not counted in tokens.
             if !task.has_images() {
-                let lengths = [0.5, 0.95, 0.99, 1.0].map(|p| percentile(&file.lengths, p));
+                let lengths = PERCENTILES.map(|p| percentile(&file.lengths, p));
                 row.extend(lengths.map(|length| length.to_string()));
                 row.push(format!(
                     "{:.1}%",
@@ -169,10 +173,45 @@ impl FileReport {
     }
 }
 
-pub fn print_overlaps(found: &[TaskReport]) {
+/// All that is shown, as JSON.
+pub fn in_json(found: &[TaskReport], with_overlaps: bool) -> Value {
+    let file = |task: &TaskReport, file: &FileReport| {
+        let rows = |(label, name): (usize, &String)| {
+            let rows = file.labels.get(&label).copied().unwrap_or(0);
+            (name.clone(), Value::from(rows))
+        };
+        let names = task.task.labels.names().iter().enumerate();
+        let [p50, p95, p99, max] = PERCENTILES.map(|p| percentile(&file.lengths, p));
+        json!({
+            "split": file.split, "file": file.path, "rows": file.lengths.len(),
+            "official": file.official, "labels": names.map(rows).collect::<Map<_, _>>(),
+            "tokens": {"p50": p50, "p95": p95, "p99": p99, "max": max},
+            "cut": file.truncated, "unknown": file.unknown, "left_out": file.skipped.len(),
+        })
+    };
+    let task = |report: &TaskReport| {
+        let files = report.files.iter().map(|of| file(report, of));
+        json!({
+            "task": report.task.name, "files": files.collect::<Vec<_>>(),
+            "absent": report.absent, "wrong": report.wrong,
+        })
+    };
+    let tasks: Vec<Value> = found.iter().map(task).collect();
+    match with_overlaps {
+        true => json!({"tasks": tasks, "overlaps": overlaps(found)}),
+        false => json!({"tasks": tasks}),
+    }
+}
+
+/// Dev and test rows whose text is among training rows.
+fn overlaps(found: &[TaskReport]) -> Vec<Overlap> {
     let texts = found.iter().flat_map(|report| report.texts.clone());
     let (training, scored): (Vec<_>, Vec<_>) = texts.partition(|t| t.split == Split::Train);
-    let overlaps = overlap::find(&training, &scored);
+    overlap::find(&training, &scored)
+}
+
+pub fn print_overlaps(found: &[TaskReport]) {
+    let overlaps = overlaps(found);
     if overlaps.is_empty() {
         say!("no dev or test row has the text of a training row");
         return;

@@ -319,10 +319,6 @@ fn add(
     learning_rate: f64,
     weight_decay: f64,
 ) -> Result<()> {
-    if learning_rate == 0.0 {
-        let _ = parameter.leaf.set_requires_grad(false);
-        return Ok(());
-    }
     let fits = |g: &Group| {
         (g.part, g.learning_rate, g.weight_decay) == (part, learning_rate, weight_decay)
     };
@@ -336,6 +332,10 @@ fn add(
         });
         groups.len() - 1
     });
+    if learning_rate == 0.0 {
+        let _ = parameter.leaf.set_requires_grad(false);
+        return Ok(());
+    }
     groups[at].names.push(parameter.name);
     groups[at]
         .states
