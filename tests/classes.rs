@@ -48,7 +48,7 @@ encoder: {kind: mlp, width: 8, embeddings: all-MiniLM-L6-v2}
 data: .
 tasks: [T.yaml]
 method: single
-training: {max_steps: 40, batch_size: 8, max_length: 32, threads: 1, device: cpu, learning_rate: 1e-3}
+training: {epochs: 20, max_steps: 40, batch_size: 8, max_length: 32, threads: 1, device: cpu, learning_rate: 1e-3}
 evaluation: {every: 2 steps}
 ";
 
@@ -186,14 +186,15 @@ fn class_weights_reach_rare_classes_and_name_those_of_the_run() {
             result["last"].clone(),
         )
     };
-    let few = "training.max_steps=20";
-    let (plain, _) = score("plain", &[few]);
-    let (balanced, as_balanced) = score("balanced", &[few, "training.class_weights=balanced"]);
+    let few = ["training.max_steps=20", "training.learning_rate=3e-2"];
+    let with = |set| [&few[..], &[set]].concat();
+    let (plain, _) = score("plain", &few);
+    let (balanced, as_balanced) = score("balanced", &with("training.class_weights=balanced"));
     assert!(balanced > plain, "{balanced} {plain}");
     // 30 / (3 · 24), 30 / (3 · 3): compute_class_weight("balanced") of scikit-learn.
     let same = "training.class_weights={T/dull: 0.4166666666666667, T/fine: 3.3333333333333335, \
                 T/odd: 3.3333333333333335}";
-    assert_eq!(score("named", &[few, same]).1, as_balanced);
+    assert_eq!(score("named", &with(same)).1, as_balanced);
     for (set, said) in [
         ("{T/strange: 2}", "no task of the run is called `T/strange`"),
         ("{T: 2}", "is `balanced`, or has `balanced` for a TASK"),

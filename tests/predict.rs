@@ -500,7 +500,7 @@ fn other_layouts_are_read_as_the_flags_say() {
         (given(None, &["0"], None), "give names, or numbers from 1"),
         (
             given(Some(InputFormat::Jsonl), &["1"], None),
-            "JSON lines have keys",
+            "columns have names, not numbers",
         ),
         (
             given(None, &[], Some("latin-17")),

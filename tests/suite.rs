@@ -426,5 +426,5 @@ fn every_shipped_suite_resolves_to_the_runs_that_its_comment_names() {
         assert_eq!(runs(planned), runs(&comment), "{}", path.display());
         count += 1;
     }
-    assert_eq!(count, 22);
+    assert_eq!(count, 23);
 }

@@ -10,7 +10,7 @@ use super::lines::{lines, numbered, Line};
 use super::reader::{is_no_label, label};
 use crate::bail_input;
 use crate::config::yaml::list;
-use crate::task::layout::{Column, Format, Layout};
+use crate::task::layout::{Column, Format, Layout, ShortRows};
 use crate::task::Task;
 
 /// A look at an input.
@@ -112,7 +112,17 @@ impl Look<'_> {
                         let said: Option<Vec<&str>> = said.map(|f| Some(f?.as_ref())).collect();
                         said.is_some_and(|said| self.is_label(layout, &said))
                     };
-                    labelled(&first) && rows.all(|row| row.is_ok_and(|row| labelled(&row)))
+                    // What reading leaves out tells nothing.
+                    let wanted = places
+                        .iter()
+                        .copied()
+                        .chain(texts.iter().filter_map(number));
+                    let wanted = match layout.short_rows {
+                        Some(ShortRows::Skip) => wanted.max().unwrap_or(0),
+                        _ => 0,
+                    };
+                    let fits = |row: Line| row.fields.len() < wanted || labelled(&row);
+                    labelled(&first) && rows.all(|row| row.is_ok_and(fits))
                 }
                 true => texts.iter().filter_map(number).max() > Some(texts.len()),
             };
