@@ -133,7 +133,8 @@ impl EventWriter {
         self.summary(plugin_summary(tag, plugin, Vec::new(), tensor), step)
     }
 
-    /// The columns of the HParams page with the run's values, and which scalar tags are its results. Names must differ from each other.
+    /// The columns of the HParams page with the run's values, and which scalar tags are its results.
+    /// Names must differ from each other.
     pub fn hparams(&mut self, columns: &[Column], metrics: &[String]) -> Result<()> {
         let now = seconds_since_epoch();
         self.hparams_data(hparams::experiment(columns, metrics, now))?;
