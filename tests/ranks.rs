@@ -4,7 +4,7 @@ mod common;
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use common::{covalign, run, text, workplace};
 use covalign::config::Config;
 use covalign::train::feed::batches::Batches;
-use covalign::train::launcher::Place;
+use covalign::train::launcher::variables;
 use covalign::train::prepare::prepare;
 use covalign::train::ranks::Ranks;
 use covalign::train::step::schedule::Moving;
@@ -34,8 +34,8 @@ fn port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// The gradients of a run's first `steps` steps as process `rank` of `size` has them, and their losses.
-fn gradients(folder: &Path, sets: &[String], ranks: Ranks, steps: u64) -> Vec<Vec<Tensor>> {
+/// The gradients of a run's first steps as a process has them, and their losses.
+fn gradients(folder: &Path, sets: &[String], ranks: Ranks) -> Vec<Vec<Tensor>> {
     let config = Config::load(&folder.join("c.yaml"), sets).unwrap();
     let prepared = prepare(&config, load_tasks(&config).unwrap()).unwrap();
     let mut learner = prepared.learner;
@@ -44,7 +44,7 @@ fn gradients(folder: &Path, sets: &[String], ranks: Ranks, steps: u64) -> Vec<Ve
     let mut loader = learner.loader();
     learner.optimizer.set_moving(EVERYTHING);
     let mut all = Vec::new();
-    for step in 0..steps {
+    for step in 0..3 {
         let mut losses = Vec::new();
         for (index, loaded) in loader.passes(&mut batches, step).unwrap() {
             losses.push(learner.backward(index, &loaded, EVERYTHING).unwrap());
@@ -57,6 +57,53 @@ fn gradients(folder: &Path, sets: &[String], ranks: Ranks, steps: u64) -> Vec<Ve
         let _ = learner.optimizer.step(0.0).unwrap();
     }
     all
+}
+
+/// Where a process of several is told its run's settings (JSON), and where its gradients go.
+const SETS: &str = "COVALIGN_TEST_SETS";
+const OUT: &str = "COVALIGN_TEST_OUT";
+
+/// One of the processes that the next test starts.
+#[test]
+#[ignore = "the next test starts it"]
+fn one_of_several() {
+    let folder = std::env::current_dir().unwrap();
+    let sets: Vec<String> = serde_json::from_str(&std::env::var(SETS).unwrap()).unwrap();
+    let all = gradients(&folder, &sets, Ranks::join().unwrap());
+    let named = |(step, tensors): (usize, Vec<Tensor>)| {
+        let tensors = tensors.into_iter().enumerate();
+        tensors.map(move |(i, tensor)| (format!("{step}.{i:04}"), tensor))
+    };
+    let named: Vec<_> = all.into_iter().enumerate().flat_map(named).collect();
+    Tensor::write_safetensors(&named, std::env::var(OUT).unwrap()).unwrap();
+}
+
+/// The gradients of each of `size` processes, by step and parameter.
+fn gradients_of_several(folder: &Path, sets: &[String], size: usize) -> Vec<Vec<(String, Tensor)>> {
+    let port = port();
+    let out = |rank: usize| folder.join(format!("gradients-{rank}"));
+    let process = |rank: usize| {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "one_of_several"])
+            .current_dir(folder)
+            .envs(variables(rank, size, port))
+            .env("CUDA_VISIBLE_DEVICES", "")
+            .env(SETS, serde_json::to_string(sets).unwrap())
+            .env(OUT, out(rank))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    for (code, said, errors) in ends((0..size).map(process).collect()) {
+        assert_eq!(code, Some(0), "{said}{errors}");
+    }
+    let read = |rank| {
+        let mut tensors = Tensor::read_safetensors(out(rank)).unwrap();
+        tensors.sort_by(|a, b| a.0.cmp(&b.0));
+        tensors
+    };
+    (0..size).map(read).collect()
 }
 
 #[test]
@@ -84,43 +131,22 @@ fn gradients_of_two_and_three_processes_are_those_of_one() {
         .iter()
         .map(|set| (*set).to_owned())
         .collect();
-        let alone = gradients(folder, &sets, Ranks::alone(), 3);
+        let alone = gradients(folder, &sets, Ranks::alone());
         for size in [2, 3] {
-            let port = port();
-            let of = |rank: usize| {
-                let place = Place {
-                    rank,
-                    size,
-                    local: rank,
-                    host: "127.0.0.1".into(),
-                    port,
-                    name: "test".into(),
-                    serves: rank == 0,
-                };
-                gradients(folder, &sets, Ranks::at(&place).unwrap(), 3)
-            };
-            let of = &of;
-            let each: Vec<Vec<Vec<Tensor>>> = std::thread::scope(|scope| {
-                let threads: Vec<_> = (0..size)
-                    .map(|rank| scope.spawn(move || of(rank)))
-                    .collect();
-                threads.into_iter().map(|t| t.join().unwrap()).collect()
-            });
-            for (step, (own, expected)) in each[0].iter().zip(&alone).enumerate() {
-                assert_eq!(own.len(), expected.len(), "{engine} {batches}");
-                for (a, b) in own.iter().zip(expected) {
-                    let difference = (a - b).abs().max().double_value(&[]);
-                    let most = b.abs().max().double_value(&[]).max(1.0);
-                    assert!(
-                        difference <= 1e-6 * most,
-                        "{engine} {batches}, {size} processes, step {step}: {difference} of {most}"
-                    );
-                }
+            let each = gradients_of_several(folder, &sets, size);
+            assert_eq!(each[0].len(), alone.iter().flatten().count());
+            for ((name, own), expected) in each[0].iter().zip(alone.iter().flatten()) {
+                let difference = (own - expected).abs().max().double_value(&[]);
+                let most = expected.abs().max().double_value(&[]).max(1.0);
+                assert!(
+                    difference <= 1e-6 * most,
+                    "{engine} {batches}, {size} processes, {name}: {difference} of {most}"
+                );
             }
             // All processes have the same bits.
             for other in &each[1..] {
-                let mut pairs = each[0].iter().flatten().zip(other.iter().flatten());
-                assert!(pairs.all(|(a, b)| a.equal(b)));
+                let mut pairs = each[0].iter().zip(other);
+                assert!(pairs.all(|(a, b)| a.0 == b.0 && a.1.equal(&b.1)));
             }
         }
     }
