@@ -5,6 +5,7 @@ mod common;
 use std::path::Path;
 
 use common::{fails, run, text};
+use covalign::analysis::evidence::Differences;
 use covalign::analysis::tried::Difference;
 use serde_json::{json, Value};
 
@@ -428,17 +429,25 @@ fn the_more_was_tried_the_surer_a_way_must_be() {
 #[test]
 fn a_difference_is_as_sure_as_students_t_says() {
     // scipy.stats.ttest_1samp(d, 0).pvalue
-    let found = Difference::of(&[1.2, 0.4, -0.3, 0.9, 1.1]).unwrap();
+    let differences = |of_seed: &[f64], folds| Differences {
+        of_seed: of_seed.to_vec(),
+        folds,
+    };
+    let five = [1.2, 0.4, -0.3, 0.9, 1.1];
+    let found = Difference::of(&differences(&five, None)).unwrap();
     assert!((found.mean - 0.66).abs() < 1e-12);
     assert!(
         (found.p.unwrap() - 0.0756038007940890).abs() < 1e-9,
         "{found:?}"
     );
     assert!(found.decided());
+    // Folds share rows.
+    let folded = Difference::of(&differences(&five, Some(5))).unwrap();
+    assert!(folded.p > found.p && !folded.decided());
     // One pair or two, or pairs that differ alike, have no spread to be sure by.
     for few in [&[1.0][..], &[1.0, 1.1], &[1.0, 1.0, 1.0]] {
-        let found = Difference::of(few).unwrap();
+        let found = Difference::of(&differences(few, None)).unwrap();
         assert_eq!((found.p, found.decided()), (None, false));
     }
-    assert_eq!(Difference::of(&[]), None);
+    assert_eq!(Difference::of(&differences(&[], None)), None);
 }

@@ -9,6 +9,7 @@ use std::process::Command;
 use common::{fails, run, text};
 use covalign::analysis::statistics::{
     decides, holm, paired_t_test, standard_deviation, t_interval, welch_interval, welch_t_test,
+    widening,
 };
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
@@ -88,6 +89,21 @@ fn intervals_are_scipys() {
     let paired = t_interval(&differences).unwrap();
     close(paired.low, 0.018616930324611758);
     close(paired.high, 1.8213830696753888);
+}
+
+// d = A − B, se = std(d, ddof=1) · sqrt(1/5 + 1/8): five of ten folds, of which eight train and one
+// tests; scipy 1.17: t = mean(d) / se, 2 * t.sf(t, 4), t.interval(.95, 4, mean(d), se).
+#[test]
+fn folds_are_corrected_for_the_rows_that_they_share() {
+    let differences: Vec<f64> = A.iter().zip(B).map(|(a, b)| a - b).collect();
+    let by = widening(differences.len(), Some(10));
+    let test = paired_t_test(&differences).unwrap().widened(by).unwrap();
+    close(test.t, 2.2230070460886115);
+    close(test.p, 0.09030983504483713);
+    let interval = t_interval(&differences).unwrap().widened(by);
+    close(interval.low, -0.22904246537424233);
+    close(interval.high, 2.0690424653742427);
+    assert_eq!(widening(5, None), 1.0);
 }
 
 /// A 95 % interval has the truth in it 95 times of 100, of however few seeds; one made of their

@@ -180,9 +180,20 @@ evaluation: {every: 3 steps}
     );
 
     // All tokens are other features than their means.
-    let all = ["similarity", "c.yaml", "--tokens", "all", "--out", "t"];
-    assert!(run(folder, &all).status.success());
+    let all = [
+        "similarity",
+        "c.yaml",
+        "--tokens",
+        "all",
+        "--out",
+        "t",
+        "--json",
+    ];
+    let printed = run(folder, &all);
+    assert!(printed.status.success());
     let json = std::fs::read_to_string(folder.join("t/similarity.json")).unwrap();
+    let value = |json: &[u8]| serde_json::from_slice::<serde_json::Value>(json).unwrap();
+    assert_eq!(value(&printed.stdout), value(json.as_bytes()));
     let tokens: Similarities = serde_json::from_str(&json).unwrap();
     assert!(apart(before, &tokens.comparisons[0]) > 1e-3);
 

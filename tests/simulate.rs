@@ -222,8 +222,12 @@ fn a_folder_has_every_number_a_picture_and_curves_and_the_screen_100_columns() {
     }
     assert_eq!(3 * scalars, numbers);
     // What was resolved is a config that gives the same numbers.
-    let again = ["simulate", "out/config.yaml", "--out", "again"];
-    assert!(common::run(folder.path(), &again).status.success());
+    let again = ["simulate", "out/config.yaml", "--out", "again", "--json"];
+    let printed = common::run(folder.path(), &again);
+    assert!(printed.status.success());
+    let json = std::fs::read(folder.path().join("again/results.json")).unwrap();
+    let value = |json: &[u8]| serde_json::from_slice::<Value>(json).unwrap();
+    assert_eq!(value(&printed.stdout), value(&json));
     let second = std::fs::read_to_string(folder.path().join("again/results.csv")).unwrap();
     assert_eq!(csv, second);
 }

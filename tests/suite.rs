@@ -428,3 +428,101 @@ fn every_shipped_suite_resolves_to_the_runs_that_its_comment_names() {
     }
     assert_eq!(count, 23);
 }
+
+/// Cross-validation: each row is test in one run, and the report's test knows that folds share rows.
+#[test]
+fn folds_test_every_row_once_and_are_compared_as_folds() {
+    let folder = workplace(8);
+    let folder = folder.path();
+    for (task, word) in [("Own", "film"), ("Other", "book")] {
+        let rows: String = (0..60)
+            .map(|row| match row % 2 {
+                0 => format!("a fine {word} {row},good\n"),
+                _ => format!("a dull {word} {row},bad\n"),
+            })
+            .collect();
+        let file = folder.join(format!("demo/{task}.csv"));
+        std::fs::write(file, format!("text,label\n{rows}")).unwrap();
+        let yaml = format!(
+            "labels: [bad, good]\nmetrics: [accuracy]\nsplit: {{dev: 0.1}}\n\
+             files: {{train: {{path: {task}.csv}}}}\n\
+             layout: {{format: csv, text: text, label: label}}\n"
+        );
+        std::fs::write(folder.join(format!("{task}.yaml")), yaml).unwrap();
+    }
+    let whole = std::fs::read_to_string(folder.join("two.yaml")).unwrap();
+    let (base, _) = whole.split_once("set:").unwrap();
+    let suite = format!(
+        "{base}set: {{evaluation: {{every: 1 epoch, test: true}}, training.max_steps: null, training.epochs: 2}}\nfolds: 3\nexperiments:\n  \
+         - {{name: alone, strategy: single, tasks: [Own.yaml, Other.yaml]}}\n  \
+         - {{name: pair, strategy: pair, method: multitask, tasks: [Own.yaml, Other.yaml]}}\n"
+    );
+    std::fs::write(folder.join("folds.yaml"), suite).unwrap();
+    let output = run(folder, &["suite", "folds.yaml", "--out", "o", "--json"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let plan = Plan::read(&folder.join("o")).unwrap();
+    assert_eq!(plan.runs.len(), 9);
+    for (run, tasks) in scores(folder, "o") {
+        assert_eq!(printed[&run], tasks);
+    }
+    let (mut tested, mut chosen) = (Vec::new(), Vec::new());
+    for seed in 1..=3 {
+        let place = Plan::run_folder(&folder.join("o"), &format!("single-Own-seed{seed}"));
+        let split = json(&place.join("tasks/Own.split.json"));
+        assert_eq!(
+            split["fold"],
+            serde_json::json!({"number": seed % 3, "of": 3})
+        );
+        let lines = |key: &str| -> Vec<u64> {
+            let lines = split["files"][0][key].as_array().unwrap().iter();
+            lines.map(|line| line.as_u64().unwrap()).collect()
+        };
+        tested.extend(lines("test_lines"));
+        chosen.extend(lines("dev_lines"));
+        // A run's folder reads its rows as the run did.
+        let verified = run(folder, &["verify", place.to_str().unwrap()]);
+        assert!(
+            !text(&verified.stdout).contains("changed"),
+            "{}",
+            text(&verified.stdout)
+        );
+    }
+    for mut lines in [tested, chosen] {
+        lines.sort_unstable();
+        assert_eq!(lines, Vec::from_iter(2..=61));
+    }
+
+    let printed = run(folder, &["report", "o", "--split", "test", "--json"]);
+    let printed: serde_json::Value = serde_json::from_slice(&printed.stdout).unwrap();
+    assert_eq!(printed, json(&folder.join("o/report.json")));
+    let shown = run(folder, &["report", "o", "--split", "test"]);
+    assert!(
+        text(&shown.stdout).contains("3 of 3 folds"),
+        "{}",
+        text(&shown.stdout)
+    );
+    let report = json(&folder.join("o/report.json"));
+    let contrast = &report["summary"][0];
+    assert_eq!(contrast["over_seeds"]["folds"], 3);
+    let differences: Vec<f64> = serde_json::from_value(contrast["by_seed"].clone()).unwrap();
+    let mean = differences.iter().sum::<f64>() / 3.0;
+    let squares: f64 = differences.iter().map(|d| (d - mean).powi(2)).sum();
+    let t = mean / ((squares / 2.0).sqrt() * (1.0f64 / 3.0 + 1.0).sqrt());
+    let found = contrast["over_seeds"]["test"]["t"].as_f64();
+    assert!(
+        found.is_none_or(|found| (found - t).abs() < 1e-9),
+        "{found:?} is not {t}"
+    );
+
+    let both = format!(
+        "seeds: [1]\n{}",
+        std::fs::read_to_string(folder.join("folds.yaml")).unwrap()
+    );
+    std::fs::write(folder.join("folds.yaml"), both).unwrap();
+    assert!(fails(folder, &["suite", "folds.yaml", "--dry-run"], 2).contains("`folds`"));
+    let none = ["train", "c.yaml", "--set", "folds=5"];
+    let config = "encoder: all-MiniLM-L6-v2\ndata: demo\ntasks: [DemoParaphrase]\n";
+    std::fs::write(folder.join("c.yaml"), config).unwrap();
+    assert!(fails(folder, &none, 2).contains("`split:`"));
+}

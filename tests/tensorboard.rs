@@ -141,6 +141,22 @@ fn curves(run: &Path) -> BTreeMap<String, BTreeMap<i64, f64>> {
     curves
 }
 
+/// The texts of a tag of a run folder, by step.
+fn texts(run: &Path, tag: &str) -> BTreeMap<i64, String> {
+    let mut texts = BTreeMap::new();
+    for file in event_files(&run.join("tensorboard")) {
+        for event in events(&file) {
+            for value in event.get_summary().get_value() {
+                if value.get_tag() == tag {
+                    let bytes = &value.get_tensor().get_string_val()[0];
+                    texts.insert(event.step, text(bytes));
+                }
+            }
+        }
+    }
+    texts
+}
+
 #[test]
 fn a_runs_curves_are_what_its_other_records_say() {
     let folder = workplace();
@@ -206,6 +222,29 @@ fn a_runs_curves_are_what_its_other_records_say() {
     assert!((rate("/heads") / rate("") - 2.0).abs() < 1e-5);
     assert!((rate("/alignments") / rate("") - 0.5).abs() < 1e-5);
     assert!(at("memory/host_peak_gib", 20) > 0.05);
+
+    // Which class is taken for which, as counted by the accuracy of the same step.
+    let tables = texts(&out, "dev/DemoSentiment/confusion");
+    assert_eq!(Vec::from_iter(tables.keys().copied()), [20, 25]);
+    for (step, table) in tables {
+        let rows: Vec<&str> = table.lines().collect();
+        assert_eq!(rows.len(), 4, "{table}");
+        assert!(rows[0].starts_with("| is ↓, is taken for → | "), "{table}");
+        let (mut right, mut all) = (0.0, 0.0);
+        for (class, row) in rows[2..].iter().enumerate() {
+            let counts: Vec<&str> = row.trim_matches('|').split('|').skip(1).collect();
+            assert!(counts[class].contains("**"), "{table}");
+            let counts = counts.iter().map(|count| count.trim().trim_matches('*'));
+            let counts: Vec<f64> = counts.map(|count| count.parse().unwrap()).collect();
+            right += counts[class];
+            all += counts.iter().sum::<f64>();
+        }
+        assert!(close(
+            at("dev/DemoSentiment/accuracy", step),
+            100.0 * right / all
+        ));
+    }
+    assert!(texts(&out, "dev/DemoSimilarity/confusion").is_empty());
 }
 
 #[test]

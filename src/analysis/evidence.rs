@@ -32,6 +32,15 @@ pub struct Scores {
     pub collapsed: usize,
 }
 
+/// How much one arm is above another.
+#[derive(Debug, Default)]
+pub struct Differences {
+    /// By seed, in their order.
+    pub of_seed: Vec<f64>,
+    /// Where seeds are folds of a cross-validation, the number of parts; the least of several.
+    pub folds: Option<u64>,
+}
+
 /// Scores of the runs of a folder tree, by target and arm.
 #[derive(Debug, Default)]
 pub struct Evidence {
@@ -123,13 +132,13 @@ impl Evidence {
     /// The differences of two arms, seed by seed: over the runs that differ in nothing but what the
     /// arms are, averaged over the settings in which both were tried. What two ways both have, such
     /// as sampling, is equal.
-    pub fn differences(&self, target: &str, a: &Arm, b: &Arm) -> Vec<f64> {
+    pub fn differences(&self, target: &str, a: &Arm, b: &Arm) -> Differences {
         let of = |arm: &Arm| self.arms.get(target)?.get(arm);
         let (Some(ours), Some(theirs)) = (of(a), of(b)) else {
-            return Vec::new();
+            return Differences::default();
         };
         if a.way != b.way && !agree(&a.own, &b.own) {
-            return Vec::new();
+            return Differences::default();
         }
         let of_seed = |(seed, ours): (&u64, &BTreeMap<Keys, Vec<f64>>)| {
             let theirs = theirs.of_seed.get(seed)?;
@@ -138,6 +147,11 @@ impl Evidence {
                 .filter_map(|(common, scores)| Some(mean(scores)? - mean(theirs.get(common)?)?));
             mean(&both.collect::<Vec<_>>())
         };
-        ours.of_seed.iter().filter_map(of_seed).collect()
+        let settings = ours.of_seed.values().flat_map(BTreeMap::keys);
+        let folds = settings.filter_map(|common| common.get("folds")?.parse().ok());
+        Differences {
+            folds: folds.min(),
+            of_seed: ours.of_seed.iter().filter_map(of_seed).collect(),
+        }
     }
 }

@@ -30,6 +30,34 @@ pub struct Interval {
     pub high: f64,
 }
 
+/// By how much the standard error of a mean over `n` folds of a cross-validation in `folds` parts is above
+/// that over independent samples; 1 where there are none. Any two folds train on mostly the same rows,
+/// which is why their scores vary less than those of new data would (Nadeau and Bengio, Machine Learning
+/// 2003: 1/n becomes 1/n + test rows / training rows).
+pub fn widening(n: usize, folds: Option<u64>) -> f64 {
+    // Of the parts one is test, one dev.
+    let shared = folds.map_or(0.0, |folds| 1.0 / (folds as f64 - 2.0));
+    (1.0 + n as f64 * shared).sqrt()
+}
+
+impl TTest {
+    /// The same difference where its standard error is so many times larger.
+    pub fn widened(self, by: f64) -> Option<TTest> {
+        t_test(self.t / by, 1.0, self.degrees_of_freedom)
+    }
+}
+
+impl Interval {
+    /// The same middle where the standard error is so many times larger.
+    pub fn widened(self, by: f64) -> Interval {
+        let (middle, half) = ((self.low + self.high) / 2.0, (self.high - self.low) / 2.0);
+        Interval {
+            low: middle - by * half,
+            high: middle + by * half,
+        }
+    }
+}
+
 /// `None` without values.
 pub fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)

@@ -7,8 +7,8 @@
 
 use serde::Serialize;
 
-use super::evidence::{Arm, Evidence};
-use super::statistics::{decides, holm, mean, paired_t_test, FEWEST};
+use super::evidence::{Arm, Differences, Evidence};
+use super::statistics::{decides, holm, mean, paired_t_test, widening, FEWEST};
 use crate::train::keep::way::Way;
 
 /// A mean of paired differences, in points of the score × 100.
@@ -27,13 +27,15 @@ pub struct Difference {
 
 impl Difference {
     /// Of paired differences, read alone; none without any.
-    pub fn of(differences: &[f64]) -> Option<Difference> {
-        let enough = differences.len() >= FEWEST;
-        let test = paired_t_test(differences).filter(|_| enough);
-        let p = test.map(|test| test.p);
+    pub fn of(differences: &Differences) -> Option<Difference> {
+        let of_seed = &differences.of_seed;
+        let enough = of_seed.len() >= FEWEST;
+        let test = paired_t_test(of_seed).filter(|_| enough);
+        let widening = widening(of_seed.len(), differences.folds);
+        let p = test.and_then(|test| Some(test.widened(widening)?.p));
         Some(Difference {
-            mean: mean(differences)?,
-            n: differences.len(),
+            mean: mean(of_seed)?,
+            n: of_seed.len(),
             p,
             corrected: p,
             tests: usize::from(p.is_some()),

@@ -7,6 +7,7 @@ use comfy_table::{presets, CellAlignment, ColumnConstraint, ContentArrangement, 
 
 use crate::analysis::statistics::mean;
 use crate::cli::out::say;
+use crate::error::read_text;
 use crate::report::answer::{answers, told};
 use crate::report::contrasts::{Contrast, Verdict};
 use crate::report::groups::Group;
@@ -37,6 +38,9 @@ pub struct ReportArgs {
     /// The tables as LaTeX (booktabs) too: report.tex
     #[arg(long)]
     latex: bool,
+    /// Print what report.json has instead of the first screen
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(args: ReportArgs) -> Result<()> {
@@ -51,6 +55,10 @@ pub fn run(args: ReportArgs) -> Result<()> {
     };
     let report = sections::report(study, &way)?;
     let paths = write::write(&report, &out, args.latex)?;
+    if args.json {
+        say!("{}", read_text(&out.join("report.json"))?);
+        return Ok(());
+    }
     say!("{}", report.title);
     let answers = answers(&report.contrasts);
     answers.iter().for_each(|answer| say!("{answer}"));

@@ -56,6 +56,9 @@ pub struct SimilarityArgs {
     /// Where similarity.json and similarity.svg go [default: runs/NAME-similarity]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Print what similarity.json has instead of a table
+    #[arg(long)]
+    json: bool,
 }
 
 /// A task's covariances, by their place in the encoder.
@@ -165,6 +168,10 @@ pub fn run(args: SimilarityArgs) -> Result<()> {
         &out.join("similarity.svg"),
         heat_map::svg(&found)?.as_bytes(),
     )?;
+    if args.json {
+        say!("{}", serde_json::to_string(&found)?);
+        return Ok(());
+    }
     print(&found);
     say!("figures      {}", out.join("similarity.json").display());
     say!("picture      {}", out.join("similarity.svg").display());

@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::{table, train};
 use crate::bail_input;
 use crate::cli::out::say;
+use crate::error::read_text;
 use crate::simulate::config::SimulateConfig;
 use crate::simulate::results::Study;
 use crate::simulate::{studies, tables, write};
@@ -35,6 +36,9 @@ pub struct SimulateArgs {
     /// Where the results go [default: a fresh folder in runs/, named after the config]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Print what results.json has instead of tables
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(args: SimulateArgs) -> Result<()> {
@@ -66,6 +70,10 @@ pub fn run(args: SimulateArgs) -> Result<()> {
         .collect();
     bar.finish();
     let pictures = write::write(&config, &found, &out)?;
+    if args.json {
+        say!("{}", read_text(&out.join("results.json"))?);
+        return Ok(());
+    }
     for study in &found {
         say!("{}", study.title);
         for note in &study.notes {

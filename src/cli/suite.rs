@@ -4,6 +4,7 @@ pub(super) mod duration;
 mod live;
 mod tables;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
@@ -68,6 +69,9 @@ pub struct SuiteArgs {
     /// Show the plan and what it will take, and train nothing
     #[arg(long)]
     dry_run: bool,
+    /// Print each run's scores as JSON instead of a table; with --dry-run the plan
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -113,6 +117,10 @@ pub fn run(args: SuiteArgs) -> Result<()> {
     let devices = devices(visible.as_deref(), &cuda, args.gpus_per_run)?;
     if args.dry_run {
         let plan = plan_with(threads)?;
+        if args.json {
+            say!("{}", serde_json::to_string(&plan)?);
+            return Ok(());
+        }
         let works = estimate::works(&plan, !cuda.is_empty())?;
         let done: Vec<_> = plan
             .runs
@@ -154,7 +162,9 @@ pub fn run(args: SuiteArgs) -> Result<()> {
             seen
         }
     };
-    print_seen(&seen);
+    if !args.json {
+        print_seen(&seen);
+    }
     interrupt::install(false).context("cannot catch Ctrl-C")?;
     let works = estimate::works(&plan, !cuda.is_empty())?;
     let mut show = Show::new(&plan, works);
@@ -169,14 +179,22 @@ pub fn run(args: SuiteArgs) -> Result<()> {
         count(State::NotRun),
     );
     let all = plan.runs.len();
-    say!("{}", results_table(&plan, |run| folder.results(run)));
-    say!("suite        {}", root.display());
-    say!("report       covalign report {}", shell::path(&root));
-    say!(
-        "TensorBoard  tensorboard --logdir {}",
-        shell::path(&root.join(folder::TENSORBOARD))
-    );
-    if all > SHOWN {
+    if args.json {
+        let scores = plan.runs.iter().map(|run| {
+            let results = folder.results(&run.name);
+            (&run.name, results.map(|results| results.tasks))
+        });
+        say!("{}", serde_json::to_string(&BTreeMap::from_iter(scores))?);
+    } else {
+        say!("{}", results_table(&plan, |run| folder.results(run)));
+        say!("suite        {}", root.display());
+        say!("report       covalign report {}", shell::path(&root));
+        say!(
+            "TensorBoard  tensorboard --logdir {}",
+            shell::path(&root.join(folder::TENSORBOARD))
+        );
+    }
+    if all > SHOWN && !args.json {
         // As `^multitask-`.
         let way = plan.runs[0].name.split('-').next().unwrap_or_default();
         say!(

@@ -93,6 +93,11 @@ pub struct Config {
     /// Leave out training rows whose text is in another task's dev or test split: another of the
     /// run's, or also one of the tasks in a list.
     pub deduplicate: Deduplicate,
+    /// Cross-validation: the rows of tasks that have no splits of their own, which their file cuts out
+    /// by `split:`, are cut into so many equal parts. The seed chooses: part `seed` modulo this number
+    /// is test, the next one dev, the others train.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folds: Option<u64>,
     /// Tasks of whose training rows such a share gets a label by chance; dev and test stay. Of labels
     /// of which any may hold, `TASK/LABEL` names one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -129,6 +134,7 @@ impl Default for Config {
             method: Method::default(),
             start: None,
             deduplicate: Deduplicate::Switch(false),
+            folds: None,
             label_noise: BTreeMap::new(),
             turned: BTreeMap::new(),
             alignment: Alignment::default(),
@@ -255,6 +261,16 @@ impl Config {
         let config: Config = yaml::from_value(value, source)?;
         config.validate(source)?;
         Ok(config)
+    }
+
+    /// Every task that is read for a run: its own, those whose steps it takes, those whose scored rows it
+    /// leaves out.
+    pub fn read_tasks(&self) -> impl Iterator<Item = &String> {
+        let others = self.training.steps_with.iter();
+        self.tasks
+            .iter()
+            .chain(others)
+            .chain(self.deduplicate.named())
     }
 
     /// What [`Config::label_noise`] says of a task: names, `TASK` or `TASK/LABEL`, and shares.

@@ -277,6 +277,11 @@ impl Config {
                 "and training.head_learning_rate are both 0: once the encoder is fixed, nothing moves",
             ),
             (
+                self.folds.is_none_or(|folds| (3..=1000).contains(&folds)),
+                "folds",
+                "must be from 3 to 1000: one part is test, one dev, the others train",
+            ),
+            (
                 self.label_noise.values().all(|&noise| share(noise)),
                 "label_noise",
                 "holds shares of training rows, from 0 to 1",

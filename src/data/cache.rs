@@ -95,6 +95,8 @@ fn key(
     let settings = [
         tokenizer.fingerprint(),
         task.source(),
+        // With the fold, which no task file says.
+        &serde_json::to_string(&task.cut())?,
         split.name(),
         &max_length.to_string(),
         reader(),

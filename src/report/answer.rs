@@ -65,9 +65,10 @@ fn figure(contrast: &Contrast) -> String {
 }
 
 fn seeds(contrast: &Contrast) -> String {
-    match contrast.seeds.len() {
-        1 => "1 seed".into(),
-        n => format!("{n} seeds"),
+    match (contrast.seeds.len(), contrast.over_seeds.folds) {
+        (1, _) => "1 seed".into(),
+        (n, None) => format!("{n} seeds"),
+        (n, Some(folds)) => format!("{n} of {folds} folds"),
     }
 }
 

@@ -35,6 +35,10 @@ pub struct Comparison {
     pub test: Option<TTest>,
     /// Student's (or Welch's) 95 % interval of the difference; none over fewer than three.
     pub interval: Option<Interval>,
+    /// Where its seeds are folds of a cross-validation, the number of parts: test and interval are
+    /// corrected for the rows that folds share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folds: Option<u64>,
     /// Whether a run on either side learned nothing: then it decides nothing.
     pub collapsed: bool,
     pub runs: Vec<String>,
@@ -47,6 +51,7 @@ impl Comparison {
         let behind = Behind {
             runs: runs.into_iter().collect(),
             collapsed: a.collapsed() + b.collapsed() > 0,
+            folds: a.folds().max(b.folds()),
         };
         let (sa, sb) = (a.scores(), b.scores());
         if a.seeds() == b.seeds() {
@@ -56,7 +61,8 @@ impl Comparison {
         let base = statistics::mean(&sb)?;
         let difference = statistics::mean(&sa)? - base;
         let n = sa.len().min(sb.len());
-        let enough = n >= FEWEST;
+        // Nobody has said how different folds of two sides can be set against each other.
+        let enough = n >= FEWEST && behind.folds.is_none();
         Some(Comparison {
             difference,
             percent: percent(difference, base),
@@ -65,6 +71,7 @@ impl Comparison {
             pairing: Pairing::None,
             test: statistics::welch_t_test(&sa, &sb).filter(|_| enough),
             interval: statistics::welch_interval(&sa, &sb).filter(|_| enough),
+            folds: behind.folds,
             collapsed: behind.collapsed,
             runs: behind.runs,
         })
@@ -85,6 +92,7 @@ impl Comparison {
         let behind = Behind {
             runs: runs.into_iter().collect(),
             collapsed: each.iter().any(|(comparison, _)| comparison.collapsed),
+            folds: None,
         };
         Comparison::paired(&pairs, Pairing::Sets, behind)
     }
@@ -94,14 +102,18 @@ impl Comparison {
         let bases: Vec<f64> = pairs.iter().map(|(_, b)| *b).collect();
         let difference = statistics::mean(&differences)?;
         let enough = differences.len() >= FEWEST;
+        let widening = statistics::widening(differences.len(), behind.folds);
+        let test = statistics::paired_t_test(&differences).filter(|_| enough);
+        let interval = statistics::t_interval(&differences).filter(|_| enough);
         Some(Comparison {
             difference,
             percent: percent(difference, statistics::mean(&bases)?),
             n: differences.len(),
             ahead: differences.iter().filter(|d| **d > 0.0).count(),
             pairing,
-            test: statistics::paired_t_test(&differences).filter(|_| enough),
-            interval: statistics::t_interval(&differences).filter(|_| enough),
+            test: test.and_then(|test| test.widened(widening)),
+            interval: interval.map(|interval| interval.widened(widening)),
+            folds: behind.folds,
             collapsed: behind.collapsed,
             runs: behind.runs,
         })
@@ -127,6 +139,7 @@ impl Comparison {
 struct Behind {
     runs: Vec<String>,
     collapsed: bool,
+    folds: Option<u64>,
 }
 
 fn percent(difference: f64, base: f64) -> Option<f64> {

@@ -133,6 +133,7 @@ fn point(study: &Study, cell: &Cell) -> Point {
         collapsed,
         evaluations: record.and_then(|record| record.evaluations.get(&cell.target).copied()),
         steps: record.and_then(|record| Some(record.results.as_ref()?.steps)),
+        folds: record.and_then(|record| record.facts.as_ref()?.config.folds),
     }
 }
 

@@ -18,6 +18,9 @@ pub struct Point {
     pub evaluations: Option<usize>,
     /// Steps that its run was trained for.
     pub steps: Option<u64>,
+    /// Of a fold of a cross-validation, the number of parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folds: Option<u64>,
 }
 
 /// Scores over seeds.
@@ -66,6 +69,11 @@ impl Sample {
         self.range(|point| point.steps)
     }
 
+    /// Where its seeds are folds of a cross-validation, the number of parts.
+    pub fn folds(&self) -> Option<u64> {
+        self.points.values().filter_map(|point| point.folds).max()
+    }
+
     fn range<T: Ord + Copy>(&self, number: impl Fn(&Point) -> Option<T>) -> Option<(T, T)> {
         let scored = self.points.values().filter(|p| p.score.is_some());
         let known: Vec<T> = scored.filter_map(number).collect();
@@ -98,6 +106,7 @@ impl Sample {
                 collapsed: there().any(|p| p.collapsed),
                 evaluations: there().filter_map(|p| p.evaluations).max(),
                 steps: there().filter_map(|p| p.steps).max(),
+                folds: there().filter_map(|p| p.folds).max(),
             }
         };
         Sample {

@@ -236,8 +236,13 @@ pub fn explain(comparison: &Comparison) -> String {
     let n = comparison.n;
     let how = match (comparison.pairing, &comparison.test) {
         (Pairing::Seeds, Some(test)) => format!(
-            "paired t-test over {n} seeds: t = {:.3}, p = {:.4}",
-            test.t, test.p
+            "paired t-test over {n} {}: t = {:.3}, p = {:.4}",
+            match comparison.folds {
+                None => "seeds",
+                Some(_) => "folds, corrected for the rows that they share (Nadeau and Bengio 2003)",
+            },
+            test.t,
+            test.p
         ),
         (Pairing::Sets, Some(test)) => format!(
             "paired t-test over {n} sets of tasks: t = {:.3}, p = {:.4}",
@@ -245,6 +250,7 @@ pub fn explain(comparison: &Comparison) -> String {
         ),
         (Pairing::Sets, None) if n < FEWEST => format!("{n} sets of tasks: too few for a test"),
         (_, None) if n < FEWEST => format!("{n} seeds: too few for a test"),
+        (Pairing::None, None) if comparison.folds.is_some() => "not the same folds: no test".into(),
         (_, None) => "the differences do not vary: no test".into(),
         (Pairing::None, Some(test)) => format!(
             "Welch's t-test, the seeds not being the same: t = {:.3}, df = {:.1}, p = {:.4}",

@@ -33,7 +33,10 @@ pub fn plan(suite: &SuiteFile, path: &Path, wishes: &Wishes) -> Result<Plan> {
     if let Some(seeds) = &wishes.seeds {
         check_seeds(seeds, "--seeds")?;
     }
-    let default = [planner.composer.default_seed()];
+    let default = match suite.folds {
+        Some(folds) => (1..=folds).collect(),
+        None => vec![planner.composer.default_seed()],
+    };
     for experiment in &suite.experiments {
         let given = wishes.seeds.as_ref().or(experiment.seeds.as_ref());
         let seeds = given.or(suite.seeds.as_ref()).map_or(&default[..], |s| s);

@@ -148,6 +148,9 @@ impl<'a> Composer<'a> {
         put("tasks", entries.map(Value::from).collect::<Vec<_>>().into())?;
         put("method", wanted.method.name().into())?;
         put("training.seed", wanted.seed.into())?;
+        if let Some(folds) = self.suite.folds {
+            put("folds", folds.into())?;
+        }
         if !wanted.rows.is_empty() {
             let limits = wanted.rows.iter();
             let limits = limits.map(|(name, rows)| (self.task(name).name.clone(), *rows));
@@ -207,6 +210,13 @@ impl<'a> Composer<'a> {
             if !others.is_empty() {
                 config.deduplicate = Deduplicate::With(others);
             }
+        }
+        let folds = |entry: &String| {
+            let mut named = self.tasks.values();
+            named.any(|named| named.entry == *entry && named.task.folds())
+        };
+        if !config.read_tasks().any(folds) {
+            config.folds = None;
         }
         config.training.threads.get_or_insert(self.threads);
         config.out = None;

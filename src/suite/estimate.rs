@@ -10,8 +10,8 @@ use crate::data::planned::TaskRows;
 use crate::data::sampling::{BatchSize, Sampler};
 use crate::model::images::shape::ImageShape;
 use crate::model::source::Source;
-use crate::task::Task;
 use crate::train::evaluate::COST;
+use crate::train::tasks;
 
 /// Tokens, or images, that one thread trains on in a second, times the encoder's FLOP for one: a rough guess,
 /// from 1500 tokens/s with all-MiniLM-L6-v2 on a server's core.
@@ -77,7 +77,7 @@ fn work(run: &Run, cuda: bool, sizes: &mut TaskSizes) -> Result<Work> {
     let config: Config = yaml::from_str(&run.config, &run.name)?;
     let mut tasks = Vec::new();
     for name in &config.tasks {
-        let task = Task::load(name)?;
+        let task = tasks::load(&config, name)?;
         let size = sizes.of(&task, &config.data)?;
         let limit = config.training.max_train_rows.as_ref();
         let limit = limit.and_then(|limit| limit.of(&task.name));

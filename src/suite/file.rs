@@ -49,6 +49,9 @@ pub struct SuiteFile {
     pub set: Settings,
     /// The seeds that each training is done with. By default the base's `training.seed` alone.
     pub seeds: Option<Vec<u64>>,
+    /// Cross-validation in so many parts, in place of seeds: each training is done once with each part as
+    /// test, seed 1 with the first.
+    pub folds: Option<u64>,
     /// Config keys, dotted, and the values that are tried: every combination is trained.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Vec<serde_json::Value>>")]
@@ -145,6 +148,14 @@ impl SuiteFile {
             bail_input!("{source}: key `experiments` must list at least one");
         }
         check_lists(source, &self.seeds, &self.grid)?;
+        let mut blocks = self.experiments.iter();
+        if self.folds.is_some()
+            && (self.seeds.is_some() || blocks.any(|e| e.seeds.is_some() || e.sizes.is_some()))
+        {
+            bail_input!(
+                "{source}: key `folds`: is in place of `seeds`, and does not go with `sizes`"
+            );
+        }
         check_keys(source, self.set.keys().chain(self.grid.keys()))?;
         for (index, experiment) in self.experiments.iter().enumerate() {
             let place = format!("{source}: experiment `{}`", experiment.name);
@@ -276,6 +287,7 @@ pub fn check_keys<'a>(place: &str, keys: impl Iterator<Item = &'a String>) -> Re
             "tasks" => "`tasks` of the experiment",
             "method" => "`method` of the experiment",
             "training.seed" => "`seeds`",
+            "folds" => "its own key `folds`",
             "out" => "`--out`",
             "start" | "start.run" => "the strategy, `stilts` or `transfer`,",
             _ => continue,

@@ -12,6 +12,7 @@ use crate::config::{yaml, Config};
 use crate::data::overlap;
 use crate::task::Task;
 use crate::telemetry::atomic;
+use crate::train::tasks;
 
 /// An overlap between tasks that some cell of the study brings together, in whole files: a run that
 /// takes a part of the training rows sees a part of these.
@@ -81,7 +82,7 @@ pub fn of_plan(plan: &Plan) -> Result<Vec<Seen>> {
         let covered = || config.tasks.iter().chain(config.deduplicate.named());
         for entry in covered() {
             if !loaded.contains_key(entry) {
-                loaded.insert(entry.clone(), Task::load(entry)?);
+                loaded.insert(entry.clone(), tasks::load(&config, entry)?);
             }
         }
         let spared = |target: &str| {

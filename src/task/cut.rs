@@ -23,6 +23,35 @@ pub struct Cut {
     /// The column whose values stay together, as `Patient ID`: no value's rows are in two splits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Column>,
+    /// The fold of a cross-validation, which a run's config says.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub fold: Option<Fold>,
+}
+
+/// One of the equal parts that a cross-validation cuts a file into: it is test, the next one dev, and the
+/// others train.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fold {
+    /// From 0.
+    pub number: u64,
+    pub of: u64,
+}
+
+impl Fold {
+    /// Where part `part` goes.
+    fn split_of(self, part: u64) -> Split {
+        match (part + self.of - self.number) % self.of {
+            0 => Split::Test,
+            1 => Split::Dev,
+            _ => Split::Train,
+        }
+    }
+
+    /// The part that the first `before` of `rows` rows end in: as many rows in each, up to one.
+    fn part(self, before: usize, rows: usize) -> u64 {
+        (before as u128 * u128::from(self.of) / rows.max(1) as u128) as u64
+    }
 }
 
 fn is_zero(share: &f64) -> bool {
@@ -63,13 +92,15 @@ impl Cut {
         let start = splitmix64(self.seed);
         let mut order: Vec<usize> = (0..sizes.len()).collect();
         order.sort_by_key(|&group| (splitmix64(start.wrapping_add(group as u64)), group));
-        let [dev, test] = self.counts(sizes.iter().sum());
+        let rows = sizes.iter().sum();
+        let [dev, test] = self.counts(rows);
         let mut splits = vec![Split::Train; sizes.len()];
         let mut taken = 0;
         for group in order {
-            splits[group] = match taken {
-                n if n < dev => Split::Dev,
-                n if n < dev + test => Split::Test,
+            splits[group] = match (self.fold, taken) {
+                (Some(fold), n) => fold.split_of(fold.part(n, rows)),
+                (None, n) if n < dev => Split::Dev,
+                (None, n) if n < dev + test => Split::Test,
                 _ => break,
             };
             taken += sizes[group];
@@ -77,14 +108,19 @@ impl Cut {
         splits
     }
 
-    /// How many of `rows` rows go to dev and to test.
+    /// How many of `rows` rows go to dev and to test; of a fold up to one.
     pub fn counts(&self, rows: usize) -> [usize; 2] {
-        [self.dev, self.test].map(|share| (share * rows as f64).round() as usize)
+        let shares = match self.fold {
+            Some(fold) => [1.0 / fold.of as f64; 2],
+            None => [self.dev, self.test],
+        };
+        shares.map(|share| (share * rows as f64).round() as usize)
     }
 
     /// Whether it makes a split of this name.
     pub fn makes(&self, split: Split) -> bool {
-        split == Split::Dev || (split == Split::Test && self.test > 0.0)
+        let test = self.test > 0.0 || self.fold.is_some();
+        split == Split::Dev || (split == Split::Test && test)
     }
 }
 
@@ -121,12 +157,12 @@ mod tests {
     fn a_cut_takes_its_share_and_depends_on_the_seed() {
         let cut = |seed, test| {
             let dev = 0.1;
-            let by = None;
             Cut {
                 dev,
                 test,
                 seed,
-                by,
+                by: None,
+                fold: None,
             }
             .splits(3775)
         };
@@ -148,6 +184,7 @@ mod tests {
             test: 0.1,
             seed: 1,
             by: Some(Column::Name("Patient ID".into())),
+            fold: None,
         };
         let patients: Vec<String> = (0..1000).map(|row| (row * row % 137).to_string()).collect();
         let patients: Vec<&str> = patients.iter().map(String::as_str).collect();
@@ -160,5 +197,43 @@ mod tests {
             let share = [700, 200, 100][Split::ALL.iter().position(|&s| s == split).unwrap()];
             assert!((share - 60..share + 60).contains(&rows), "{split}: {rows}");
         }
+    }
+
+    #[test]
+    fn folds_are_equal_parts_each_once_test_and_once_dev() {
+        let fold = |number, by| Cut {
+            dev: 0.5,
+            test: 0.0,
+            seed: 3,
+            by,
+            fold: Some(Fold { number, of: 10 }),
+        };
+        let cuts: Vec<Vec<Split>> = (0..10).map(|n| fold(n, None).splits(3773)).collect();
+        for row in 0..3773 {
+            let of = |split| {
+                (0..10)
+                    .filter(|&n| cuts[n][row] == split)
+                    .collect::<Vec<_>>()
+            };
+            let (test, dev) = (of(Split::Test), of(Split::Dev));
+            assert_eq!((test.len(), dev.len()), (1, 1));
+            assert_eq!((dev[0] + 1) % 10, test[0]);
+        }
+        for cut in &cuts {
+            let rows = cut.iter().filter(|&&of| of == Split::Test).count();
+            assert!((377..=378).contains(&rows));
+        }
+        // A patient's rows are in one part.
+        let patients: Vec<String> = (0..1000).map(|row| (row * row % 137).to_string()).collect();
+        let patients: Vec<&str> = patients.iter().map(String::as_str).collect();
+        let by = || Some(Column::Name("Patient ID".into()));
+        let mut tested = 0;
+        for number in 0..10 {
+            let splits = fold(number, by()).splits_of(&patients);
+            let own: HashMap<&str, Split> = patients.iter().copied().zip(splits.clone()).collect();
+            assert!(patients.iter().zip(&splits).all(|(p, s)| own[p] == *s));
+            tested += splits.iter().filter(|&&s| s == Split::Test).count();
+        }
+        assert_eq!(tested, 1000);
     }
 }

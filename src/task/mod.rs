@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::yaml;
 use crate::error::read_text;
 use crate::{bail_input, input_error};
-use cut::Cut;
+use cut::{Cut, Fold};
 use layout::{File, Files, Format, Layout};
 use metric::Metric;
 
@@ -303,5 +303,17 @@ impl Task {
     /// How dev is cut out of the training file, where it is.
     pub fn cut(&self) -> Option<&Cut> {
         self.cut.as_ref()
+    }
+
+    /// Whether a cross-validation can cut it: its rows have no official splits.
+    pub fn folds(&self) -> bool {
+        self.cut.is_some() && self.files.test.is_none()
+    }
+
+    /// Has its splits be those of a fold, where it folds.
+    pub fn take_fold(&mut self, fold: Option<Fold>) {
+        if let Some(cut) = self.cut.as_mut().filter(|_| self.files.test.is_none()) {
+            cut.fold = fold;
+        }
     }
 }

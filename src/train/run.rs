@@ -87,7 +87,7 @@ pub fn run(
         source: encoder_source,
     } = prepare(config, tasks)?;
     learner.ranks = Arc::clone(ranks);
-    let found = MadeOf::new(content.finish()?, &learner);
+    let found = MadeOf::new(content.finish(&intake)?, &learner);
     let first = ranks.first(|| Ok(found.content.clone()))?;
     same::check_processes(&first, &found.content)?;
     // What checkpoints go on from is what the run was begun with: a file of today is the same, or,

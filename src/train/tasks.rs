@@ -18,6 +18,7 @@ use crate::data::sources::sources;
 use crate::data::{intake, Intake, TokenizedSplit};
 use crate::error::one_line;
 use crate::model::{named_seed, TaskShape};
+use crate::task::cut::Fold;
 use crate::task::{name, Label, Labels, Split, Task};
 use crate::telemetry::progress::Progress;
 
@@ -60,16 +61,41 @@ impl TaskData {
     }
 }
 
+/// The fold that a config's seed trains.
+fn fold(config: &Config) -> Option<Fold> {
+    let seed = config.training.seed;
+    let fold = |of: u64| Fold {
+        number: seed % of,
+        of,
+    };
+    config.folds.map(fold)
+}
+
+/// Reads a task file as a run of `config` splits its rows.
+pub fn load(config: &Config, name: &str) -> Result<Task> {
+    let mut task = Task::load(name)?;
+    task.take_fold(fold(config));
+    Ok(task)
+}
+
 /// Reads the task files that a config names; two tasks of one name are an error.
 pub fn load_tasks(config: &Config) -> Result<Vec<Task>> {
-    load_named(config, &config.tasks, "tasks")
+    let tasks = load_named(config, &config.tasks, "tasks")?;
+    let mut read = config.read_tasks();
+    if config.folds.is_some() && !read.any(|name| Task::load(name).is_ok_and(|task| task.folds())) {
+        bail_input!(
+            "key `folds`: every task has splits of its own; it is for those whose file cuts them out of the \
+             training file by `split:`"
+        );
+    }
+    Ok(tasks)
 }
 
 /// The same of the task files that `key` names.
 pub fn load_named(config: &Config, names: &[String], key: &str) -> Result<Vec<Task>> {
     let mut tasks: Vec<Task> = Vec::with_capacity(names.len());
     for given in names {
-        let task = Task::load(given)?;
+        let task = load(config, given)?;
         if let Some(other) = tasks.iter().find(|t| name::same(&t.name, &task.name)) {
             bail_input!(
                 "key `{key}`: two tasks are called `{}` and `{}`, which must differ by more than \
@@ -94,7 +120,12 @@ pub fn load_named(config: &Config, names: &[String], key: &str) -> Result<Vec<Ta
 /// Reads the tasks back that a run folder keeps.
 pub fn saved_tasks(folder: &RunFolder, config: &Config) -> Result<Vec<Task>> {
     let names = config.tasks.iter();
-    names.map(|name| saved_task(folder, name)).collect()
+    let load = |name: &String| {
+        let mut task = saved_task(folder, name)?;
+        task.take_fold(fold(config));
+        Ok(task)
+    };
+    names.map(load).collect()
 }
 
 /// Reads one task back that a run folder keeps.
@@ -260,7 +291,9 @@ fn check_test(task: &Task, test: Option<&TokenizedSplit>) -> Result<()> {
 /// What tasks are scored on that `deduplicate` names beside the run's own.
 fn texts_of_others(data: &[TaskData], config: &Config) -> Result<Vec<Texts>> {
     let named = config.deduplicate.named().iter();
-    let tasks: Vec<Task> = named.map(|name| Task::load(name)).collect::<Result<_>>()?;
+    let tasks: Vec<Task> = named
+        .map(|name| load(config, name))
+        .collect::<Result<_>>()?;
     let own = |task: &Task| data.iter().any(|data| data.task.name == task.name);
     let others: Vec<Task> = tasks.into_iter().filter(|task| !own(task)).collect();
     overlap::texts_of_files(&others, &config.data, &[Split::Dev, Split::Test])

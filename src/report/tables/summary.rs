@@ -20,6 +20,13 @@ pub fn summary(contrasts: &[Contrast]) -> Table {
         "#Steps",
         "#Best of",
     ];
+    let folds = match contrasts.iter().any(|c| c.over_seeds.folds.is_some()) {
+        true => {
+            " Seeds are folds of a cross-validation here; intervals and p over them are corrected for \
+             the rows that they share (Nadeau and Bengio 2003)."
+        }
+        false => "",
+    };
     let note = format!(
         "Each figure is the mean over the same sets of tasks and the same seeds on both sides, a joint \
          run's being the mean over its tasks. Points and their 95 % interval, and p, are over the seeds \
@@ -28,7 +35,7 @@ pub fn summary(contrasts: &[Contrast]) -> Table {
          independent.) Ahead counts the sets with a higher mean. In parentheses p after Holm's \
          correction over the column. Bold: below {DECIDED} after it, over three seeds or more, no run \
          collapsed (†); where some did, the correction takes the larger p of that with and that without \
-         their seeds."
+         their seeds.{folds}"
     );
     let mut table = Table::new("summary", "Summary", &note, &columns);
     table.rows.extend(contrasts.iter().map(row));

@@ -21,12 +21,14 @@ use crate::error::one_line;
 use crate::hub::encoder_dir::TOKENIZER_FILES;
 use crate::libtorch;
 use crate::model::exported::Exported;
+use crate::model::shape::EncoderShape;
 use crate::model::source::Source as EncoderSource;
 use crate::model::{save, weights};
 use crate::task::layout::{Format, Ids, Layout};
 use crate::task::{Classes, Labels, Split, Task};
 use crate::train::step::learner::Learner;
 use crate::train::step::precision::{device_kind, Arithmetic};
+use crate::train::tasks;
 
 /// Content that is being read beside other work: a large encoder's weights take seconds, a hundred
 /// thousand images minutes.
@@ -36,16 +38,21 @@ impl Reading {
     /// Starts to read what `config` names.
     pub fn start(config: &Config, tasks: &[Task]) -> Reading {
         let (config, tasks) = (config.clone(), tasks.to_vec());
-        Reading(std::thread::spawn(move || Content::read(&config, &tasks)))
+        // A tokenizer takes as long as all the rest of a small run's: who waits has it.
+        let read = move || Content::with_tokenizer(&config, &tasks, String::new());
+        Reading(std::thread::spawn(read))
     }
 
-    /// Waits for its end.
+    /// Waits for its end; `intake` is what the run reads texts by.
     ///
     /// # Errors
     /// Input errors for files that are not there.
-    pub fn finish(self) -> Result<Content> {
+    pub fn finish(self, intake: &Intake) -> Result<Content> {
         let read = self.0.join();
-        read.map_err(|_| anyhow!("the thread that reads checksums has panicked"))?
+        let read = read.map_err(|_| anyhow!("the thread that reads checksums has panicked"))?;
+        let mut content = read?;
+        content.encoder.tokenizer = intake.fingerprint().to_owned();
+        Ok(content)
     }
 }
 
@@ -102,12 +109,19 @@ impl Content {
     /// # Errors
     /// Input errors for files that are not there.
     pub fn read(config: &Config, tasks: &[Task]) -> Result<Content> {
+        let intake = EncoderSource::of(&config.encoder)?.intake()?;
+        Content::with_tokenizer(config, tasks, intake.fingerprint().to_owned())
+    }
+
+    fn with_tokenizer(config: &Config, tasks: &[Task], tokenizer: String) -> Result<Content> {
         let data = &config.data;
         let own = tasks
             .iter()
             .map(|task| Ok((task.name.clone(), TaskContent::trained(task, config)?)));
         let named = config.deduplicate.named().iter();
-        let named: Vec<Task> = named.map(|name| Task::load(name)).collect::<Result<_>>()?;
+        let named: Vec<Task> = named
+            .map(|name| tasks::load(config, name))
+            .collect::<Result<_>>()?;
         let others = named
             .iter()
             .filter(|other| tasks.iter().all(|task| task.name != other.name))
@@ -119,7 +133,7 @@ impl Content {
         Ok(Content {
             tasks: own.collect::<Result<_>>()?,
             deduplicated_with: others.collect::<Result<_>>()?,
-            encoder: EncoderContent::read(&EncoderSource::of(&config.encoder)?)?,
+            encoder: EncoderContent::read(&EncoderSource::of(&config.encoder)?, tokenizer)?,
             start: start.and_then(|start| StartContent::read(&start.run).ok()),
         })
     }
@@ -135,7 +149,11 @@ impl Content {
             }
         }
         let source = EncoderSource::of(&config.encoder);
-        match source.and_then(|source| EncoderContent::read(&source)) {
+        let read = |source: EncoderSource| {
+            let tokenizer = source.intake()?.fingerprint().to_owned();
+            EncoderContent::read(&source, tokenizer)
+        };
+        match source.and_then(read) {
             Ok(is) => content.encoder = is,
             Err(e) => missing.push(one_line(&e)),
         }
@@ -252,8 +270,8 @@ fn said(mut tree: Value) -> Value {
 }
 
 impl EncoderContent {
-    fn read(source: &EncoderSource) -> Result<EncoderContent> {
-        let (folder, intake) = (&source.folder, source.intake()?);
+    fn read(source: &EncoderSource, tokenizer: String) -> Result<EncoderContent> {
+        let folder = &source.folder;
         let mut config = said(source.shape.to_value()?);
         if let Some(config) = config.as_object_mut() {
             // What other programs call a head's outputs, and ask to be given, moves no weight.
@@ -268,10 +286,10 @@ impl EncoderContent {
                 None => "none".into(),
             },
             config,
-            tokenizer: intake.fingerprint().to_owned(),
-            tokenizer_files: match intake {
-                Intake::Texts(_) => there.map(file).collect::<Result<_>>()?,
-                Intake::Images => BTreeMap::new(),
+            tokenizer,
+            tokenizer_files: match source.shape {
+                EncoderShape::Images(_) => BTreeMap::new(),
+                _ => there.map(file).collect::<Result<_>>()?,
             },
         })
     }

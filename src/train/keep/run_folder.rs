@@ -15,7 +15,8 @@ use super::made_of::{is_one, one, MadeOf};
 use crate::data::TokenizedSplit;
 use crate::error::{io_error, read_text};
 use crate::model::save::sha256;
-use crate::task::cut::Cut;
+use crate::task::cut::{Cut, Fold};
+use crate::task::Split;
 use crate::telemetry::sealed;
 use crate::train::evaluate::{not_above, Scores};
 use crate::{bail_input, input_error};
@@ -186,6 +187,9 @@ pub struct CutSplit {
     #[serde(default)]
     pub test: f64,
     pub seed: u64,
+    /// The fold of a cross-validation, in place of the shares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fold: Option<Fold>,
     pub files: Vec<CutFile>,
 }
 
@@ -216,7 +220,7 @@ impl CutSplit {
         };
         let files = dev.files().iter().enumerate().map(|(number, path)| {
             let dev_lines = of_file(dev, number);
-            let test = test.filter(|_| cut.test > 0.0);
+            let test = test.filter(|_| cut.makes(Split::Test));
             let test_lines = test.map_or(Vec::new(), |test| of_file(test, number));
             Ok(CutFile {
                 file: path.clone(),
@@ -230,6 +234,7 @@ impl CutSplit {
             dev: cut.dev,
             test: cut.test,
             seed: cut.seed,
+            fold: cut.fold,
             files: files.collect::<Result<_>>()?,
         })
     }

@@ -127,6 +127,7 @@ impl RunFacts {
             tasks,
             start,
             deduplicate,
+            folds,
             label_noise: _,
             turned,
             alignment,
@@ -157,6 +158,9 @@ impl RunFacts {
         common.insert("evaluation.patience".into(), text(patience));
         // Which rows it takes away is told by how many are left.
         common.insert("deduplicate".into(), deduplicate.is_on().to_string());
+        if folds.is_some() {
+            common.insert("folds".into(), text(folds));
+        }
         if *weighting != Weighting::default() {
             common.insert("weighting".into(), text(weighting));
         }
@@ -466,7 +470,15 @@ fn content(record: Option<&MadeOf>, task: &str) -> String {
         let each = files.map(|file| json!([file.sha256, file.read_as, file.ids_sha256]));
         each.collect()
     };
-    let rows = [task.definition.clone(), files("train"), files("dev")];
+    let mut definition = task.definition.clone();
+    if let Some(fold) = definition
+        .pointer_mut("/cut/fold")
+        .and_then(Value::as_object_mut)
+    {
+        // The seed's.
+        fold.remove("number");
+    }
+    let rows = [definition, files("train"), files("dev")];
     match task.images.is_empty() {
         true => digest(&json!(rows)),
         false => digest(&json!([rows, task.images])),

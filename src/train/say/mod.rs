@@ -1,6 +1,7 @@
 //! What people are told while a run trains.
 
 mod columns;
+mod confusion;
 pub mod introduction;
 pub mod recorder;
 pub mod sizes;

@@ -7,6 +7,7 @@ use anyhow::Result;
 use tch::Device;
 
 use super::columns::columns;
+use super::confusion;
 use super::spectrum::Spectrum;
 use super::window::Look;
 use crate::config::Config;
@@ -163,6 +164,10 @@ impl Recorder {
                 let points = points(metric, value);
                 self.events
                     .scalar(&format!("dev/{task}/{tag}"), points, step)?;
+            }
+            if let Some(table) = scores.confusion.as_ref().and_then(confusion::table) {
+                let tag = format!("dev/{task}/confusion");
+                self.events.text(&tag, &table, step)?;
             }
             text.push(format!("{task} {:.1}", 100.0 * scores.score));
         }
