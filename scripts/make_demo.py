@@ -3,10 +3,13 @@
 
 Three small tasks in GLUE's layouts, of English sentences put together by a grammar: DemoSentiment
 (a sentence, two classes), DemoParaphrase (a pair, two classes) and DemoSimilarity (a pair, a number
-from 0 to 5). The seed is fixed: every run writes the same bytes. Some labels are wrong on purpose,
-so that no model reaches a perfect score.
+from 0 to 5); and tickets.csv, a table with three labels as people have them, without splits. The seed is
+fixed: every run writes the same bytes. Some labels are wrong on purpose, so that no model reaches a perfect
+score.
 """
 
+import csv
+import io
 import random
 import sys
 from pathlib import Path
@@ -126,6 +129,37 @@ def similarity(rng):
     return say(rng, first, True), say(rng, second, rng.random() < 0.7), f"{round(score * 5) / 5:.3f}"
 
 
+# ---- tickets: what customers write, and which team answers
+
+GOODS = ["jacket", "kettle", "lamp", "pair of boots", "backpack", "desk chair", "headset", "raincoat"]
+TICKETS = {
+    "billing": ["I was charged twice for the {}", "my card was declined when I paid for the {}",
+                "the invoice for the {} has the wrong address", "you took more money than the {} costs",
+                "can I pay for the {} in two parts", "the discount on the {} is missing from my bill"],
+    "shipping": ["where is the {} that I ordered", "the tracking page of my {} has not moved for days",
+                 "the courier left my {} with somebody else", "can the {} come on Saturday instead",
+                 "the {} should have been here last week", "please send the {} to my office"],
+    "returns": ["the {} is broken and I want my money back", "how do I send the {} back to you",
+                "I would like to swap the {} for a larger one", "the {} arrived with a crack in it",
+                "the {} is not what the picture shows, can I give it back",
+                "I sent the {} back and have heard nothing since"],
+}
+OPENINGS = ["hello, {}", "{}, please help", "hi there, {}", "{}, order number {n}", "{}", "{}, thank you"]
+
+
+def ticket(rng):
+    team = rng.choice(sorted(TICKETS))
+    said = rng.choice(TICKETS[team]).format(rng.choice(GOODS))
+    text = rng.choice(OPENINGS).replace("{n}", str(rng.randrange(1000, 10000))).format(said)
+    return text[0].upper() + text[1:] + ".", team
+
+
+def tickets(rng, count):
+    teams = sorted(TICKETS)
+    noisy = lambda team: rng.choice(teams) if rng.random() < NOISE else team
+    return [(text, noisy(team)) for text, team in unique(rng, ticket, count)]
+
+
 # ---- files
 
 
@@ -144,10 +178,13 @@ def flip(rng, rows):
     return [(*row[:-1], wrong(row[-1])) for row in rows]
 
 
-def write(path, header, rows):
+def write(path, header, rows, dialect=csv.excel_tab):
+    text = io.StringIO()
+    quoting = csv.QUOTE_NONE if dialect is csv.excel_tab else csv.QUOTE_MINIMAL
+    csv.writer(text, dialect, lineterminator="\n", quoting=quoting).writerows([header, *rows])
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".part")
-    beside.write_bytes("".join("\t".join(row) + "\n" for row in [header, *rows]).encode())
+    beside.write_bytes(text.getvalue().encode())
     beside.replace(path)
 
 
@@ -172,6 +209,8 @@ def main():
     for task, (header, rows) in tasks.items():
         write(out / task / "train.tsv", header, rows[:TRAIN])
         write(out / task / "dev.tsv", header, rows[TRAIN:])
+    rows = tickets(random.Random(20200626), 600)
+    write(out / "tickets.csv", ["text", "team"], rows, csv.excel)
 
 
 if __name__ == "__main__":

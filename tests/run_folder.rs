@@ -140,6 +140,22 @@ fn a_run_keeps_the_weights_that_its_config_says_and_the_same_scores() {
     }
     assert!(run(folder, &args).status.success());
     assert_eq!(there("best"), [false, true, true]);
+
+    // Killed behind the last save, before the oldest had gone: it goes now.
+    let saved = || {
+        let entries = std::fs::read_dir(folder.join("all/checkpoints")).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let kept = saved();
+    let older = folder.join("all/checkpoints/step-1");
+    copy(&folder.join("all/checkpoints").join(&kept[0]), &older);
+    std::fs::remove_file(folder.join("all/results.json")).unwrap();
+    args[3] = "all";
+    args[6] = "checkpoints.after=all";
+    assert!(run(folder, &args).status.success());
+    assert_eq!(saved(), kept);
 }
 
 /// A run of six steps that was cut off after its third, with an encoder and a task file of its own.

@@ -345,3 +345,22 @@ fn public_data_sets_in_their_shapes_go_with_eight_lines() {
     }
     goes(&yaml, "a.tsv", &data);
 }
+
+/// What README shows on the table that `make run` makes.
+#[test]
+fn the_task_file_of_readme_takes_the_table_of_the_demonstration() {
+    let readme = std::fs::read_to_string(common::root().join("README.md")).unwrap();
+    let (_, rest) = readme
+        .split_once("cat > tickets.yaml <<END\n")
+        .expect("README's task file");
+    let lines = rest.lines().take_while(|line| line.trim() != "END");
+    let yaml: String = lines
+        .map(|line| format!("{}\n", line.trim_start()))
+        .collect();
+    let demo = tempfile::tempdir().unwrap();
+    common::write_demo(demo.path());
+    let table = std::fs::read(demo.path().join("tickets.csv")).unwrap();
+    let (log, predicted) = goes(&yaml, "tickets.csv", &table);
+    assert!(!log.contains("overlap"), "{log}");
+    assert_eq!(predicted.lines().count(), 601);
+}

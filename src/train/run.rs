@@ -65,7 +65,7 @@ pub fn run(
                 same::check_content(&was.content, &is, folder)?;
             }
             if ranks.is_first() {
-                checkpoint::clear(folder, config.checkpoints.after)?;
+                checkpoint::clear(folder, &config.checkpoints)?;
             }
             return Ok(results);
         }
@@ -232,7 +232,7 @@ pub fn run(
         recorder.finish(&results).map_err(while_running)?;
         // From here on the run has ended: what it does not keep can go.
         sealed::write(&folder.results(), &results).map_err(while_running)?;
-        checkpoint::clear(folder, config.checkpoints.after)?;
+        checkpoint::clear(folder, &config.checkpoints)?;
     }
     ranks.meet()?;
     Ok(results)

@@ -21,7 +21,10 @@ const WIDTH: u16 = 100;
 impl TaskReport {
     pub fn print(&self) {
         let task = &self.task;
-        say!("{}: {}", task.name, task.title);
+        match task.title.is_empty() {
+            true => say!("{}", task.name),
+            false => say!("{}: {}", task.name, task.title),
+        }
         let mut table = new_table(&[
             "split",
             "file",

@@ -14,7 +14,7 @@ use tch::nn::VarStore;
 use tch::Tensor;
 
 use super::run_folder::{Overall, RunFolder, Started};
-use crate::config::After;
+use crate::config::{After, Checkpoints};
 use crate::error::{io_error, read_text};
 use crate::model::{save, weights, MultiTaskModel};
 use crate::telemetry::atomic::{beside, remove_folder, replace_folder};
@@ -362,11 +362,13 @@ pub fn prune(folder: &RunFolder, keep: usize) -> Result<()> {
 }
 
 /// Removes the weights that a run does not keep once it has ended.
-pub fn clear(folder: &RunFolder, after: After) -> Result<()> {
-    if after != After::All {
-        remove_each(&folder.checkpoints())?;
+pub fn clear(folder: &RunFolder, config: &Checkpoints) -> Result<()> {
+    match config.after {
+        // One that was killed behind its last save has not done so.
+        After::All => prune(folder, config.keep)?,
+        After::Best | After::Nothing => remove_each(&folder.checkpoints())?,
     }
-    if after == After::Nothing {
+    if config.after == After::Nothing {
         remove(&folder.best())?;
         remove_each(&folder.best_per_task())?;
     }
