@@ -40,6 +40,16 @@ fn main() {
     if x86 {
         build.define("COVALIGN_X86", None);
     }
+    let linux = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
+    if linux && build.get_compiler().is_like_gnu() {
+        // Without it libtorch's `parallel_for`, a template, is a plain loop in one thread.
+        build.flag("-fopenmp");
+        link_openmp(Path::new(&lib));
+    } else {
+        println!(
+            "cargo:warning=not compiled by g++ for Linux: covalign's own passes use one thread"
+        );
+    }
     build
         .include(&include)
         .include("src/libtorch/compat")
@@ -74,6 +84,19 @@ fn main() {
         }
     }
     link(&format!("-rpath,{lib}"));
+}
+
+/// Links the OpenMP runtime that libtorch uses: there must be one, whose threads both share.
+fn link_openmp(lib: &Path) {
+    let own = std::fs::read_dir(lib).into_iter().flatten().flatten();
+    let mut own = own.map(|entry| entry.path()).filter(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("libgomp") && name.contains(".so")
+    });
+    match own.next() {
+        Some(path) => println!("cargo:rustc-link-arg={}", path.display()),
+        None => println!("cargo:rustc-link-arg=-lgomp"),
+    }
 }
 
 fn link(argument: &str) {

@@ -203,7 +203,7 @@ class Campaign:
                 end = self.run(self.train("lstm.yaml", "cut"), env=self.disk(library, what))
             row.trials += 1
             row.note(kind)
-            if row.check(end, what) and not (end.code == 0 or (end.code == 1 and end.refused)):
+            if row.check(end, what) and not (end.code == 0 or end.refused):
                 row.add("lost", f"{what}: exit {end.code}: {end.err[-300:]}")
             end = self.run(self.train("lstm.yaml", "cut"))
             if end.code != 0:

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use common::{fails, run, text};
-use covalign::data::{read_input, read_split, Example, InputAs, InputFormat, Split};
+use covalign::data::{read_split, Example, Input, InputAs, InputFormat, Rows, Split};
 use covalign::error::exit_code;
 use covalign::task::layout::Column;
 use covalign::task::{Label, Task};
@@ -245,6 +245,25 @@ impl Written {
     }
 }
 
+/// All rows of an input, and what it was taken for; `block` bytes of it are read at a time.
+fn read_input(
+    task: &Task,
+    bytes: &[u8],
+    source: &str,
+    given: &InputAs,
+) -> anyhow::Result<(Rows, String)> {
+    let stream = std::io::Cursor::new(bytes.to_vec());
+    let mut input = Input::open(task, Box::new(stream), source, given)?;
+    let mut all = Rows::default();
+    while let Some(rows) = input.rows()? {
+        all.examples.extend(rows.examples);
+        all.skipped.extend(rows.skipped);
+        all.blank.extend(rows.blank);
+        all.odd_labels.extend(rows.odd_labels);
+    }
+    Ok((all, input.taken_for))
+}
+
 type Seen = (String, Option<String>, Option<String>, u32);
 
 fn seen(examples: &[Example]) -> Vec<Seen> {
@@ -263,11 +282,19 @@ fn an_input_in_the_tasks_layout_has_the_rows_that_evaluation_scores() {
             let what = format!("{} {seed}: {}", written.name, text(&bytes));
             fs::write(place.path().join("dev"), &bytes).unwrap();
             let scored = read_split(&task, place.path(), Split::Dev).expect(&what);
-            let input = read_input(&task, &bytes, "dev", &InputAs::default()).expect(&what);
-            assert!(!input.taken_for.starts_with("plain"), "{what}");
-            assert_eq!(seen(&input.rows.examples), seen(&scored.examples), "{what}");
-            assert_eq!(input.rows.skipped.len(), scored.skipped.len());
-            assert!(input.rows.examples.iter().all(|e| e.label.is_none()));
+            // In one part, and in parts of a row or two: their rows are the same.
+            for block in [1 << 20, bytes.len() / 2, bytes.len() / 5] {
+                let given = InputAs {
+                    block,
+                    ..InputAs::default()
+                };
+                let read = read_input(&task, &bytes, "dev", &given);
+                let (rows, taken_for) = read.expect(&what);
+                assert!(!taken_for.starts_with("plain"), "{what}");
+                assert_eq!(seen(&rows.examples), seen(&scored.examples), "{what}");
+                assert_eq!(rows.skipped.len(), scored.skipped.len());
+                assert!(rows.examples.iter().all(|e| e.label.is_none()));
+            }
             // And they are the rows that were written, each at its line.
             let whole = |row: &Row| written.name != "Short" || !row.a.len().is_multiple_of(5);
             let expected: Vec<(&str, Option<f32>, u32)> = rows
@@ -294,7 +321,7 @@ fn labels_may_be_missing_or_say_nothing_in_what_is_predicted() {
         let texts = |rows: &[Row]| {
             let (bytes, _) = written.file(rows, 1);
             let input = read_input(&task, &bytes, "stdin", &InputAs::default());
-            seen(&input.expect(written.name).rows.examples)
+            seen(&input.expect(written.name).0.examples)
         };
         let labelled = texts(&rows);
         for label in ["-1", "\"\""] {
@@ -319,8 +346,9 @@ fn labels_may_be_missing_or_say_nothing_in_what_is_predicted() {
         let yaml =
             format!("labels: [0, 1]\nmetrics: [accuracy]\nlayout: {layout}\nfiles: {{dev: d}}\n");
         let task = Task::from_yaml(&yaml, "t.yaml").unwrap();
-        let input = read_input(&task, text.as_bytes(), "stdin", &InputAs::default()).unwrap();
-        let texts = input.rows.examples.into_iter().map(|e| e.text_a);
+        let given = InputAs::default();
+        let (rows, _) = read_input(&task, text.as_bytes(), "stdin", &given).unwrap();
+        let texts = rows.examples.into_iter().map(|e| e.text_a);
         texts.collect::<Vec<_>>()
     };
     // No column of labels at all; rows that end before it.
@@ -357,8 +385,8 @@ fn read_as(
         format!("labels: [0, 1]\nmetrics: [accuracy]\nlayout: {layout}\nfiles: {{dev: d}}\n");
     let task = Task::from_yaml(&yaml, "Mood.yaml").unwrap();
     match read_input(&task, input, source, given) {
-        Ok(input) => {
-            let examples = input.rows.examples.into_iter();
+        Ok((rows, _)) => {
+            let examples = rows.examples.into_iter();
             Ok(examples.map(|e| (e.line, e.text_a)).collect())
         }
         Err(e) => {
@@ -460,6 +488,7 @@ fn other_layouts_are_read_as_the_flags_say() {
             .collect(),
         encoding: encoding.map(str::to_owned),
         data: std::path::PathBuf::new(),
+        ..InputAs::default()
     };
     let texts = |input: &[u8], given: &InputAs| -> Result<Vec<String>, String> {
         let rows = one_text(input, given)?;

@@ -48,6 +48,11 @@ pub fn keep(printed: io::Result<()>) {
     }
 }
 
+/// Whether nobody can be told anything any more on standard output.
+pub fn closed() -> bool {
+    FAILURE.get().is_some()
+}
+
 /// At a command's end: whether everything that was printed was written, or its reader had enough.
 pub fn finish() -> Result<()> {
     match FAILURE.get() {

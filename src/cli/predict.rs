@@ -1,8 +1,8 @@
 //! `covalign predict`.
 
 use std::fmt::Write as _;
-use std::io::Read;
-use std::path::PathBuf;
+use std::io::{Read, Write as _};
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde_json::{json, Map, Value};
@@ -10,13 +10,14 @@ use serde_json::{json, Map, Value};
 use super::saved_run::{SavedTask, Weights};
 use crate::bail_input;
 use crate::cli::out;
-use crate::data::lines::read_file;
-use crate::data::{read_input, InputAs, InputFormat, Rows};
+use crate::data::lines::open;
+use crate::data::{Input, InputAs, InputFormat, Rows};
 use crate::error::io_error;
 use crate::export;
 use crate::task::layout::Column;
 use crate::task::Labels;
-use crate::telemetry::{atomic, progress};
+use crate::telemetry::atomic;
+use crate::telemetry::progress::{self, Progress};
 use crate::train::outputs::Outputs;
 
 /// Predict labels for rows of a file or of standard input
@@ -77,18 +78,23 @@ enum Format {
     Jsonl,
 }
 
+/// Rows that are answered together, like lengths with like ones; their answers are written before the next
+/// ones are read.
+const TOGETHER: usize = 2048;
+
 pub fn run(args: PredictArgs) -> Result<()> {
-    let mut bytes = Vec::new();
-    let source = args.input.display().to_string();
-    if source == "-" {
-        std::io::stdin()
-            .read_to_end(&mut bytes)
-            .map_err(|e| io_error(&args.input, e))?;
-    } else {
-        bytes = read_file(&args.input)?;
-    }
+    let (stream, source, size): (Box<dyn Read>, _, _) = match args.input.to_str() {
+        Some("-") => (Box::new(std::io::stdin()), "stdin".to_owned(), None),
+        _ => {
+            let stream = open(&args.input)?;
+            (
+                stream,
+                args.input.display().to_string(),
+                size_of(&args.input),
+            )
+        }
+    };
     let saved = SavedTask::load(&args.run, &args.task, args.weights)?;
-    let source = if source == "-" { "stdin" } else { &source };
     let column = |text: &String| match text.parse() {
         Ok(number) => Column::Number(number),
         Err(_) => Column::Name(text.clone()),
@@ -104,50 +110,181 @@ pub fn run(args: PredictArgs) -> Result<()> {
         text: args.text.iter().map(column).collect(),
         encoding: args.encoding.clone(),
         data: args.data.clone().unwrap_or(saved.config.data.clone()),
+        ..InputAs::default()
     };
-    let input = read_input(&saved.task, &bytes, source, &given)?;
-    let rows = &input.rows;
+    let mut input = Input::open(&saved.task, stream, &source, &given)?;
     progress::say(&format!("{source}: read as {}", input.taken_for));
-    if let Some(line) = rows.odd_labels.first() {
-        progress::say(&format!(
-            "{source}:{line}: no label of {}'s in the label's place, the first of {} such rows; what \
-             is there is ignored",
-            args.task,
-            rows.odd_labels.len()
-        ));
-    }
-    let length = saved.config.training.max_length;
-    let split = saved.intake.take(&saved.task, rows, length)?;
-    let outputs = saved.outputs(&split)?;
-    let answers = Answers {
-        rows,
-        lines: lines(rows),
-        outputs: &outputs,
-        labels: &saved.task.labels,
+    let writing = Writing {
+        source: &source,
+        saved: &saved,
+        format: args.format,
         probabilities: args.probabilities,
-        outputs_named: match args.logits {
+        logits: match args.logits {
             true => export::config::labels(&saved.task),
             false => Vec::new(),
         },
-        images: saved.task.has_images(),
+        indexed: input.is_indexed(),
     };
-    let text = match args.format {
-        Format::Tsv => answers.tsv(source)?,
-        Format::Jsonl => answers.jsonl(),
-    };
-    let unanswered = answers.lines.len() - rows.examples.len();
-    if unanswered > 0 {
-        progress::say(&format!(
-            "{source}: {unanswered} of {} lines without an answer, blank or left out as the task's \
-             layout says",
-            answers.lines.len()
-        ));
-    }
-    match &args.out {
-        Some(path) => atomic::write(path, text.as_bytes()),
-        None => {
+    let bar = Progress::bytes(size, &format!("predicting {}", saved.task.name));
+    let told = match &args.out {
+        Some(path) => atomic::fill(path, |file| {
+            let write = |text: &str| {
+                let written = file.write_all(text.as_bytes());
+                written.map(|()| true).map_err(|e| io_error(path, e))
+            };
+            writing.all(&mut input, &bar, write)
+        }),
+        None => writing.all(&mut input, &bar, |text| {
             out::print(text.as_bytes());
-            Ok(())
+            Ok(!out::closed())
+        }),
+    };
+    bar.finish();
+    told
+}
+
+/// The bytes that will be read, where that is known.
+fn size_of(path: &Path) -> Option<u64> {
+    let packed = path.extension().is_some_and(|extension| extension == "gz");
+    let file = std::fs::metadata(path).ok().filter(|_| !packed)?;
+    Some(file.len()).filter(|&bytes| bytes > 0)
+}
+
+/// How answers are written.
+struct Writing<'a> {
+    source: &'a str,
+    saved: &'a SavedTask,
+    format: Format,
+    probabilities: bool,
+    /// The outputs' names, where they are wanted.
+    logits: Vec<String>,
+    /// Whether rows have names of their own.
+    indexed: bool,
+}
+
+impl Writing<'_> {
+    /// Answers all rows of an input, a part at a time; `write` says whether somebody still reads.
+    fn all(
+        &self,
+        input: &mut Input,
+        bar: &Progress,
+        mut write: impl FnMut(&str) -> Result<bool>,
+    ) -> Result<()> {
+        if self.format == Format::Tsv && !write(&self.header())? {
+            return Ok(());
+        }
+        let (mut unanswered, mut all, mut odd) = (0, 0, Odd::default());
+        while let Some(mut rows) = input.rows()? {
+            odd.add(&rows.odd_labels);
+            let lines = lines(&rows);
+            unanswered += lines.len() - rows.examples.len();
+            all += lines.len();
+            let parts = cut(&lines);
+            let bytes_a_part = (input.bytes - bar.position()) / parts.len().max(1) as u64;
+            let mut examples = std::mem::take(&mut rows.examples).into_iter();
+            for lines in parts {
+                let own = lines.iter().filter(|(_, row)| row.is_some()).count();
+                let part = Rows {
+                    examples: examples.by_ref().take(own).collect(),
+                    files: rows.files.clone(),
+                    ..Rows::default()
+                };
+                if !write(&self.part(&part, lines)?)? {
+                    return Ok(());
+                }
+                bar.add(bytes_a_part);
+            }
+        }
+        odd.tell(self.source, &self.saved.task.name);
+        if unanswered > 0 {
+            progress::say(&format!(
+                "{}: {unanswered} of {all} lines without an answer, blank or left out as the task's \
+                 layout says",
+                self.source
+            ));
+        }
+        Ok(())
+    }
+
+    fn header(&self) -> String {
+        let mut text = String::from(if self.indexed { "index" } else { "line" });
+        text.push_str("\tprediction");
+        for name in self.classes() {
+            let _ = write!(text, "\tp({name})");
+        }
+        for name in &self.logits {
+            let _ = write!(text, "\tlogit({name})");
+        }
+        text.push('\n');
+        text
+    }
+
+    fn classes(&self) -> &[String] {
+        match self.probabilities {
+            true => self.saved.task.labels.names(),
+            false => &[],
+        }
+    }
+
+    /// The answers of a part's lines.
+    fn part(&self, rows: &Rows, lines: &[(u32, Option<usize>)]) -> Result<String> {
+        let saved = self.saved;
+        let length = saved.config.training.max_length;
+        let split = saved.intake.take(&saved.task, rows, length)?;
+        let outputs = saved.outputs_of(&split, &|_| ())?;
+        let first = lines.iter().find_map(|(_, row)| *row).unwrap_or(0);
+        let answers = Answers {
+            writing: self,
+            rows,
+            lines: lines
+                .iter()
+                .map(|&(line, row)| (line, row.map(|row| row - first))),
+            outputs: &outputs,
+            labels: &saved.task.labels,
+        };
+        match self.format {
+            Format::Tsv => answers.tsv(),
+            Format::Jsonl => Ok(answers.jsonl()),
+        }
+    }
+}
+
+/// Lines with so many rows that they are answered together, a part after the other.
+fn cut(mut lines: &[(u32, Option<usize>)]) -> Vec<&[(u32, Option<usize>)]> {
+    let mut parts = Vec::new();
+    while !lines.is_empty() {
+        let mut rows = 0;
+        let full = lines.iter().position(|(_, row)| {
+            rows += usize::from(row.is_some());
+            rows == TOGETHER
+        });
+        let (part, rest) = lines.split_at(full.map_or(lines.len(), |at| at + 1));
+        parts.push(part);
+        lines = rest;
+    }
+    parts
+}
+
+/// Rows that have something else in the place of a label.
+#[derive(Default)]
+struct Odd {
+    first: Option<u32>,
+    count: usize,
+}
+
+impl Odd {
+    fn add(&mut self, lines: &[u32]) {
+        self.first = self.first.or(lines.first().copied());
+        self.count += lines.len();
+    }
+
+    fn tell(&self, source: &str, task: &str) {
+        if let Some(line) = self.first {
+            progress::say(&format!(
+                "{source}:{line}: no label of {task}'s in the label's place, the first of {} such rows; \
+                 what is there is ignored",
+                self.count
+            ));
         }
     }
 }
@@ -169,48 +306,33 @@ fn lines(rows: &Rows) -> Vec<(u32, Option<usize>)> {
     lines
 }
 
-/// What is written for an input.
-struct Answers<'a> {
+/// What is written for lines of an input.
+struct Answers<'a, L> {
+    writing: &'a Writing<'a>,
     rows: &'a Rows,
-    lines: Vec<(u32, Option<usize>)>,
+    lines: L,
     outputs: &'a Outputs,
     labels: &'a Labels,
-    probabilities: bool,
-    /// The outputs' names, where they are wanted.
-    outputs_named: Vec<String>,
-    /// Whether the rows are images.
-    images: bool,
 }
 
-impl Answers<'_> {
+impl<L: Iterator<Item = (u32, Option<usize>)> + Clone> Answers<'_, L> {
     /// # Errors
     /// An input error for an index that cannot stand in a table.
-    fn tsv(&self, source: &str) -> Result<String> {
-        let indexed = self.rows.examples.iter().any(|e| e.index.is_some());
-        let mut text = String::from(if indexed { "index" } else { "line" });
-        text.push_str("\tprediction");
-        let classes = match self.probabilities {
-            true => self.labels.names(),
-            false => &[],
-        };
-        for name in classes {
-            let _ = write!(text, "\tp({name})");
-        }
-        for name in &self.outputs_named {
-            let _ = write!(text, "\tlogit({name})");
-        }
-        text.push('\n');
-        for &(line, row) in &self.lines {
+    fn tsv(&self) -> Result<String> {
+        let (classes, logits) = (self.writing.classes(), &self.writing.logits);
+        let mut text = String::new();
+        for (line, row) in self.lines.clone() {
             match (
                 row.and_then(|row| self.rows.examples[row].index.as_ref()),
                 row,
             ) {
                 (Some(index), _) if index.contains(['\t', '\n', '\r']) => bail_input!(
-                    "{source}:{line}: its index has a tab or a line's end in it; say --format jsonl"
+                    "{}:{line}: its index has a tab or a line's end in it; say --format jsonl",
+                    self.writing.source
                 ),
                 (Some(index), _) => text.push_str(index),
                 // A line without a row has no index either.
-                (None, None) if indexed => continue,
+                (None, None) if self.writing.indexed => continue,
                 (None, _) => {
                     let _ = write!(text, "{line}");
                 }
@@ -227,13 +349,13 @@ impl Answers<'_> {
                     None => text.push_str(&"\t".repeat(classes.len())),
                 }
             }
-            match row.filter(|_| !self.outputs_named.is_empty()) {
+            match row.filter(|_| !logits.is_empty()) {
                 Some(row) => {
                     for logit in self.outputs.row(row) {
                         let _ = write!(text, "\t{logit:.6}");
                     }
                 }
-                None => text.push_str(&"\t".repeat(self.outputs_named.len())),
+                None => text.push_str(&"\t".repeat(logits.len())),
             }
             text.push('\n');
         }
@@ -242,7 +364,7 @@ impl Answers<'_> {
 
     fn jsonl(&self) -> String {
         let mut text = String::new();
-        for &(line, row) in &self.lines {
+        for (line, row) in self.lines.clone() {
             let mut object = Map::new();
             if let Some(index) = row.and_then(|row| self.rows.examples[row].index.clone()) {
                 object.insert("index".into(), index.into());
@@ -261,7 +383,8 @@ impl Answers<'_> {
 
     fn answer(&self, row: usize, object: &mut Map<String, Value>) {
         let example = &self.rows.examples[row];
-        let key = if self.images { "image" } else { "text" };
+        let images = self.writing.saved.task.has_images();
+        let key = if images { "image" } else { "text" };
         object.insert(key.into(), example.text_a.clone().into());
         if let Some(second) = &example.text_b {
             object.insert("second_text".into(), second.clone().into());
@@ -277,14 +400,14 @@ impl Answers<'_> {
         };
         object.insert("prediction".into(), prediction);
         let names = self.labels.names();
-        if self.probabilities && !names.is_empty() {
+        if self.writing.probabilities && !names.is_empty() {
             let all = self.outputs.probabilities(row, self.labels);
             let pairs = names.iter().cloned().zip(all.into_iter().map(Value::from));
             object.insert("probabilities".into(), Value::Object(pairs.collect()));
         }
-        if !self.outputs_named.is_empty() {
+        if !self.writing.logits.is_empty() {
             let logits = self.outputs.row(row).iter().map(|&logit| json!(logit));
-            let pairs = self.outputs_named.iter().cloned().zip(logits);
+            let pairs = self.writing.logits.iter().cloned().zip(logits);
             object.insert("logits".into(), Value::Object(pairs.collect()));
         }
     }

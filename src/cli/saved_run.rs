@@ -135,7 +135,14 @@ impl SavedTask {
     pub fn outputs(&self, split: &TokenizedSplit) -> Result<Outputs> {
         let label = format!("predicting {}", self.task.name);
         let bar = Progress::counter(split.len() as u64, &label);
-        let outputs = outputs::compute(
+        let outputs = self.outputs_of(split, &|rows| bar.add(rows as u64))?;
+        bar.finish();
+        Ok(outputs)
+    }
+
+    /// The model's outputs on every row of a split; `done` is told of the rows of each batch.
+    pub fn outputs_of(&self, split: &TokenizedSplit, done: &dyn Fn(usize)) -> Result<Outputs> {
+        outputs::compute(
             &self.model,
             (self.index, &self.task.name),
             split,
@@ -146,12 +153,10 @@ impl SavedTask {
                 ranks: &Ranks::alone(),
             },
             &|rows| {
-                bar.add(rows as u64);
+                done(rows);
                 Ok(())
             },
-        )?;
-        bar.finish();
-        Ok(outputs)
+        )
     }
 }
 

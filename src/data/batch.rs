@@ -16,7 +16,9 @@ pub enum Shape {
     /// `[tokens]`: no padding at all.
     Packed,
     /// The same, filled up with a last row of the id `pad` that nobody reads, so that the number of
-    /// tokens is one of few.
+    /// tokens is one of few: oneDNN compiles a product for each, which takes longer than a small product.
+    Rounded { pad: i64 },
+    /// The same, and the longest row is taken for one of few lengths: what a CUDA graph is recorded for.
     Filled { pad: i64 },
     /// Images, each in such a frame.
     Pixels(Frame),
@@ -119,9 +121,9 @@ impl Batch {
         };
         let rows: Vec<Row> = rows.iter().map(row).collect();
         match shape {
-            Shape::Packed => {
+            Shape::Packed | Shape::Rounded { .. } => {
                 let others: Vec<Row> = others.iter().map(row).collect();
-                packed(&rows, &others, None, device)
+                packed(&rows, &others, shape, device)
             }
             _ => Batch::new(&rows, shape, device),
         }
@@ -213,8 +215,9 @@ impl Batch {
     pub fn new(rows: &[Row], shape: Shape, device: Device) -> Result<Self> {
         match shape {
             Shape::Padded { pad } => padded(rows, pad, device),
-            Shape::Packed => packed(rows, &[], None, device),
-            Shape::Filled { pad } => packed(rows, &[], Some(pad), device),
+            Shape::Packed | Shape::Rounded { .. } | Shape::Filled { .. } => {
+                packed(rows, &[], shape, device)
+            }
             Shape::Pixels(_) => bail!("rows of token ids are no pixels"),
         }
     }
@@ -252,7 +255,7 @@ fn padded(rows: &[Row], pad: i64, device: Device) -> Result<Batch> {
     })
 }
 
-/// Filled up, batches have a multiple of so many tokens.
+/// Filled up for a recorded graph, batches have a multiple of so many tokens.
 fn grain(tokens: usize) -> usize {
     match tokens {
         0..1024 => 64,
@@ -261,10 +264,19 @@ fn grain(tokens: usize) -> usize {
     }
 }
 
+/// Rounded, they have a multiple of so many: what is added is a twentieth at most of a batch that takes time.
+fn fine_grain(tokens: usize) -> usize {
+    match tokens {
+        0..1024 => 32,
+        1024..4096 => 64,
+        _ => 256,
+    }
+}
+
 /// Longest rows of filled batches are taken for a multiple of so many tokens: a block of attention.
 const ATTENTION_BLOCK: usize = 128;
 
-fn packed(rows: &[Row], others: &[Row], pad: Option<i64>, device: Device) -> Result<Batch> {
+fn packed(rows: &[Row], others: &[Row], shape: Shape, device: Device) -> Result<Batch> {
     let tokens: usize = rows.iter().map(|(ids, _)| ids.len()).sum();
     let mut all = Vec::with_capacity(tokens);
     let (mut segments, mut positions) = (Vec::with_capacity(tokens), Vec::with_capacity(tokens));
@@ -279,34 +291,40 @@ fn packed(rows: &[Row], others: &[Row], pad: Option<i64>, device: Device) -> Res
     let place = |values: &[i64]| -> Result<Tensor> {
         libtorch::sent(&Tensor::f_from_slice(values)?, device)
     };
-    let words = match pad {
-        Some(pad) => {
-            // At least one token, so that no row is empty.
-            let filled = (tokens + 1).next_multiple_of(grain(tokens));
-            longest = longest
-                .max(filled - tokens)
-                .next_multiple_of(ATTENTION_BLOCK);
-            all.resize(filled, pad);
-            segments.resize(filled, 0);
-            positions.resize(filled, 0);
-            starts.push(filled as i64);
-            None
+    let (filled, pad) = match shape {
+        // At least one token, so that no row is empty.
+        Shape::Filled { pad } => ((tokens + 1).next_multiple_of(grain(tokens)), pad),
+        Shape::Rounded { pad } => (tokens.next_multiple_of(fine_grain(tokens)), pad),
+        _ => (tokens, 0),
+    };
+    if filled > tokens {
+        longest = longest.max(filled - tokens);
+        all.resize(filled, pad);
+        segments.resize(filled, 0);
+        positions.resize(filled, 0);
+        starts.push(filled as i64);
+    }
+    let words = if let Shape::Filled { .. } = shape {
+        longest = longest.next_multiple_of(ATTENTION_BLOCK);
+        None
+    } else {
+        let mut vocabulary = all.clone();
+        let words = others.iter().flat_map(|(ids, _)| *ids);
+        vocabulary.extend(words.map(|&id| i64::from(id)));
+        if let Shape::Rounded { pad } = shape {
+            // The other parts of a batch have it too, filled up or not.
+            vocabulary.push(pad);
         }
-        None => {
-            let mut vocabulary = all.clone();
-            let words = others.iter().flat_map(|(ids, _)| *ids);
-            vocabulary.extend(words.map(|&id| i64::from(id)));
-            vocabulary.sort_unstable();
-            vocabulary.dedup();
-            let places: Vec<i64> = all
-                .iter()
-                .map(|id| vocabulary.partition_point(|other| other < id) as i64)
-                .collect();
-            Some(Words {
-                vocabulary: place(&vocabulary)?,
-                places: place(&places)?,
-            })
-        }
+        vocabulary.sort_unstable();
+        vocabulary.dedup();
+        let places: Vec<i64> = all
+            .iter()
+            .map(|id| vocabulary.partition_point(|other| other < id) as i64)
+            .collect();
+        Some(Words {
+            vocabulary: place(&vocabulary)?,
+            places: place(&places)?,
+        })
     };
     Ok(Batch {
         ids: place(&all)?,

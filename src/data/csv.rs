@@ -18,18 +18,37 @@ pub(super) struct Csv<'a> {
     between: char,
     line: u32,
     path: &'a Path,
+    /// Whether a quote that was opened has not closed before the text's end.
+    open: bool,
 }
 
 type Row<'a> = (u32, Vec<Cow<'a, str>>);
 
 impl<'a> Csv<'a> {
-    pub(super) fn new(text: &'a str, between: char, path: &'a Path) -> Csv<'a> {
+    /// Of a text that begins at the line `from`.
+    pub(super) fn new(text: &'a str, between: char, (path, from): (&'a Path, u32)) -> Csv<'a> {
         Csv {
             rest: text,
             between,
-            line: 1,
+            line: from,
             path,
+            open: false,
         }
+    }
+
+    /// How long the whole rows of a text are whose last one may go on in what comes behind it.
+    pub(super) fn whole(text: &str, between: char) -> usize {
+        let mut rows = Csv::new(text, between, (Path::new(""), 1));
+        let mut whole = 0;
+        while !rows.rest.is_empty() {
+            match rows.row() {
+                Ok(_) => whole = text.len() - rows.rest.len(),
+                Err(_) if rows.open => return whole,
+                // Reading says what is wrong.
+                Err(_) => return text.len(),
+            }
+        }
+        whole
     }
 
     fn row(&mut self) -> Result<Row<'a>> {
@@ -75,6 +94,7 @@ impl<'a> Csv<'a> {
         let mut text = Cow::Borrowed("");
         loop {
             let Some(end) = rest.find('"') else {
+                self.open = true;
                 bail_input!(
                     "{place}: a quote opens a field here and never closes; close it, or put the \
                      field into quotes and double the ones in it"

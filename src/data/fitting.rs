@@ -49,7 +49,7 @@ impl Look<'_> {
     /// Whether every line begins with a label, or with what stands for none.
     fn begins_with_labels(&self, written: &Layout, text: &str) -> Result<bool> {
         let mut first = [None, None];
-        for line in lines(text, written, &[], self.path) {
+        for line in lines(text, written, &[], (self.path, 1)) {
             let Line { number, fields } = line?;
             if let Some(label) = fields.first() {
                 first[usize::from(self.is_label(written, &[label]))].get_or_insert(number);
@@ -75,7 +75,7 @@ impl Look<'_> {
     fn fits_table(&self, layout: &Layout, text: &str) -> Result<(bool, Vec<String>)> {
         let format = layout.format.unwrap_or_default();
         let filled = |row: &Result<Line>| !matches!(row, Ok(row) if row.fields.is_empty());
-        let mut rows = lines(text, layout, &[], self.path).filter(filled);
+        let mut rows = lines(text, layout, &[], (self.path, 1)).filter(filled);
         let Some(Ok(first)) = rows.next() else {
             return Ok((false, Vec::new()));
         };
@@ -133,7 +133,7 @@ impl Look<'_> {
 
     /// Plain text is what looks like nothing else.
     pub(super) fn check_plain(&self, text: &str) -> Result<()> {
-        let first = numbered(text).find(|(_, line)| !line.trim().is_empty());
+        let first = numbered(text, 1).find(|(_, line)| !line.trim().is_empty());
         let Some((number, first)) = first else {
             return Ok(());
         };

@@ -29,9 +29,9 @@ impl<'a> IdFilter<'a> {
             return Ok(None);
         };
         let bytes = read_file(path)?;
-        let text = decode(&bytes, None, path)?;
+        let text = decode(&bytes, None, (path, 1))?;
         let mut ids = HashSet::new();
-        for line in lines(&text, &Layout::default(), &[], path) {
+        for line in lines(&text, &Layout::default(), &[], (path, 1)) {
             let Line { number, fields } = line?;
             if fields.is_empty() {
                 continue;

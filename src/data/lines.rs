@@ -1,13 +1,14 @@
 //! A file's bytes to rows of fields, with their line numbers.
 
 use std::borrow::Cow;
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, BufReader, ErrorKind, Read};
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use encoding_rs::{Encoding, UTF_8};
 use flate2::read::MultiGzDecoder;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::csv::Csv;
@@ -17,34 +18,63 @@ use crate::task::layout::{Column, Format, Layout};
 use crate::task::Task;
 use crate::{bail_input, input_error};
 
-/// A file's bytes; of one that is called `.gz`, what was packed.
-pub fn read_file(path: &Path) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(path).map_err(|e| io_error(path, e))?;
-    if path.extension().is_none_or(|extension| extension != "gz") {
-        return Ok(bytes);
+/// A file's bytes as they come; of one that is called `.gz`, what was packed.
+pub fn open(path: &Path) -> Result<Box<dyn Read>> {
+    let file = File::open(path).map_err(|e| io_error(path, e))?;
+    Ok(match is_packed(path) {
+        true => Box::new(MultiGzDecoder::new(BufReader::new(file))),
+        false => Box::new(file),
+    })
+}
+
+fn is_packed(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "gz")
+}
+
+/// What reading the file at `path` has failed with.
+pub fn unreadable(path: &Path, error: io::Error) -> Error {
+    let damaged = [
+        ErrorKind::InvalidInput,
+        ErrorKind::InvalidData,
+        ErrorKind::UnexpectedEof,
+    ];
+    match is_packed(path) && damaged.contains(&error.kind()) {
+        true => input_error!("{}: not whole as a gzip file: {error}", path.display()),
+        false => io_error(path, error),
     }
+}
+
+/// All bytes of [`open`].
+pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     let mut all = Vec::new();
-    let unpacked = MultiGzDecoder::new(&bytes[..]).read_to_end(&mut all);
-    unpacked.map_err(|e| input_error!("{}: not whole as a gzip file: {e}", path.display()))?;
+    let read = open(path)?.read_to_end(&mut all);
+    read.map_err(|e| unreadable(path, e))?;
     Ok(all)
 }
 
-/// The text of a file of `task` in a layout; of a Parquet file its rows as JSON lines.
+/// The text of a file of `task` in a layout, or of its part from the line `from` on; of a Parquet file its
+/// rows as JSON lines.
 pub fn text<'b>(
     bytes: &'b [u8],
     task: &Task,
     layout: &Layout,
-    path: &Path,
+    (path, from): (&Path, u32),
 ) -> Result<Cow<'b, str>> {
     match layout.format {
         Some(Format::Parquet) => parquet::json_lines(bytes, &task.labels, path).map(Cow::Owned),
-        _ => decode(bytes, layout.encoding.as_deref(), path),
+        _ => decode(bytes, layout.encoding.as_deref(), (path, from)),
     }
 }
 
-/// The text of a file in `encoding` (a WHATWG label; UTF-8 when none), without a byte-order mark.
-pub fn decode<'b>(bytes: &'b [u8], encoding: Option<&str>, path: &Path) -> Result<Cow<'b, str>> {
+/// The text of a file in `encoding` (a WHATWG label; UTF-8 when none), without a byte-order mark, or of its
+/// part from the line `from` on.
+pub fn decode<'b>(
+    bytes: &'b [u8],
+    encoding: Option<&str>,
+    (path, from): (&Path, u32),
+) -> Result<Cow<'b, str>> {
     let path = path.display();
+    let line_at = |bytes: &[u8], at: usize| from as usize + line_ends(&bytes[..at]);
     if bytes.starts_with(parquet::MAGIC) {
         bail_input!(
             "{path}: is a Parquet file; set `format: parquet` in the task's layout, or say \
@@ -57,7 +87,8 @@ pub fn decode<'b>(bytes: &'b [u8], encoding: Option<&str>, path: &Path) -> Resul
             .ok_or_else(|| input_error!("{path}: `{label}` is no encoding; try windows-1252"))?,
     };
     let text = if encoding == UTF_8 {
-        let own = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let mark: &[u8] = if from == 1 { b"\xef\xbb\xbf" } else { b"" };
+        let own = bytes.strip_prefix(mark).unwrap_or(bytes);
         std::str::from_utf8(own).map(Cow::Borrowed).map_err(|e| {
             let line = line_at(own, e.valid_up_to());
             let likely = match bytes {
@@ -70,7 +101,10 @@ pub fn decode<'b>(bytes: &'b [u8], encoding: Option<&str>, path: &Path) -> Resul
             )
         })?
     } else {
-        let (text, damaged) = encoding.decode_with_bom_removal(bytes);
+        let (text, damaged) = match from {
+            1 => encoding.decode_with_bom_removal(bytes),
+            _ => encoding.decode_without_bom_handling(bytes),
+        };
         if damaged {
             let line = text
                 .find('\u{fffd}')
@@ -92,8 +126,9 @@ pub fn decode<'b>(bytes: &'b [u8], encoding: Option<&str>, path: &Path) -> Resul
     Ok(text)
 }
 
-fn line_at(bytes: &[u8], at: usize) -> usize {
-    bytes[..at].iter().filter(|&&b| b == b'\n').count() + 1
+/// How many lines end in a text.
+pub fn line_ends(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|&&byte| byte == b'\n').count()
 }
 
 /// A row of a file. A blank line (nothing in it but white space) has no fields.
@@ -102,6 +137,17 @@ pub struct Line<'a> {
     /// From 1; of a row of several lines, the first.
     pub number: u32,
     pub fields: Vec<Cow<'a, str>>,
+}
+
+impl Line<'_> {
+    /// The same, of a text that may go.
+    pub fn into_owned(self) -> Line<'static> {
+        let owned = |field: Cow<str>| Cow::Owned(field.into_owned());
+        Line {
+            number: self.number,
+            fields: self.fields.into_iter().map(owned).collect(),
+        }
+    }
 }
 
 /// A column that is read. One that is not `required` and not there has empty fields.
@@ -113,13 +159,13 @@ pub struct Wanted<'a> {
     pub list: bool,
 }
 
-/// The rows of `text`, a header and blank lines among them. Lines end at `\n` or `\r\n` and nothing
+/// The rows of `text`, which begins at the line `from`, a header and blank lines among them. Lines end at `\n` or `\r\n` and nothing
 /// else. JSON rows have the fields of `columns`, in their order.
 pub fn lines<'a>(
     text: &'a str,
     layout: &'a Layout,
     columns: &'a [Wanted<'a>],
-    path: &'a Path,
+    (path, from): (&'a Path, u32),
 ) -> Box<dyn Iterator<Item = Result<Line<'a>>> + 'a> {
     let format = layout.format.unwrap_or_default();
     let tab = layout.delimiter.unwrap_or('\t');
@@ -141,9 +187,9 @@ pub fn lines<'a>(
         Format::Csv => {
             let line = |(number, fields)| Line { number, fields };
             let between = layout.delimiter.unwrap_or(',');
-            Box::new(Csv::new(text, between, path).map(move |row| row.map(line)))
+            Box::new(Csv::new(text, between, (path, from)).map(move |row| row.map(line)))
         }
-        _ => Box::new(numbered(text).map(move |(number, line)| {
+        _ => Box::new(numbered(text, from).map(move |(number, line)| {
             let fields = match blank(line) {
                 true => Vec::new(),
                 false => fields(number, line)?,
@@ -164,13 +210,13 @@ fn prefixed<'a>(line: &'a str, prefix: &str) -> Vec<Cow<'a, str>> {
     vec![labels.join(" ").into(), text.into()]
 }
 
-/// The lines of a text, from 1.
-pub fn numbered(text: &str) -> impl Iterator<Item = (u32, &str)> {
+/// The lines of a text, the first being `from`.
+pub fn numbered(text: &str, from: u32) -> impl Iterator<Item = (u32, &str)> {
     // What stands behind the last line's end is no line.
     let ended = text.strip_suffix('\n').unwrap_or(text);
     let lines = (!text.is_empty()).then(|| ended.split('\n'));
     let lines = lines.into_iter().flatten();
-    (1..).zip(lines.map(|line| line.strip_suffix('\r').unwrap_or(line)))
+    (from..).zip(lines.map(|line| line.strip_suffix('\r').unwrap_or(line)))
 }
 
 fn json_fields<'a>(line: &str, columns: &[Wanted]) -> Result<Vec<Cow<'a, str>>, String> {
@@ -238,7 +284,7 @@ impl<'de> Deserialize<'de> for Row {
                 let mut row: Vec<(String, Value)> = Vec::new();
                 while let Some((key, value)) = map.next_entry()? {
                     if row.iter().any(|(known, _)| *known == key) {
-                        return Err(A::Error::custom(format!("has the key `{key}` twice")));
+                        return Err(de::Error::custom(format!("has the key `{key}` twice")));
                     }
                     row.push((key, value));
                 }

@@ -1,6 +1,7 @@
 //! Reading, tokenising, caching, decoding, batching, sampling over tasks.
 
 pub mod batch;
+mod blocks;
 pub mod budget;
 pub mod cache;
 mod csv;
@@ -28,7 +29,7 @@ pub mod tokenizer;
 pub use crate::task::Split;
 pub use batch::Batch;
 pub use cache::{load_split, load_split_with};
-pub use input::{read_input, Input, InputAs, InputFormat};
+pub use input::{Input, InputAs, InputFormat};
 pub use intake::Intake;
 pub use read::read_split;
 pub use rows::{Example, Part, Rows, Skipped};

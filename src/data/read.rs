@@ -20,7 +20,7 @@ pub fn read_split(task: &Task, data_dir: &Path, split: Split) -> Result<Rows> {
         let bytes = read_file(&source.path)?;
         let layout = task.layout_of(source.file);
         let from = rows.examples.len();
-        let text = text(&bytes, task, &layout, &source.path)?;
+        let text = text(&bytes, task, &layout, (&source.path, 1))?;
         let cut = task.cut().filter(|_| source.of == Split::Train);
         let reader = Reader {
             task,

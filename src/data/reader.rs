@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::ids::IdFilter;
-use super::lines::{lines, Line, Wanted};
+use super::lines::{line_ends, lines, Line, Wanted};
 use super::rows::{Example, Rows, Skipped};
 use crate::config::yaml::list;
 use crate::task::layout::{Column, Layout, LongRows, ShortRows};
@@ -44,63 +44,83 @@ struct Width {
     fewest: usize,
 }
 
+/// What is known of a file of which a part has been read.
+pub(super) struct Begun {
+    /// Its number among the rows' files.
+    file: u16,
+    /// The line at which the next part begins.
+    pub line: u32,
+    header: Option<Line<'static>>,
+    has_header: bool,
+    places: Vec<Option<usize>>,
+    width: Option<Width>,
+    /// Rows with an id of the list.
+    listed: usize,
+}
+
+impl Begun {
+    /// Before anything is read.
+    pub fn new(layout: &Layout) -> Begun {
+        Begun {
+            file: 0,
+            line: 1,
+            header: None,
+            has_header: layout.has_header(),
+            places: Vec::new(),
+            width: None,
+            listed: 0,
+        }
+    }
+}
+
 impl Reader<'_> {
     /// Adds the rows of `text` to `rows`, and its path to their files.
     pub(super) fn read(&self, text: &str, ids: Option<&IdFilter>, rows: &mut Rows) -> Result<()> {
+        let mut begun = Begun::new(self.layout);
+        begun.file = rows.files.len() as u16;
+        rows.files.push(self.path.to_path_buf());
+        self.read_on(&mut begun, text, ids, rows)?;
+        self.end(&begun, ids)
+    }
+
+    /// Adds the rows of a file's next part, which ends with a row's end.
+    pub(super) fn read_on(
+        &self,
+        begun: &mut Begun,
+        text: &str,
+        ids: Option<&IdFilter>,
+        rows: &mut Rows,
+    ) -> Result<()> {
         let texts = self.layout.input_columns();
         let labels = self.layout.label_columns();
         let id_columns = ids.map_or(&[][..], |ids| ids.columns);
-        let required = |column| Wanted {
-            column,
-            required: true,
-            list: false,
-        };
-        let mut wanted: Vec<Wanted> = texts
-            .iter()
-            .chain(&self.layout.index)
-            .chain(id_columns)
-            .chain(self.group)
-            .map(required)
-            .collect();
-        let first_label = wanted.len();
-        let any_of = matches!(self.task.labels, Labels::AnyOf(_));
-        wanted.extend(labels.iter().map(|column| Wanted {
-            column,
-            required: self.labels == LabelUse::Required,
-            list: any_of && !self.layout.has_label_columns(),
-        }));
-        rows.files.push(self.path.to_path_buf());
-        let file = (rows.files.len() - 1) as u16;
-
-        let mut listed = 0;
-        let mut header = None;
-        let mut has_header = self.layout.has_header();
-        let mut places = Vec::new();
-        let mut width = None;
+        let wanted = self.wanted(&texts, &labels, id_columns);
+        let first_label = wanted.len() - labels.len();
         let mut layout = self.layout.clone();
         if self.plain {
             layout.delimiter = None;
         }
-        for line in lines(text, &layout, &wanted, self.path) {
+        for line in lines(text, &layout, &wanted, (self.path, begun.line)) {
             let line = line?;
             if line.fields.is_empty() {
                 rows.blank.push(line.number);
                 continue;
             }
-            if std::mem::take(&mut has_header) {
-                header = Some(line);
+            if std::mem::take(&mut begun.has_header) {
+                begun.header = Some(line.into_owned());
                 continue;
             }
-            if places.is_empty() {
-                places = self.places(&wanted, header.as_ref())?;
+            if begun.places.is_empty() {
+                begun.places = self.places(&wanted, begun.header.as_ref())?;
             }
             let Line { number, fields } = line;
-            let width = width.get_or_insert_with(|| {
+            let (header, places) = (begun.header.as_ref(), &begun.places);
+            let width = begun.width.get_or_insert_with(|| {
                 let last = |(place, wanted): (&Option<usize>, &Wanted)| {
                     place.filter(|_| wanted.required).map(|place| place + 1)
                 };
                 let least = places.iter().zip(&wanted).filter_map(last).max();
-                self.width(&fields, header.as_ref(), least.unwrap_or(0))
+                self.width(&fields, header, least.unwrap_or(0))
             });
             if let Some(reason) = self.misfit(&fields, width, header.is_some(), number)? {
                 rows.skipped.push(Skipped {
@@ -121,7 +141,7 @@ impl Reader<'_> {
             if let Some(ids) = ids {
                 let id: Vec<String> = id_columns.iter().map(|_| next().to_string()).collect();
                 let is_listed = ids.ids.contains(&id);
-                listed += usize::from(is_listed);
+                begun.listed += usize::from(is_listed);
                 if is_listed != ids.keep {
                     continue;
                 }
@@ -147,15 +167,24 @@ impl Reader<'_> {
                 label,
                 group,
                 index,
-                file,
+                file: begun.file,
                 line: number,
             });
         }
+        begun.line += line_ends(text.as_bytes()) as u32;
+        Ok(())
+    }
+
+    /// What can be said of a file only at its end.
+    pub(super) fn end(&self, begun: &Begun, ids: Option<&IdFilter>) -> Result<()> {
         // A file without rows may still have the wrong header.
-        if places.is_empty() && header.is_some() {
-            self.places(&wanted, header.as_ref())?;
+        if begun.places.is_empty() && begun.header.is_some() {
+            let (texts, labels) = (self.layout.input_columns(), self.layout.label_columns());
+            let id_columns = ids.map_or(&[][..], |ids| ids.columns);
+            let wanted = self.wanted(&texts, &labels, id_columns);
+            self.places(&wanted, begun.header.as_ref())?;
         }
-        if let Some(ids) = ids.filter(|ids| listed == 0 && !ids.ids.is_empty()) {
+        if let Some(ids) = ids.filter(|ids| begun.listed == 0 && !ids.ids.is_empty()) {
             bail_input!(
                 "{}: no row has an id of the list {}; look at its `columns`",
                 self.path.display(),
@@ -163,6 +192,32 @@ impl Reader<'_> {
             );
         }
         Ok(())
+    }
+
+    /// The columns that are read: texts, index, ids, group, and the labels last.
+    fn wanted<'c>(
+        &'c self,
+        texts: &'c [Column],
+        labels: &'c [Column],
+        ids: &'c [Column],
+    ) -> Vec<Wanted<'c>> {
+        let required = |column| Wanted {
+            column,
+            required: true,
+            list: false,
+        };
+        let any_of = matches!(self.task.labels, Labels::AnyOf(_));
+        let label = |column| Wanted {
+            column,
+            required: self.labels == LabelUse::Required,
+            list: any_of && !self.layout.has_label_columns(),
+        };
+        let read = texts
+            .iter()
+            .chain(&self.layout.index)
+            .chain(ids)
+            .chain(self.group);
+        read.map(required).chain(labels.iter().map(label)).collect()
     }
 
     /// Where in a row the wanted columns lie, in their order.

@@ -22,6 +22,24 @@ pub fn write_atomically(
     replace(path, write).map_err(|e| io_error(path, e))
 }
 
+/// As [`write_atomically`], of what may fail by something else than writing.
+///
+/// # Errors
+/// What `fill` fails with.
+pub fn fill(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
+    let mut failed = None;
+    let written = replace(path, |file| {
+        fill(file).map_err(|error| {
+            failed = Some(error);
+            io::ErrorKind::Other.into()
+        })
+    });
+    match failed {
+        Some(error) => Err(error),
+        None => written.map_err(|e| io_error(path, e)),
+    }
+}
+
 /// Writes `bytes`, atomically.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomically(path, |file| file.write_all(bytes))

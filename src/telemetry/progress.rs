@@ -76,6 +76,10 @@ impl Progress {
         self.bar.set_position(step);
     }
 
+    pub fn position(&self) -> u64 {
+        self.bar.position()
+    }
+
     /// Moves on by `count`.
     pub fn add(&self, count: u64) {
         self.bar.inc(count);

@@ -179,9 +179,14 @@ impl Encoder for Bert {
     }
 
     fn batch_shape(&self, pad: i64) -> Shape {
-        match self.forward {
+        match &self.forward {
             Forward::Packed(_) if self.variables.device().is_cuda() => Shape::Filled { pad },
-            Forward::Packed(_) => Shape::Packed,
+            Forward::Packed(PackedForward { parameters, .. }) => {
+                match parameters.compiles_products() {
+                    true => Shape::Rounded { pad },
+                    false => Shape::Packed,
+                }
+            }
             _ => Shape::Padded { pad },
         }
     }
@@ -204,7 +209,7 @@ impl Encoder for Bert {
     }
 
     fn reads_rows(&self) -> bool {
-        self.batch_shape(0) == Shape::Packed
+        matches!(self.batch_shape(0), Shape::Packed | Shape::Rounded { .. })
     }
 
     fn parameters(&self) -> Vec<Parameter> {

@@ -181,6 +181,12 @@ impl Parameters {
         layer.map_or(Kind::Float, |layer| layer.qkv.leaf.kind())
     }
 
+    /// Whether the library of the layers' products on a CPU compiles one for each size, as oneDNN does.
+    pub fn compiles_products(&self) -> bool {
+        let device = self.words.device();
+        self.products() == Kind::BFloat16 && !device.is_cuda() && !libtorch::widens_bf16(device)
+    }
+
     /// tanh of the pooler's layer on states of first tokens, `[batch, hidden]`.
     pub fn pool(&self, first: &Tensor) -> Result<Tensor> {
         let (weight, bias) = &self.pooler;
