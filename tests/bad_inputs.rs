@@ -428,7 +428,7 @@ const CASES: &[Bad] = &[
         files: &[("c.yaml", "encoder: enc\ndata: data\ntasks: [own.yaml]\ntraining: {max_steps: 1, batch_size: 2, max_length: 16, threads: 1, device: cpu}\ncolour: red\n")],
         args: &["train", "c.yaml", "--out", "x"],
         code: 2,
-        line: "covalign: c.yaml:5: key `colour`: unknown key `colour`; known are `encoder`, `data`, `tasks`, `method`, `start`, `deduplicate`, `label_noise`, `turned`, `alignment`, `sampling`, `weighting`, `training`, `evaluation`, `checkpoints`, `engine`, `out`",
+        line: "covalign: c.yaml:5: key `colour`: unknown key `colour`; known are `encoder`, `data`, `tasks`, `method`, `start`, `deduplicate`, `folds`, `label_noise`, `turned`, `alignment`, `sampling`, `weighting`, `training`, `evaluation`, `checkpoints`, `engine`, `out`",
     },
     Bad {
         name: "a config with a tab",

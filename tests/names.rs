@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 
 use common::{fails, refused, workplace};
-use covalign::config::After;
+use covalign::config::{After, Checkpoints};
 use covalign::task::Task;
 use covalign::train::keep::checkpoint;
 use covalign::train::keep::run_folder::RunFolder;
@@ -121,6 +121,10 @@ fn a_run_folder_leads_to_no_task_outside_itself() {
 
 #[test]
 fn only_weights_that_covalign_wrote_are_removed_or_replaced() {
+    let nothing = Checkpoints {
+        after: After::Nothing,
+        ..Checkpoints::default()
+    };
     let place = tempfile::tempdir().unwrap();
     let folder = RunFolder::new(place.path());
     let weights = |at: &std::path::Path| {
@@ -139,7 +143,7 @@ fn only_weights_that_covalign_wrote_are_removed_or_replaced() {
     let from = folder.checkpoints().join("step-3");
     for refused in [
         checkpoint::link(&from, &folder.best()),
-        checkpoint::clear(&folder, After::Nothing),
+        checkpoint::clear(&folder, &nothing),
     ] {
         let error = refused.expect_err("another's file");
         assert_eq!(covalign::error::exit_code(&error), 2);
@@ -154,9 +158,9 @@ fn only_weights_that_covalign_wrote_are_removed_or_replaced() {
     checkpoint::link(&from, &folder.best()).unwrap();
     fs::create_dir(folder.best_per_task().join("own")).unwrap();
     fs::write(folder.best_per_task().join("own/notes.txt"), "mine").unwrap();
-    assert!(checkpoint::clear(&folder, After::Nothing).is_err());
+    assert!(checkpoint::clear(&folder, &nothing).is_err());
     assert!(folder.best_per_task().join("own/notes.txt").is_file());
     fs::remove_dir_all(folder.best_per_task().join("own")).unwrap();
-    checkpoint::clear(&folder, After::Nothing).unwrap();
+    checkpoint::clear(&folder, &nothing).unwrap();
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
 }

@@ -209,7 +209,7 @@ mod tests {
             fold: Some(Fold { number, of: 10 }),
         };
         let cuts: Vec<Vec<Split>> = (0..10).map(|n| fold(n, None).splits(3773)).collect();
-        for row in 0..3773 {
+        for (row, _) in cuts[0].iter().enumerate() {
             let of = |split| {
                 (0..10)
                     .filter(|&n| cuts[n][row] == split)
