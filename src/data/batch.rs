@@ -70,7 +70,7 @@ pub struct Packed {
     pub longest: i64,
     /// Each token's place in its row, int64 `[tokens]`.
     pub positions: Tensor,
-    /// None where there is filling.
+    /// None where they are filled up for a graph.
     pub words: Option<Words>,
 }
 
@@ -338,4 +338,49 @@ fn packed(rows: &[Row], others: &[Row], shape: Shape, device: Device) -> Result<
         }),
         tokens,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rounded_batch_is_the_packed_one_and_a_row_that_nobody_reads() {
+        let rows: Vec<Vec<i32>> = vec![vec![5, 9, 5], vec![7, 1], vec![2; 40]];
+        let rows: Vec<Row> = rows.iter().map(|ids| (ids.as_slice(), ids.len())).collect();
+        let numbers = |tensor: &Tensor| Vec::<i64>::try_from(tensor).unwrap();
+        let of = |rows: &[Row], shape| {
+            let batch = Batch::new(rows, shape, Device::Cpu).unwrap();
+            let Layout::Packed(packed) = batch.layout else {
+                panic!("not packed");
+            };
+            let words = packed.words.unwrap();
+            let starts = numbers(&packed.starts);
+            (
+                numbers(&batch.ids),
+                starts,
+                packed.rows,
+                batch.tokens,
+                words,
+            )
+        };
+        let (ids, starts, count, tokens, _) = of(&rows, Shape::Packed);
+        let rounded = of(&rows, Shape::Rounded { pad: 3 });
+        assert_eq!((rounded.0.len(), rounded.2, rounded.3), (64, count, tokens));
+        assert_eq!(rounded.0[..tokens], ids);
+        assert!(rounded.0[tokens..].iter().all(|&id| id == 3));
+        assert_eq!(rounded.1, [&starts[..], &[64]].concat());
+        let vocabulary = numbers(&rounded.4.vocabulary);
+        let places = numbers(&rounded.4.places);
+        let read: Vec<i64> = places
+            .iter()
+            .map(|&place| vocabulary[place as usize])
+            .collect();
+        assert_eq!(read, rounded.0);
+        // One that is full has no row more, and the same vocabulary.
+        let full = [2; 32];
+        let (ids, starts, _, _, words) = of(&[(&full, 32)], Shape::Rounded { pad: 3 });
+        assert_eq!((ids.len(), starts), (32, vec![0, 32]));
+        assert_eq!(numbers(&words.vocabulary), [2, 3]);
+    }
 }

@@ -27,6 +27,7 @@ extern "C" {
     fn covalign_library_path() -> *const c_char;
     fn covalign_cpu_capability() -> *mut c_char;
     fn covalign_load_library(path: *const c_char) -> *mut c_char;
+    fn covalign_pass_threads() -> i32;
     fn covalign_cuda_choices();
     fn covalign_cuda_sources(
         numbers: *const c_char,
@@ -96,6 +97,11 @@ pub fn cpu_capability() -> String {
         .into_owned();
     unsafe { covalign_free(text) };
     name
+}
+
+/// How many threads covalign's own passes over memory run in: libtorch's, where g++ has compiled them.
+pub fn pass_threads() -> i32 {
+    unsafe { covalign_pass_threads() }
 }
 
 /// The file that `libtorch_cpu` was loaded from.

@@ -2,15 +2,18 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
+#include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <ATen/autocast_mode.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/version.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include <dlfcn.h>
 
@@ -37,6 +40,14 @@ const char* covalign_library_path() {
 char* covalign_load_library(const char* path) {
   if (dlopen(path, RTLD_NOW | RTLD_GLOBAL)) return nullptr;
   return strdup(dlerror());
+}
+
+// How many threads covalign's own passes over memory run in.
+int covalign_pass_threads() {
+  const int64_t threads = at::get_num_threads();
+  std::vector<char> seen(threads, 0);
+  at::parallel_for(0, threads, 1, [&](int64_t, int64_t) { seen[at::get_thread_num()] = 1; });
+  return static_cast<int>(std::count(seen.begin(), seen.end(), 1));
 }
 
 // What libtorch decides about CUDA and covalign decides otherwise. On compute capability 9.0 and 10.0
