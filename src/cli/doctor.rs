@@ -244,9 +244,13 @@ fn bf16_on_cpu() -> Finding {
 fn threads() -> Finding {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let threads = tch::get_num_threads();
+    let passes = match libtorch::pass_threads() {
+        own if own < threads => format!(", covalign's own passes {own}, as only g++ has more"),
+        _ => String::new(),
+    };
     fine(
         "threads",
-        format!("libtorch uses {threads} of {cores} cores; OMP_NUM_THREADS sets it"),
+        format!("libtorch uses {threads} of {cores} cores{passes}; OMP_NUM_THREADS sets it"),
     )
 }
 

@@ -110,7 +110,7 @@ fn collect(root: &Path, folder: &Path, depth: usize, runs: &mut Vec<Run>) {
 /// How far a run has come.
 ///
 /// # Errors
-/// An input error where its config cannot be read.
+/// An input error where its config or its results cannot be read.
 fn read(root: &Path, folder: &RunFolder) -> Result<Run> {
     let config = Config::load(&folder.config(), &[])?;
     // Of `single` over several tasks each has a folder of its own.
@@ -130,7 +130,7 @@ fn read(root: &Path, folder: &RunFolder) -> Result<Run> {
     };
     let so_far: Option<Vec<f64>> = lines.iter().map(best).collect();
     let so_far = so_far.map(|best| best.iter().sum::<f64>() / best.len() as f64);
-    let results = folder.finished();
+    let results = folder.ended()?;
     let step = |(part, lines): (&RunFolder, &Vec<EvaluationLine>)| {
         let saved = part.saved_steps().pop().map_or(0, |(step, _)| step);
         lines.last().map_or(0, |line| line.step).max(saved)
