@@ -40,8 +40,8 @@ fn main() {
     if x86 {
         build.define("COVALIGN_X86", None);
     }
-    let linux = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
-    if linux && build.get_compiler().is_like_gnu() {
+    let system = std::env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
+    if system == "linux" && build.get_compiler().is_like_gnu() {
         // Without it libtorch's `parallel_for`, a template, is a plain loop in one thread.
         build.flag("-fopenmp");
         link_openmp(Path::new(&lib));
@@ -78,8 +78,8 @@ fn main() {
     if installed.canonicalize().ok() == Path::new(&lib).canonicalize().ok() {
         // What `make setup` installs goes with the folder, wherever that is moved or copied. As
         // DT_RPATH these come before LD_LIBRARY_PATH, which may name another program's libtorch.
-        match std::env::var("CARGO_CFG_TARGET_OS").as_deref() {
-            Ok("macos") => link("-rpath,@executable_path/../../libtorch/lib"),
+        match system.as_str() {
+            "macos" => link("-rpath,@executable_path/../../libtorch/lib"),
             _ => link("--disable-new-dtags,-rpath,$ORIGIN/../../libtorch/lib"),
         }
     }

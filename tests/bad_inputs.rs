@@ -116,6 +116,13 @@ const CASES: &[Bad] = &[
         line: "covalign: none.yaml: no such file or folder",
     },
     Bad {
+        name: "a suite of more folds than memory can list",
+        files: &[("s.yaml", "base: c.yaml\nfolds: 99999999999999\nexperiments: [{name: a, strategy: single}]\n")],
+        args: &["suite", "s.yaml"],
+        code: 2,
+        line: "covalign: s.yaml: key `folds` must be from 3 to 1000: one part is test, one dev, the others train",
+    },
+    Bad {
         name: "data that are not there",
         files: &[],
         args: &["data", "check", "none"],

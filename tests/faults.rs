@@ -455,6 +455,15 @@ fn results_that_were_edited_and_curves_that_were_cut_are_told() {
     std::fs::write(&results, edited).unwrap();
     let line = fails(folder, &resume, 2);
     assert!(line.contains("results.json: damaged, or edited"), "{line}");
+    // Nor is such a run listed as one that was stopped, by its curves.
+    std::fs::write(&results, "").unwrap();
+    let listed = run(folder, &["runs", ".", "--json"]);
+    assert_eq!(text(&listed.stdout), "[]\n");
+    let said = text(&listed.stderr);
+    assert!(
+        said.contains("left out") && said.contains("results.json"),
+        "{said}"
+    );
     std::fs::remove_file(&results).unwrap();
     std::fs::write(folder.join("r/metrics.jsonl"), "").unwrap();
     let again = run(folder, &resume);

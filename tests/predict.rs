@@ -245,7 +245,7 @@ impl Written {
     }
 }
 
-/// All rows of an input, and what it was taken for; `block` bytes of it are read at a time.
+/// All rows of an input, and what it was taken for.
 fn read_input(
     task: &Task,
     bytes: &[u8],

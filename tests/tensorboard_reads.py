@@ -36,7 +36,7 @@ def main(logdir, awaited):
             return json.loads(read(f"{path}?{urllib.parse.urlencode(query)}", body))
 
         def picture(run, tag):
-            (shown,) = ask("images/images", run=run, tag=tag, sample=0)
+            shown = ask("images/images", run=run, tag=tag, sample=0)[-1]
             png = read("images/individualImage?" + shown.pop("query"))
             return shown | {"png": list(png)}
 

@@ -245,7 +245,7 @@ fn threads() -> Finding {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let threads = tch::get_num_threads();
     let passes = match libtorch::pass_threads() {
-        own if own < threads => format!(", covalign's own passes {own}, as only g++ has more"),
+        own if own < threads => format!(", covalign's own passes {own}: g++ compiles them for all"),
         _ => String::new(),
     };
     fine(

@@ -10,8 +10,8 @@ use serde_json::{json, Map, Value};
 use super::saved_run::{SavedTask, Weights};
 use crate::bail_input;
 use crate::cli::out;
-use crate::data::lines::open;
-use crate::data::{Input, InputAs, InputFormat, Rows};
+use crate::data::lines::{is_packed, open};
+use crate::data::{Example, Input, InputAs, InputFormat, Rows};
 use crate::error::io_error;
 use crate::export;
 use crate::task::layout::Column;
@@ -25,7 +25,8 @@ use crate::train::outputs::Outputs;
 /// The rows are read as the task's own files are, where they look like them, with or without
 /// labels, which are ignored; else as plain text, one a line, two separated by a tab for a pair
 /// task. What the input was taken for is said on standard error. Each row has one answer, by the
-/// index that the file gives it, else by its line from 1; a blank line's is empty.
+/// index that the file gives it, else by its line from 1; a blank line's is empty. A long input is
+/// read, answered and written part by part.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   covalign predict runs/demo --task DemoSentiment data/DemoSentiment/dev.tsv
@@ -145,8 +146,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
 
 /// The bytes that will be read, where that is known.
 fn size_of(path: &Path) -> Option<u64> {
-    let packed = path.extension().is_some_and(|extension| extension == "gz");
-    let file = std::fs::metadata(path).ok().filter(|_| !packed)?;
+    let file = std::fs::metadata(path).ok().filter(|_| !is_packed(path))?;
     Some(file.len()).filter(|&bytes| bytes > 0)
 }
 
@@ -170,29 +170,20 @@ impl Writing<'_> {
         bar: &Progress,
         mut write: impl FnMut(&str) -> Result<bool>,
     ) -> Result<()> {
-        if self.format == Format::Tsv && !write(&self.header())? {
-            return Ok(());
-        }
+        // With the first answers: nothing is written of an input that cannot be read.
+        let mut header = (self.format == Format::Tsv).then(|| self.header());
         let (mut unanswered, mut all, mut odd) = (0, 0, Odd::default());
-        while let Some(mut rows) = input.rows()? {
+        while let Some(rows) = input.rows()? {
             odd.add(&rows.odd_labels);
-            let lines = lines(&rows);
-            unanswered += lines.len() - rows.examples.len();
-            all += lines.len();
-            let parts = cut(&lines);
-            let bytes_a_part = (input.bytes - bar.position()) / parts.len().max(1) as u64;
-            let mut examples = std::mem::take(&mut rows.examples).into_iter();
-            for lines in parts {
-                let own = lines.iter().filter(|(_, row)| row.is_some()).count();
-                let part = Rows {
-                    examples: examples.by_ref().take(own).collect(),
-                    files: rows.files.clone(),
-                    ..Rows::default()
-                };
-                if !write(&self.part(&part, lines)?)? {
+            let bytes_a_row = (input.bytes - bar.position()) / rows.examples.len().max(1) as u64;
+            for part in parts(rows) {
+                unanswered += part.lines.len() - part.rows.examples.len();
+                all += part.lines.len();
+                let done = |rows: usize| bar.add(rows as u64 * bytes_a_row);
+                let answers = self.part(&part, &done)?;
+                if !write(&(header.take().unwrap_or_default() + &answers))? {
                     return Ok(());
                 }
-                bar.add(bytes_a_part);
             }
         }
         odd.tell(self.source, &self.saved.task.name);
@@ -226,20 +217,15 @@ impl Writing<'_> {
         }
     }
 
-    /// The answers of a part's lines.
-    fn part(&self, rows: &Rows, lines: &[(u32, Option<usize>)]) -> Result<String> {
+    /// The answers of a part's lines; `done` is told of the rows of each batch.
+    fn part(&self, part: &Part, done: &dyn Fn(usize)) -> Result<String> {
         let saved = self.saved;
         let length = saved.config.training.max_length;
-        let split = saved.intake.take(&saved.task, rows, length)?;
-        let outputs = saved.outputs_of(&split, &|_| ())?;
-        let first = lines.iter().find_map(|(_, row)| *row).unwrap_or(0);
+        let split = saved.intake.take(&saved.task, &part.rows, length)?;
         let answers = Answers {
             writing: self,
-            rows,
-            lines: lines
-                .iter()
-                .map(|&(line, row)| (line, row.map(|row| row - first))),
-            outputs: &outputs,
+            part,
+            outputs: &saved.outputs_of(&split, done)?,
             labels: &saved.task.labels,
         };
         match self.format {
@@ -249,18 +235,38 @@ impl Writing<'_> {
     }
 }
 
-/// Lines with so many rows that they are answered together, a part after the other.
-fn cut(mut lines: &[(u32, Option<usize>)]) -> Vec<&[(u32, Option<usize>)]> {
-    let mut parts = Vec::new();
-    while !lines.is_empty() {
-        let mut rows = 0;
-        let full = lines.iter().position(|(_, row)| {
-            rows += usize::from(row.is_some());
-            rows == TOGETHER
-        });
-        let (part, rest) = lines.split_at(full.map_or(lines.len(), |at| at + 1));
-        parts.push(part);
-        lines = rest;
+/// Lines that are answered together.
+#[derive(Default)]
+struct Part {
+    rows: Rows,
+    /// In order, and which of the rows they are; blank lines and lines that were left out are none.
+    lines: Vec<(u32, Option<usize>)>,
+}
+
+/// The lines of an input with their rows, so many in each part that they are answered together.
+fn parts(mut rows: Rows) -> Vec<Part> {
+    let skipped = rows.skipped.iter().map(|skipped| (skipped.line, false));
+    let blank = rows.blank.iter().map(|&line| (line, false));
+    let filled = rows.examples.iter().map(|example| (example.line, true));
+    let mut lines: Vec<(u32, bool)> = filled.chain(blank).chain(skipped).collect();
+    lines.sort_unstable();
+    let mut examples = std::mem::take(&mut rows.examples).into_iter();
+    let mut parts = vec![Part::default()];
+    for (line, filled) in lines {
+        if parts
+            .last()
+            .is_some_and(|part| part.rows.examples.len() == TOGETHER)
+        {
+            parts.push(Part::default());
+        }
+        if let Some(part) = parts.last_mut() {
+            let own = &mut part.rows.examples;
+            part.lines.push((line, filled.then_some(own.len())));
+            own.extend(examples.by_ref().take(usize::from(filled)));
+        }
+    }
+    for part in &mut parts {
+        part.rows.files.clone_from(&rows.files);
     }
     parts
 }
@@ -289,43 +295,26 @@ impl Odd {
     }
 }
 
-/// The lines of an input, in order, and the rows that they are; blank lines and lines that were left
-/// out are none.
-fn lines(rows: &Rows) -> Vec<(u32, Option<usize>)> {
-    let examples = rows.examples.iter().enumerate();
-    let mut lines: Vec<_> = examples.map(|(row, e)| (e.line, Some(row))).collect();
-    let skipped = rows.skipped.iter().map(|skipped| skipped.line);
-    lines.extend(
-        rows.blank
-            .iter()
-            .copied()
-            .chain(skipped)
-            .map(|line| (line, None)),
-    );
-    lines.sort_unstable();
-    lines
-}
-
 /// What is written for lines of an input.
-struct Answers<'a, L> {
+struct Answers<'a> {
     writing: &'a Writing<'a>,
-    rows: &'a Rows,
-    lines: L,
+    part: &'a Part,
     outputs: &'a Outputs,
     labels: &'a Labels,
 }
 
-impl<L: Iterator<Item = (u32, Option<usize>)> + Clone> Answers<'_, L> {
+impl Answers<'_> {
+    fn example(&self, row: usize) -> &Example {
+        &self.part.rows.examples[row]
+    }
+
     /// # Errors
     /// An input error for an index that cannot stand in a table.
     fn tsv(&self) -> Result<String> {
         let (classes, logits) = (self.writing.classes(), &self.writing.logits);
         let mut text = String::new();
-        for (line, row) in self.lines.clone() {
-            match (
-                row.and_then(|row| self.rows.examples[row].index.as_ref()),
-                row,
-            ) {
+        for &(line, row) in &self.part.lines {
+            match (row.and_then(|row| self.example(row).index.as_ref()), row) {
                 (Some(index), _) if index.contains(['\t', '\n', '\r']) => bail_input!(
                     "{}:{line}: its index has a tab or a line's end in it; say --format jsonl",
                     self.writing.source
@@ -364,9 +353,9 @@ impl<L: Iterator<Item = (u32, Option<usize>)> + Clone> Answers<'_, L> {
 
     fn jsonl(&self) -> String {
         let mut text = String::new();
-        for (line, row) in self.lines.clone() {
+        for &(line, row) in &self.part.lines {
             let mut object = Map::new();
-            if let Some(index) = row.and_then(|row| self.rows.examples[row].index.clone()) {
+            if let Some(index) = row.and_then(|row| self.example(row).index.clone()) {
                 object.insert("index".into(), index.into());
             }
             object.insert("line".into(), line.into());
@@ -382,7 +371,7 @@ impl<L: Iterator<Item = (u32, Option<usize>)> + Clone> Answers<'_, L> {
     }
 
     fn answer(&self, row: usize, object: &mut Map<String, Value>) {
-        let example = &self.rows.examples[row];
+        let example = self.example(row);
         let images = self.writing.saved.task.has_images();
         let key = if images { "image" } else { "text" };
         object.insert(key.into(), example.text_a.clone().into());

@@ -7,7 +7,6 @@ use comfy_table::{presets, CellAlignment, ColumnConstraint, ContentArrangement, 
 
 use crate::analysis::statistics::mean;
 use crate::cli::out::say;
-use crate::error::read_text;
 use crate::report::answer::{answers, told};
 use crate::report::contrasts::{Contrast, Verdict};
 use crate::report::groups::Group;
@@ -15,7 +14,7 @@ use crate::report::results::Judge;
 use crate::report::table::{bracket, p_value, points, signed, Entry, MISSING};
 use crate::report::tables::stilts;
 use crate::report::way::Way;
-use crate::report::{figures, read, sections, write};
+use crate::report::{export, figures, read, sections, write};
 
 /// Tables, significance tests and pictures of a suite's runs
 #[derive(Debug, clap::Args)]
@@ -56,7 +55,7 @@ pub fn run(args: ReportArgs) -> Result<()> {
     let report = sections::report(study, &way)?;
     let paths = write::write(&report, &out, args.latex)?;
     if args.json {
-        say!("{}", read_text(&out.join("report.json"))?);
+        say!("{}", export::json(&report));
         return Ok(());
     }
     say!("{}", report.title);

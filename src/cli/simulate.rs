@@ -7,7 +7,6 @@ use anyhow::Result;
 use super::{table, train};
 use crate::bail_input;
 use crate::cli::out::say;
-use crate::error::read_text;
 use crate::simulate::config::SimulateConfig;
 use crate::simulate::results::Study;
 use crate::simulate::{studies, tables, write};
@@ -71,7 +70,7 @@ pub fn run(args: SimulateArgs) -> Result<()> {
     bar.finish();
     let pictures = write::write(&config, &found, &out)?;
     if args.json {
-        say!("{}", read_text(&out.join("results.json"))?);
+        say!("{}", write::results(&config, &found));
         return Ok(());
     }
     for study in &found {

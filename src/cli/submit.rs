@@ -157,7 +157,7 @@ fn find(
         bail_input!("{}: the run has no task `{head}`", root.display());
     }
     let folder = RunFolder::open(&transfer::folder_of(&root, &config, &head))?;
-    let saved = saved_task(&folder, &head)?;
+    let saved = saved_task(&folder, &config, &head)?;
     let task = if head == name { saved.clone() } else { known };
     if task.labels != saved.labels {
         bail_input!(

@@ -193,13 +193,13 @@ pub fn run(args: SuiteArgs) -> Result<()> {
             "TensorBoard  tensorboard --logdir {}",
             shell::path(&root.join(folder::TENSORBOARD))
         );
-    }
-    if all > SHOWN && !args.json {
-        // As `^multitask-`.
-        let way = plan.runs[0].name.split('-').next().unwrap_or_default();
-        say!(
-            "             (shows no curve of more than {SHOWN} runs: type a filter over its list of runs, as ^{way}-)"
-        );
+        if all > SHOWN {
+            // As `^multitask-`.
+            let way = plan.runs[0].name.split('-').next().unwrap_or_default();
+            say!(
+                "             (shows no curve of more than {SHOWN} runs: type a filter over its list of runs, as ^{way}-)"
+            );
+        }
     }
     if outcome.interrupted {
         let command = shell::resumed();

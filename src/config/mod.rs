@@ -5,7 +5,7 @@
 pub mod alignment;
 pub mod encoder;
 pub mod images;
-mod rules;
+pub mod rules;
 pub mod sampling;
 mod score;
 pub mod start;

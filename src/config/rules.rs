@@ -1,5 +1,7 @@
 //! What a config's values must keep to, alone and together.
 
+use std::ops::RangeInclusive;
+
 use anyhow::Result;
 
 use super::values::LengthWindow;
@@ -7,6 +9,10 @@ use super::{BatchKind, Config, Method, Precision, Schedule, Strategy, Training};
 use crate::config::training::{ClassWeight, ClassWeights, Freeze};
 use crate::config::Engine;
 use crate::input_error;
+
+/// Parts of a cross-validation.
+pub const FOLDS: RangeInclusive<u64> = 3..=1000;
+pub const FOLDS_RULE: &str = "must be from 3 to 1000: one part is test, one dev, the others train";
 
 impl Config {
     /// Whether each batch holds the same number of rows of every task.
@@ -277,9 +283,9 @@ impl Config {
                 "and training.head_learning_rate are both 0: once the encoder is fixed, nothing moves",
             ),
             (
-                self.folds.is_none_or(|folds| (3..=1000).contains(&folds)),
+                self.folds.is_none_or(|folds| FOLDS.contains(&folds)),
                 "folds",
-                "must be from 3 to 1000: one part is test, one dev, the others train",
+                FOLDS_RULE,
             ),
             (
                 self.label_noise.values().all(|&noise| share(noise)),

@@ -264,7 +264,7 @@ fn grain(tokens: usize) -> usize {
     }
 }
 
-/// Rounded, they have a multiple of so many: what is added is a twentieth at most of a batch that takes time.
+/// Rounded, they have a multiple of so many: what is added is a few per cent of a batch that takes time.
 fn fine_grain(tokens: usize) -> usize {
     match tokens {
         0..1024 => 32,

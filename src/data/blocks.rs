@@ -41,18 +41,22 @@ impl Blocks {
                 let all = std::mem::take(&mut self.held);
                 return Ok((!all.is_empty()).then_some(all));
             }
-            let mut more = self.stream.by_ref().take(READ as u64);
-            self.ended = more.read_to_end(&mut self.held)? == 0;
+            self.read()?;
         }
     }
 
     /// Whether nothing comes any more.
     pub fn ended(&mut self) -> io::Result<bool> {
         if self.held.is_empty() && !self.ended {
-            let mut more = self.stream.by_ref().take(READ as u64);
-            self.ended = more.read_to_end(&mut self.held)? == 0;
+            self.read()?;
         }
         Ok(self.held.is_empty())
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        let mut more = self.stream.by_ref().take(READ as u64);
+        self.ended = more.read_to_end(&mut self.held)? == 0;
+        Ok(())
     }
 }
 

@@ -141,7 +141,6 @@ impl<'a> Input<'a> {
             layout,
             plain,
             taken_for,
-            ..
         } = reading.choose()?;
         let text = reading.decode(&layout)?.into_owned();
         let read = bytes.len() as u64;
@@ -216,7 +215,9 @@ impl<'a> Input<'a> {
 
     fn read_more(&mut self) -> Result<()> {
         let failed = |e| unreadable(&self.path, e);
-        if let Some(bytes) = self.blocks.take(self.given.block).map_err(failed)? {
+        // A row that does not end is looked at anew each time: as much again as it has already.
+        let size = self.given.block.max(self.text.len());
+        if let Some(bytes) = self.blocks.take(size).map_err(failed)? {
             self.bytes += bytes.len() as u64;
             let from = self.begun.line + line_ends(self.text.as_bytes()) as u32;
             let layout = in_encoding(&self.layout, self.given);

@@ -27,7 +27,8 @@ pub fn open(path: &Path) -> Result<Box<dyn Read>> {
     })
 }
 
-fn is_packed(path: &Path) -> bool {
+/// Whether a file's name says that gzip has packed it.
+pub fn is_packed(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "gz")
 }
 
@@ -159,8 +160,8 @@ pub struct Wanted<'a> {
     pub list: bool,
 }
 
-/// The rows of `text`, which begins at the line `from`, a header and blank lines among them. Lines end at `\n` or `\r\n` and nothing
-/// else. JSON rows have the fields of `columns`, in their order.
+/// The rows of `text`, which begins at the line `from`, a header and blank lines among them. Lines end at
+/// `\n` or `\r\n` and nothing else. JSON rows have the fields of `columns`, in their order.
 pub fn lines<'a>(
     text: &'a str,
     layout: &'a Layout,

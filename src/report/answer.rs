@@ -66,7 +66,7 @@ fn figure(contrast: &Contrast) -> String {
 
 fn seeds(contrast: &Contrast) -> String {
     match (contrast.seeds.len(), contrast.over_seeds.folds) {
-        (1, _) => "1 seed".into(),
+        (1, None) => "1 seed".into(),
         (n, None) => format!("{n} seeds"),
         (n, Some(folds)) => format!("{n} of {folds} folds"),
     }
@@ -187,6 +187,10 @@ fn several(arms: &[&Contrast]) -> String {
         true => arms[0].tasks(),
         false => range(|c| c.sets.len(), "pair", arms[0].unit()),
     };
+    let (seed, seeds) = match arms[0].over_seeds.folds {
+        None => ("seed", "seeds"),
+        Some(_) => ("fold", "folds"),
+    };
     if arms.iter().any(|contrast| contrast.over_seeds.collapsed) {
         parts.push("runs collapsed (†)".to_owned());
     }
@@ -194,7 +198,7 @@ fn several(arms: &[&Contrast]) -> String {
         "{}, {} settings, {tasks}, {}: {}.",
         arms[0].question(),
         arms.len(),
-        range(|c| c.seeds.len(), "seed", "seeds"),
+        range(|c| c.seeds.len(), seed, seeds),
         parts.join(", ")
     )
 }

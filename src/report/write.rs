@@ -10,8 +10,8 @@ use super::{export, html, latex, markdown};
 use crate::telemetry::atomic;
 use crate::train::keep::run_folder::RunFolder;
 
-/// Writes `report.{html,md,csv,json}`, `report.tex` where it is wanted, and `figures/*.svg`, and removes the pictures of an earlier
-/// report there that this one does not have; returns their paths.
+/// Writes `report.{html,md,csv,json}`, `report.tex` where it is wanted, and `figures/*.svg`, and removes the
+/// pictures of an earlier report there that this one does not have; returns their paths.
 pub fn write(report: &Report, out: &Path, with_latex: bool) -> Result<Vec<PathBuf>> {
     let figures = out.join("figures");
     RunFolder::create(&figures)?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{json, Value};
 
 use super::config::SimulateConfig;
 use super::results::Study;
@@ -11,6 +11,15 @@ use super::{picture, tables};
 use crate::report::figures::slug;
 use crate::telemetry::atomic;
 use crate::telemetry::tensorboard::EventWriter;
+
+/// What `results.json` has.
+pub fn results(config: &SimulateConfig, studies: &[Study]) -> Value {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "config": config,
+        "studies": studies,
+    })
+}
 
 /// Writes what a simulation found into a folder that is there; returns the pictures' paths.
 pub fn write(config: &SimulateConfig, studies: &[Study], out: &Path) -> Result<Vec<PathBuf>> {
@@ -20,12 +29,7 @@ pub fn write(config: &SimulateConfig, studies: &[Study], out: &Path) -> Result<V
         &out.join("results.csv"),
         &tables::csv(studies, config.seed)?,
     )?;
-    let results = json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "config": config,
-        "studies": studies,
-    });
-    atomic::write_json(&out.join("results.json"), &results)?;
+    atomic::write_json(&out.join("results.json"), &results(config, studies))?;
     let text = tables::markdown(studies, config.seeds);
     atomic::write(&out.join("results.md"), text.as_bytes())?;
     let mut pictures = Vec::new();

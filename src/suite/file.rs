@@ -26,6 +26,7 @@ use serde_yaml::Value;
 
 use super::plan::Strategy;
 use crate::bail_input;
+use crate::config::rules::{FOLDS, FOLDS_RULE};
 use crate::config::{yaml, Config, Method};
 use crate::error::read_text;
 
@@ -155,6 +156,9 @@ impl SuiteFile {
             bail_input!(
                 "{source}: key `folds`: is in place of `seeds`, and does not go with `sizes`"
             );
+        }
+        if self.folds.is_some_and(|folds| !FOLDS.contains(&folds)) {
+            bail_input!("{source}: key `folds` {FOLDS_RULE}");
         }
         check_keys(source, self.set.keys().chain(self.grid.keys()))?;
         for (index, experiment) in self.experiments.iter().enumerate() {

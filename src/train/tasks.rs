@@ -120,22 +120,17 @@ pub fn load_named(config: &Config, names: &[String], key: &str) -> Result<Vec<Ta
 /// Reads the tasks back that a run folder keeps.
 pub fn saved_tasks(folder: &RunFolder, config: &Config) -> Result<Vec<Task>> {
     let names = config.tasks.iter();
-    let load = |name: &String| {
-        let mut task = saved_task(folder, name)?;
-        task.take_fold(fold(config));
-        Ok(task)
-    };
-    names.map(load).collect()
+    names.map(|name| saved_task(folder, config, name)).collect()
 }
 
-/// Reads one task back that a run folder keeps.
+/// Reads one task back that the folder of a run of `config` keeps.
 ///
 /// # Errors
 /// Input errors for a name that is none, and for a file that holds another task.
-pub fn saved_task(folder: &RunFolder, name: &str) -> Result<Task> {
+pub fn saved_task(folder: &RunFolder, config: &Config, name: &str) -> Result<Task> {
     name::check(name, &folder.config().display().to_string())?;
     let path = folder.task(name);
-    let task = Task::load(&path.to_string_lossy())?;
+    let task = load(config, &path.to_string_lossy())?;
     // A file without `name:` has its file's name, which is the task's here.
     if task.name != name {
         bail_input!(
@@ -288,14 +283,20 @@ fn check_test(task: &Task, test: Option<&TokenizedSplit>) -> Result<()> {
     }
 }
 
-/// What tasks are scored on that `deduplicate` names beside the run's own.
-fn texts_of_others(data: &[TaskData], config: &Config) -> Result<Vec<Texts>> {
+/// The tasks that `deduplicate` names beside a run's own.
+pub fn deduplicated_with(config: &Config, is_own: impl Fn(&str) -> bool) -> Result<Vec<Task>> {
     let named = config.deduplicate.named().iter();
-    let tasks: Vec<Task> = named
+    let mut tasks: Vec<Task> = named
         .map(|name| load(config, name))
         .collect::<Result<_>>()?;
-    let own = |task: &Task| data.iter().any(|data| data.task.name == task.name);
-    let others: Vec<Task> = tasks.into_iter().filter(|task| !own(task)).collect();
+    tasks.retain(|task| !is_own(&task.name));
+    Ok(tasks)
+}
+
+/// What those are scored on.
+fn texts_of_others(data: &[TaskData], config: &Config) -> Result<Vec<Texts>> {
+    let own = |name: &str| data.iter().any(|data| data.task.name == name);
+    let others = deduplicated_with(config, own)?;
     overlap::texts_of_files(&others, &config.data, &[Split::Dev, Split::Test])
 }
 

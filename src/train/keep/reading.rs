@@ -118,17 +118,12 @@ impl Content {
         let own = tasks
             .iter()
             .map(|task| Ok((task.name.clone(), TaskContent::trained(task, config)?)));
-        let named = config.deduplicate.named().iter();
-        let named: Vec<Task> = named
-            .map(|name| tasks::load(config, name))
-            .collect::<Result<_>>()?;
-        let others = named
-            .iter()
-            .filter(|other| tasks.iter().all(|task| task.name != other.name))
-            .map(|task| {
-                let content = TaskContent::read(task, data, &[Split::Dev, Split::Test])?;
-                Ok((task.name.clone(), content))
-            });
+        let is_own = |name: &str| tasks.iter().any(|task| task.name == name);
+        let others = tasks::deduplicated_with(config, is_own)?;
+        let others = others.iter().map(|task| {
+            let content = TaskContent::read(task, data, &[Split::Dev, Split::Test])?;
+            Ok((task.name.clone(), content))
+        });
         let start = config.start.as_ref();
         Ok(Content {
             tasks: own.collect::<Result<_>>()?,
