@@ -6,7 +6,7 @@ use std::path::Path;
 
 use covalign::model::weights;
 use tch::{Kind, Tensor};
-use zip::write::FileOptions;
+use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 /// A program that makes `{"w": tensor}`, and its parts.
@@ -71,7 +71,7 @@ impl Program {
 
 fn write(path: &Path, program: &[u8], values: &[u8], method: CompressionMethod) {
     let mut zip = ZipWriter::new(File::create(path).unwrap());
-    let options = FileOptions::default().compression_method(method);
+    let options = SimpleFileOptions::default().compression_method(method);
     for (entry, bytes) in [("a/data.pkl", program), ("a/data/0", values)] {
         zip.start_file(entry, options).unwrap();
         zip.write_all(bytes).unwrap();

@@ -148,7 +148,9 @@ fn what_the_server_would_refuse_is_refused_here_too() {
     let both = |files: &[(String, String)]| {
         let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
         for (name, text) in files {
-            writer.start_file(name, Default::default()).unwrap();
+            writer
+                .start_file(name, zip::write::SimpleFileOptions::default())
+                .unwrap();
             writer.write_all(text.as_bytes()).unwrap();
         }
         let bytes = writer.finish().unwrap().into_inner();

@@ -6,13 +6,13 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, Result};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use ureq::{Request, Response};
+use ureq::http::Response;
+use ureq::Body;
 
 use super::http::{absolute, agent_for, host, origin, shown};
 use crate::error::io_error;
@@ -119,7 +119,7 @@ impl Downloader {
         let have = if saved.is_some() { length(part) } else { 0 };
         let (response, linked) = self.open(url, have, saved.as_ref())?;
         let name = host(url);
-        let start = match response.status() {
+        let start = match response.status().as_u16() {
             206 if saved
                 .as_ref()
                 .is_some_and(|version| version.linked == linked) =>
@@ -190,18 +190,18 @@ impl Downloader {
         url: &str,
         have: u64,
         saved: Option<&Version>,
-    ) -> Result<(Response, String), Stop> {
+    ) -> Result<(Response<Body>, String), Stop> {
         let mut url = url.to_string();
         let mut resume = saved;
         let mut linked = String::new();
         for _ in 0..10 {
             let agent = agent_for(&url, self.patience).map_err(Stop::Final)?;
             // No compression: byte positions and sizes are those of the file.
-            let mut request = agent.get(&url).set("Accept-Encoding", "identity");
+            let mut request = agent.get(&url).header("Accept-Encoding", "identity");
             if let Some(version) = resume.filter(|version| version.can_resume()) {
-                request = request.set("Range", &format!("bytes={have}-"));
+                request = request.header("Range", format!("bytes={have}-"));
                 request = match version.is_strong() && !version.etag.is_empty() {
-                    true => request.set("If-Range", &version.etag),
+                    true => request.header("If-Range", &version.etag),
                     false => request,
                 };
             }
@@ -210,14 +210,14 @@ impl Downloader {
                 .as_ref()
                 .filter(|_| origin(&url) == self.token_origin)
             {
-                request = request.set("Authorization", &format!("Bearer {token}"));
+                request = request.header("Authorization", format!("Bearer {token}"));
             }
-            let response = self.answer(request, &url)?;
+            let response = request.call().map_err(|error| no_answer(&url, error))?;
             if linked.is_empty() {
                 linked = header(&response, "X-Linked-ETag");
                 resume = resume.filter(|version| linked.is_empty() || version.linked == linked);
             }
-            if !(300..400).contains(&response.status()) {
+            if !response.status().is_redirection() {
                 return Ok((response, linked));
             }
             let next = absolute(&url, &header(&response, "Location"));
@@ -235,24 +235,6 @@ impl Downloader {
             "{}: more than 10 redirects",
             shown(&url)
         )))
-    }
-
-    /// A request's answer up to its body. ureq's patience begins anew with every byte of its head.
-    fn answer(&self, request: Request, url: &str) -> Result<Response, Stop> {
-        let (tell, answer) = channel();
-        // One that never ends ends with the process.
-        std::thread::spawn(move || {
-            // Nobody waits any more.
-            let _ = tell.send(request.call());
-        });
-        match answer.recv_timeout(2 * self.patience) {
-            Ok(Ok(response) | Err(ureq::Error::Status(_, response))) => Ok(response),
-            Ok(Err(ureq::Error::Transport(error))) => Err(unreachable_host(url, error)),
-            Err(_) => Err(Stop::Transient(anyhow!(
-                "{} does not answer; check the network, or set HF_ENDPOINT to a mirror",
-                host(url)
-            ))),
-        }
     }
 }
 
@@ -277,7 +259,7 @@ struct Bounds {
 
 /// Writes a body to the file from `start` on; how far it came, and whether the line broke.
 fn receive(
-    response: Response,
+    response: Response<Body>,
     part: &Path,
     start: u64,
     bounds: Bounds,
@@ -293,7 +275,7 @@ fn receive(
         .open(part)
         .map_err(disk)?;
     std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(start)).map_err(disk)?;
-    let mut body = response.into_reader();
+    let mut body = response.into_body().into_reader();
     let mut block = vec![0; 1 << 16];
     let (mut received, mut broken) = (start, false);
     let (mut looked, mut then) = (Instant::now(), start);
@@ -378,20 +360,22 @@ fn refusal(code: u16, url: &str) -> Stop {
     }
 }
 
-fn unreachable_host(url: &str, error: ureq::Transport) -> Stop {
-    use ureq::ErrorKind::*;
+fn no_answer(url: &str, error: ureq::Error) -> Stop {
+    use ureq::Error::*;
     let name = host(url);
-    let why = error.message().unwrap_or("no answer").to_string();
-    match error.kind() {
-        InvalidUrl | UnknownScheme => Stop::Final(input_error!(
+    match error {
+        BadUri(_) | Http(_) => Stop::Final(input_error!(
             "{} is not an address; HF_ENDPOINT takes one such as https://huggingface.co",
             shown(url)
         )),
-        InvalidProxyUrl | ProxyConnect | ProxyUnauthorized => {
-            Stop::Final(anyhow!("the proxy of HTTPS_PROXY does not let {name} through: {why}"))
-        }
+        InvalidProxyUrl | ConnectProxyFailed(_) => Stop::Final(anyhow!(
+            "the proxy of HTTPS_PROXY does not let {name} through: {error}"
+        )),
+        Timeout(_) => Stop::Transient(anyhow!(
+            "{name} does not answer; check the network, or set HF_ENDPOINT to a mirror"
+        )),
         _ => Stop::Transient(anyhow!(
-            "cannot reach {name} ({why}); check the network and HTTPS_PROXY, or set HF_ENDPOINT to a \
+            "cannot reach {name} ({error}); check the network and HTTPS_PROXY, or set HF_ENDPOINT to a \
              mirror"
         )),
     }
@@ -453,8 +437,11 @@ fn check_blob(path: &Path, etag: &str) -> Result<()> {
 }
 
 /// A header without the quotes that an ETag carries on the hub; empty if it is not there.
-fn header(response: &Response, name: &str) -> String {
-    let value = response.header(name).unwrap_or_default();
+fn header(response: &Response<Body>, name: &str) -> String {
+    let value = response.headers().get(name);
+    let value = value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     match name {
         "X-Linked-ETag" => value.trim_matches('"').to_lowercase(),
         _ => value.to_string(),

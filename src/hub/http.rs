@@ -3,28 +3,35 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use ureq::{Agent, AgentBuilder};
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::Agent;
 
 use crate::bail_input;
 
-/// An agent with the proxy that the environment names for this address, as curl reads it.
+/// An agent with the proxy that the environment names for this address, as curl reads it, and the
+/// system's certificates. It follows no redirect, and answers of every status are answers.
 pub fn agent_for(url: &str, patience: Duration) -> Result<Agent> {
-    let builder = AgentBuilder::new()
-        .redirects(0)
-        .user_agent(concat!("covalign/", env!("CARGO_PKG_VERSION")))
-        .timeout_connect(patience)
-        .timeout_read(patience);
-    Ok(match proxy_for(url) {
-        Some(proxy) => {
+    let proxy = match proxy_for(url) {
+        Some(proxy) => match ureq::Proxy::new(&proxy) {
+            Ok(parsed) => Some(parsed),
             // Whose error would say it whole, with the password.
-            let Ok(parsed) = ureq::Proxy::new(&proxy) else {
-                bail_input!("HTTPS_PROXY: `{}` is not a proxy's address", shown(&proxy));
-            };
-            builder.proxy(parsed)
-        }
-        None => builder,
-    }
-    .build())
+            Err(_) => bail_input!("HTTPS_PROXY: `{}` is not a proxy's address", shown(&proxy)),
+        },
+        None => None,
+    };
+    let certificates = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .user_agent(concat!("covalign/", env!("CARGO_PKG_VERSION")))
+        .proxy(proxy)
+        .tls_config(certificates.build())
+        .timeout_resolve(Some(patience))
+        .timeout_connect(Some(patience))
+        .timeout_recv_response(Some(2 * patience))
+        .timeout_per_read(Some(patience));
+    Ok(config.build().new_agent())
 }
 
 fn proxy_for(url: &str) -> Option<String> {

@@ -182,7 +182,7 @@ fn write(vectors: Vectors, folder: &Path) -> Result<()> {
     )];
     let metadata = [("format".to_owned(), "pt".to_owned())].into();
     let path = folder.join("model.safetensors");
-    safetensors::serialize_to_file(tensors, &Some(metadata), &path)
+    safetensors::serialize_to_file(tensors, Some(metadata), &path)
         .with_context(|| path.display().to_string())?;
     atomic::write_json(&folder.join("tokenizer.json"), &tokenizer(&ids, cased))?;
     let config = json!({

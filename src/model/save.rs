@@ -91,7 +91,7 @@ pub fn copies(tensors: Vec<(String, Tensor)>) -> Result<Vec<(String, Bytes)>> {
 pub fn write(path: &Path, tensors: &[(String, Bytes)]) -> Result<()> {
     let metadata = [("format".to_owned(), "pt".to_owned())].into();
     let views = tensors.iter().map(|(name, bytes)| (name, bytes));
-    safetensors::serialize_to_file(views, &Some(metadata), path).map_err(|error| match error {
+    safetensors::serialize_to_file(views, Some(metadata), path).map_err(|error| match error {
         safetensors::SafeTensorError::IoError(error) => io_error(path, error),
         other => anyhow::anyhow!("{}: {other:?}", path.display()),
     })

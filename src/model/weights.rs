@@ -9,6 +9,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use tch::nn::VarStore;
 use tch::{Kind, Tensor};
@@ -53,9 +54,7 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     }
     let extension = path.extension().and_then(|e| e.to_str());
     let tensors: Vec<(String, Tensor)> = match extension {
-        Some("safetensors") => {
-            Tensor::read_safetensors(path).map_err(|error| unreadable(path, &error.to_string()))?
-        }
+        Some("safetensors") => safetensors(path, |_| true)?,
         _ => pickle::read(path)
             .map_err(|error| unreadable(path, &format!("{error:#}")))?
             .into_iter()
@@ -90,22 +89,38 @@ pub fn read_one(path: &Path, name: &str) -> Result<Tensor> {
     if path.extension().is_none_or(|e| e != "safetensors") {
         return read(path)?.remove(name).ok_or_else(missing);
     }
+    let found = safetensors(path, |found| canonical_name(found) == name)?;
+    let (_, tensor) = found.into_iter().next().ok_or_else(missing)?;
+    Ok(tensor)
+}
+
+/// The tensors of a safetensors file whose names are wanted.
+fn safetensors(path: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<(String, Tensor)>> {
     let file = std::fs::File::open(path).map_err(|e| io_error(path, e))?;
     // SAFETY: as of the token cache, nobody writes into a file of weights: they are renamed.
     let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| io_error(path, e))?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| unreadable(path, &e.to_string()))?;
-    let names = tensors.names();
-    let found = names.into_iter().find(|n| canonical_name(n) == name);
-    let view = tensors.tensor(found.ok_or_else(missing)?)?;
-    let kind = match view.dtype() {
-        Dtype::F32 => Kind::Float,
-        Dtype::F64 => Kind::Double,
-        Dtype::F16 => Kind::Half,
-        Dtype::BF16 => Kind::BFloat16,
-        other => bail_input!("{}: tensor `{name}` is of {other:?}", path.display()),
+    let all = SafeTensors::deserialize(&bytes);
+    let all = all.map_err(|error| unreadable(path, &format!("its header: {error}")))?;
+    let wanted = all.iter().filter(|(name, _)| is_wanted(name));
+    let tensor = |(name, view): (&str, TensorView)| -> Result<(String, Tensor)> {
+        let kind = match view.dtype() {
+            Dtype::F32 => Kind::Float,
+            Dtype::F64 => Kind::Double,
+            Dtype::F16 => Kind::Half,
+            Dtype::BF16 => Kind::BFloat16,
+            Dtype::I64 => Kind::Int64,
+            Dtype::I32 => Kind::Int,
+            Dtype::I16 => Kind::Int16,
+            Dtype::I8 => Kind::Int8,
+            Dtype::U8 => Kind::Uint8,
+            Dtype::BOOL => Kind::Bool,
+            other => bail_input!("{}: tensor `{name}` is of {other:?}", path.display()),
+        };
+        let size: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
+        let tensor = Tensor::f_from_data_size(view.data(), &size, kind)?;
+        Ok((name.to_owned(), tensor))
     };
-    let size: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
-    Ok(Tensor::f_from_data_size(view.data(), &size, kind)?)
+    wanted.map(tensor).collect()
 }
 
 fn unreadable(path: &Path, error: &str) -> anyhow::Error {
@@ -116,9 +131,6 @@ fn unreadable(path: &Path, error: &str) -> anyhow::Error {
         _ => "",
     };
     let cause = error.lines().next().unwrap_or_default();
-    // tch says the path once more.
-    let named = format!("safetensors error {}: ", path.display());
-    let cause = cause.replace(&named, "its header: ");
     input_error!(
         "{}: not readable as weights (truncated or another format): {cause}{hint}",
         path.display()

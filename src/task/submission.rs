@@ -6,7 +6,7 @@
 use std::io::{Cursor, Read, Write};
 
 use anyhow::{Context, Result};
-use zip::write::FileOptions;
+use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
 use crate::config::yaml::list;
@@ -154,7 +154,7 @@ impl SubmissionFile {
 pub fn zip(texts: &[String]) -> Result<Vec<u8>> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     for (file, text) in FILES.iter().zip(texts) {
-        writer.start_file(format!("{}.tsv", file.name), FileOptions::default())?;
+        writer.start_file(format!("{}.tsv", file.name), SimpleFileOptions::default())?;
         writer.write_all(text.as_bytes())?;
     }
     let bytes = writer.finish()?.into_inner();
