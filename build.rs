@@ -66,6 +66,7 @@ fn main() {
                 "fused",
                 "group",
                 "optimizer",
+                "products",
                 "profile",
                 "recurrent",
                 "shim",

@@ -102,6 +102,21 @@ fn table(costs: &Costs, unit: &str) -> Table {
     let size = costs.matmul_size;
     let product = format!("  a {size} × {size} product's");
     rows.push((&product, format!("{matmul:.0}")));
+    let libraries: Vec<(String, String)> = costs
+        .libraries
+        .iter()
+        .map(|(name, rate)| {
+            (
+                format!("  a layer's in fp32 by {name}, a core"),
+                format!("{:.0}", rate / 1e9),
+            )
+        })
+        .collect();
+    rows.extend(
+        libraries
+            .iter()
+            .map(|(title, rate)| (&title[..], rate.clone())),
+    );
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table.set_header([

@@ -10,7 +10,9 @@ use serde_json::{json, Value};
 use super::encoder::megabytes;
 use crate::cli::out::say;
 use crate::hub::encoder_dir::{cache_dir, encoders_dir, home, list, size_on_disk};
+use crate::libtorch::products;
 use crate::libtorch::{self, Capability, CudaStatus, OLDEST};
+use crate::train::step::precision::faster_of;
 
 /// The libtorch that covalign is tested with.
 const TESTED: &str = "2.11.0";
@@ -45,7 +47,7 @@ pub fn run(args: DoctorArgs) -> Result<()> {
     let cuda = libtorch::load_cuda();
     let mut findings = vec![covalign(), library()];
     findings.extend(cuda_devices(cuda));
-    findings.extend([bf16_on_cpu(), threads()]);
+    findings.extend([bf16_on_cpu(), products_on_cpu(), threads()]);
     findings.extend(encoders());
     findings.extend([token_cache(), writable_home()]);
 
@@ -239,6 +241,26 @@ fn bf16_on_cpu() -> Finding {
         Some(units) => units.join(", "),
     };
     fine("bf16 on CPU", text)
+}
+
+/// What the libraries of float32 products reach.
+fn products_on_cpu() -> Finding {
+    let rates = match products::rates() {
+        Ok(rates) => rates,
+        Err(error) => return fine("fp32 on CPU", crate::error::one_line(&error)),
+    };
+    let each = rates
+        .iter()
+        .map(|(library, rate)| format!("{} {:.0}", library.name(), rate / 1e9));
+    let each: Vec<String> = each.collect();
+    let taken = faster_of(&rates).name();
+    fine(
+        "fp32 on CPU",
+        format!(
+            "{} GFLOP/s a core in products: {taken} is taken",
+            each.join(", ")
+        ),
+    )
 }
 
 fn threads() -> Finding {

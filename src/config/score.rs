@@ -1,5 +1,6 @@
 //! Which settings make a score.
 
+use super::training::Products;
 use super::{Checkpoints, Config, Engine, Precision, StartFrom, Training};
 
 impl Config {
@@ -18,6 +19,11 @@ impl Config {
             start,
             training: Training {
                 precision: Precision::Auto,
+                products: match self.training.products {
+                    // Of a run it says what it came to; before there was the key, libtorch's own.
+                    Products::Auto => Products::Mkl,
+                    named => named,
+                },
                 device: defaults.training.device,
                 threads: None,
                 gradient_checkpointing: false,

@@ -8,6 +8,7 @@ pub mod fused;
 pub mod graph;
 pub mod group;
 pub mod optimizer;
+pub mod products;
 pub mod profile;
 pub mod recurrent;
 

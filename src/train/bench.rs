@@ -16,7 +16,7 @@ use super::step::schedule::Plan;
 use crate::config::alignment::{Form, Matrices};
 use crate::config::Method;
 use crate::data::planned::PlannedBatch;
-use crate::libtorch::{self, profile};
+use crate::libtorch::{self, products, profile};
 use crate::telemetry::progress::Progress;
 
 /// Steps before those that are measured, where nobody says otherwise: libraries set themselves up in them.
@@ -50,6 +50,8 @@ pub struct Costs {
     /// What one large product reaches in the same precision, and the size of its matrices.
     pub matmul_flops: f64,
     pub matmul_size: i64,
+    /// The libraries of float32 products on a CPU, and what each reaches in a layer's.
+    pub libraries: Vec<(String, f64)>,
 }
 
 impl Costs {
@@ -141,6 +143,13 @@ pub fn measure(
         model_flops: work.flops / seconds,
         matmul_flops: matmul_flops(learner)?,
         matmul_size: matmul_size(device),
+        libraries: match device {
+            Device::Cpu => products::rates()?,
+            _ => Vec::new(),
+        }
+        .into_iter()
+        .map(|(library, rate)| (library.name().to_owned(), rate))
+        .collect(),
     })
 }
 

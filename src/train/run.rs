@@ -23,9 +23,10 @@ use super::say::sizes;
 use super::space;
 use super::start::Source;
 use super::step::learner::Learner;
-use super::step::precision::device_name;
+use super::step::precision::{device_name, Arithmetic};
 use super::tasks::{self, TaskData};
 use super::trainer::Trainer;
+use crate::config::training::Products;
 use crate::config::{Config, Method};
 use crate::data::sampling::PLAN;
 use crate::data::Intake;
@@ -48,11 +49,13 @@ pub fn run(
     ranks: &Arc<Ranks>,
 ) -> Result<Results> {
     let tasks = tasks::load_tasks(config)?;
-    let config = &Config {
+    let mut config = Config {
         tasks: tasks.iter().map(|task| task.name.clone()).collect(),
         out: None,
         ..config.clone()
     };
+    config.training.products = ranks.first(|| products(&config, folder, resume))?;
+    let config = &config;
     let begun = match resume {
         true => folder.begun()?,
         false => None,
@@ -236,6 +239,21 @@ pub fn run(
     }
     ranks.meet()?;
     Ok(results)
+}
+
+/// The library of products that `training.products` comes to: for a run that goes on, the one that it was
+/// begun with.
+fn products(config: &Config, folder: &RunFolder, resume: bool) -> Result<Products> {
+    let asked = config.training.products;
+    if asked == Products::Auto && resume {
+        let begun = Config::load(&folder.config(), &[])?;
+        return Ok(begun.of_score().training.products);
+    }
+    let arithmetic = Arithmetic::new(config)?;
+    Ok(match arithmetic.device().is_cuda() {
+        true => asked,
+        false => arithmetic.taken(),
+    })
 }
 
 /// A run's batches, over the rows that it was prepared with.

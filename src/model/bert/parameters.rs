@@ -9,6 +9,7 @@ use tch::{Device, Kind, Tensor};
 use super::config::LAYER_NORM_EPS;
 use crate::libtorch;
 use crate::libtorch::fused::Norm;
+use crate::libtorch::products::{self, Library};
 use crate::model::encoder::WORDS;
 use crate::model::Parameter;
 
@@ -184,7 +185,8 @@ impl Parameters {
     /// Whether the library of the layers' products on a CPU compiles one for each size, as oneDNN does.
     pub fn compiles_products(&self) -> bool {
         let device = self.words.device();
-        self.products() == Kind::BFloat16 && !device.is_cuda() && !libtorch::widens_bf16(device)
+        let half = self.products() == Kind::BFloat16 && !libtorch::widens_bf16(device);
+        !device.is_cuda() && (half || products::taken() == Library::OneDnn)
     }
 
     /// tanh of the pooler's layer on states of first tokens, `[batch, hidden]`.

@@ -220,7 +220,6 @@ impl RunFacts {
             keys.insert(key.into(), known.to_owned());
         };
         let computed = record.map(|record| &record.arithmetic);
-        // The library of the products changes what rounding changes, as threads do.
         let precision = text(&self.config.training.precision);
         let precision = computed
             .map(|c| &c.precision)
@@ -274,6 +273,8 @@ impl RunFacts {
             scores: _,
             precision: _,
             device: _,
+            // They change what rounding changes, as threads do.
+            products: _,
             // The same numbers by another way.
             gradient_checkpointing: _,
             cuda_graphs: _,

@@ -1,12 +1,14 @@
-//! Where and in what arithmetic forward and backward pass are computed.
+//! Where, in what arithmetic and by which library forward and backward pass are computed.
 
-use std::sync::Once;
+use std::sync::{Once, OnceLock};
 
 use anyhow::Result;
 use tch::{Device, Kind};
 
 use crate::bail_input;
+use crate::config::training::Products;
 use crate::config::{Config, Engine, Precision};
+use crate::libtorch::products::{self, Library};
 use crate::libtorch::{self, graph, Capability, CudaStatus, OLDEST};
 use crate::model::source;
 use crate::telemetry::progress;
@@ -18,11 +20,13 @@ pub struct Arithmetic {
     /// What matrix products are computed in.
     products: Kind,
     tf32: bool,
+    /// What takes them in float32 on a CPU.
+    library: Library,
 }
 
 impl Arithmetic {
-    /// Decides what `auto` means on this machine, and sets threads and libtorch's TF32 switch: a
-    /// run's numbers come again only with the same number of threads.
+    /// Decides what `auto` means on this machine, and sets threads, the library of products and
+    /// libtorch's TF32 switch: a run's numbers come again only with the same threads and library.
     pub fn new(config: &Config) -> Result<Arithmetic> {
         let settings = &config.training;
         if settings.deterministic && std::env::var_os("CUBLAS_WORKSPACE_CONFIG").is_none() {
@@ -52,19 +56,22 @@ impl Arithmetic {
                 );
             });
         }
+        let products = match settings.precision {
+            Precision::Auto if images_on_cpu => Kind::Float,
+            // A module over words has products too small for half precision.
+            Precision::Auto if config.encoder.words().is_some() => Kind::Float,
+            Precision::Auto => fastest(device)?,
+            Precision::Bf16 => Kind::BFloat16,
+            Precision::Fp16 => Kind::Half,
+            Precision::Fp32 | Precision::Tf32 => Kind::Float,
+        };
         let arithmetic = Arithmetic {
             device,
-            products: match settings.precision {
-                Precision::Auto if images_on_cpu => Kind::Float,
-                // A module over words has products too small for half precision.
-                Precision::Auto if config.encoder.words().is_some() => Kind::Float,
-                Precision::Auto => fastest(device)?,
-                Precision::Bf16 => Kind::BFloat16,
-                Precision::Fp16 => Kind::Half,
-                Precision::Fp32 | Precision::Tf32 => Kind::Float,
-            },
+            products,
             tf32: settings.precision == Precision::Tf32,
+            library: library(config, device, products)?,
         };
+        products::take(arithmetic.library)?;
         if device.is_cuda() {
             graph::own_stream(device)?;
             libtorch::allow_tf32(arithmetic.tf32)?;
@@ -124,15 +131,18 @@ impl Arithmetic {
 
     /// The library that multiplies matrices.
     pub fn library(self) -> &'static str {
-        let fp32 = match tch::utils::has_mkl() {
-            true => "MKL",
-            false => "BLAS",
-        };
         match self.products {
             _ if self.device.is_cuda() => "cuBLAS",
-            Kind::BFloat16 if libtorch::widens_bf16(self.device) => fp32,
-            Kind::Float => fp32,
+            products if in_float32(self.device, products) => self.library.name(),
             _ => "oneDNN",
+        }
+    }
+
+    /// What `training.products` comes to.
+    pub fn taken(self) -> Products {
+        match self.library {
+            Library::Own => Products::Mkl,
+            Library::OneDnn => Products::Onednn,
         }
     }
 
@@ -154,6 +164,57 @@ fn fastest(device: Device) -> Result<Kind> {
         _ if libtorch::bf16_units().is_some_and(|units| !units.is_empty()) => Kind::BFloat16,
         _ => Kind::Float,
     })
+}
+
+/// Whether products in a kind are taken in float32.
+fn in_float32(device: Device, kind: Kind) -> bool {
+    match kind {
+        Kind::Float => true,
+        Kind::BFloat16 => libtorch::widens_bf16(device),
+        _ => false,
+    }
+}
+
+/// The library of products in float32 on a CPU that `training.products` comes to.
+fn library(config: &Config, device: Device, products: Kind) -> Result<Library> {
+    let encoder = &config.encoder;
+    let is_bert = encoder.words().is_none() && encoder.images().is_none();
+    Ok(match config.training.products {
+        _ if device.is_cuda() => Library::Own,
+        Products::Mkl => Library::Own,
+        Products::Onednn if products::has_onednn() => Library::OneDnn,
+        Products::Onednn => {
+            bail_input!("key `training.products`: this libtorch has no oneDNN; say mkl or auto")
+        }
+        Products::Auto if is_bert && in_float32(device, products) => faster_library()?,
+        Products::Auto => Library::Own,
+    })
+}
+
+/// How much faster oneDNN must be to be taken: it compiles a kernel for each size, and a choice that noise
+/// decides would differ from run to run.
+const CLEARLY: f64 = 1.25;
+
+/// Which of the libraries with such rates `auto` takes.
+pub fn faster_of(rates: &[(Library, f64)]) -> Library {
+    let rate = |of| {
+        let known = rates.iter().find(|(library, _)| *library == of);
+        known.map_or(0.0, |(_, rate)| *rate)
+    };
+    match rate(Library::OneDnn) > CLEARLY * rate(Library::Own) {
+        true => Library::OneDnn,
+        false => Library::Own,
+    }
+}
+
+/// The library that is faster on this machine, measured once a process.
+fn faster_library() -> Result<Library> {
+    static FASTER: OnceLock<Library> = OnceLock::new();
+    if let Some(known) = FASTER.get() {
+        return Ok(*known);
+    }
+    let faster = faster_of(&products::rates()?);
+    Ok(*FASTER.get_or_init(|| faster))
 }
 
 /// The device that `training.device` names.
@@ -237,6 +298,14 @@ pub fn device_name(device: tch::Device) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn onednn_is_taken_where_it_is_clearly_faster() {
+        let of = |own, onednn| faster_of(&[(Library::Own, own), (Library::OneDnn, onednn)]);
+        assert_eq!(of(215e9, 470e9), Library::OneDnn);
+        assert_eq!(of(400e9, 440e9), Library::Own);
+        assert_eq!(faster_of(&[(Library::Own, 1e9)]), Library::Own);
+    }
 
     #[test]
     fn auto_passes_over_devices_that_libtorch_has_no_kernels_for_and_others_are_refused() {

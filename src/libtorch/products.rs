@@ -1,0 +1,106 @@
+//! The library that multiplies float32 matrices on a CPU: libtorch holds several, and which is the
+//! fastest is the machine's.
+
+use std::ffi::c_char;
+
+use anyhow::Result;
+use rustix::time::{clock_gettime, ClockId};
+use tch::{Device, Kind, Tensor};
+use torch_sys::C_tensor;
+
+use super::{check, given};
+
+extern "C" {
+    fn covalign_has_onednn() -> bool;
+    fn covalign_takes_onednn() -> bool;
+    fn covalign_take_onednn(takes: bool) -> *mut c_char;
+    fn covalign_product(
+        a: *const C_tensor,
+        b: *const C_tensor,
+        onednn: bool,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
+}
+
+/// One that multiplies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Library {
+    /// libtorch's own choice: MKL, on other processors than x86 another BLAS.
+    Own,
+    OneDnn,
+}
+
+impl Library {
+    /// Its name for people, and in a run's records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Library::OneDnn => "oneDNN",
+            Library::Own if tch::utils::has_mkl() => "MKL",
+            Library::Own => "BLAS",
+        }
+    }
+}
+
+/// Whether this libtorch holds oneDNN.
+pub fn has_onednn() -> bool {
+    unsafe { covalign_has_onednn() }
+}
+
+/// The library that multiplies now.
+pub fn taken() -> Library {
+    match unsafe { covalign_takes_onednn() } {
+        true => Library::OneDnn,
+        false => Library::Own,
+    }
+}
+
+/// Multiplies with `library` from now on, in the whole process.
+pub fn take(library: Library) -> Result<()> {
+    check(unsafe { covalign_take_onednn(library == Library::OneDnn) })
+}
+
+/// Tokens, width and inner width of the layer that is measured: a small BERT's.
+const LAYER: [i64; 3] = [256, 384, 1536];
+
+/// Of so many times each library's fastest counts; in the first it sets itself up.
+const TRIES: usize = 6;
+
+/// Floating-point operations that each library which is there does in a second of one core's time: in a
+/// linear layer, forward and the gradient of its weights. A few milliseconds.
+pub fn rates() -> Result<Vec<(Library, f64)>> {
+    let [tokens, width, inner] = LAYER;
+    let ones = |size: [i64; 2]| Tensor::f_ones(size, (Kind::Float, Device::Cpu));
+    let (x, weight) = (ones([tokens, width])?, ones([inner, width])?);
+    let onednn = has_onednn().then_some(Library::OneDnn);
+    let libraries: Vec<Library> = [Library::Own].into_iter().chain(onednn).collect();
+    let mut fastest = vec![f64::INFINITY; libraries.len()];
+    // One core's own time, in turns: what else the machine does must not decide.
+    let threads = tch::get_num_threads();
+    tch::set_num_threads(1);
+    for _ in 0..TRIES {
+        for (library, fastest) in libraries.iter().zip(&mut fastest) {
+            let begun = own_time();
+            let y = product(*library, &x, &weight.f_transpose(0, 1)?)?;
+            product(*library, &y.f_transpose(0, 1)?, &x)?;
+            *fastest = fastest.min(own_time() - begun);
+        }
+    }
+    tch::set_num_threads(threads);
+    let operations = 4.0 * (tokens * width * inner) as f64;
+    let rates = fastest.into_iter().map(|seconds| operations / seconds);
+    Ok(libraries.into_iter().zip(rates).collect())
+}
+
+/// Seconds that this thread has computed.
+fn own_time() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
+/// a b by `library`, whichever is taken.
+fn product(library: Library, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    let onednn = library == Library::OneDnn;
+    check(unsafe { covalign_product(a.as_ptr(), b.as_ptr(), onednn, &mut out) })?;
+    given(out)
+}
