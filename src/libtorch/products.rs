@@ -81,7 +81,7 @@ pub fn rates() -> Result<Vec<(Library, f64)>> {
         for (library, fastest) in libraries.iter().zip(&mut fastest) {
             let begun = own_time();
             let y = product(*library, &x, &weight.f_transpose(0, 1)?)?;
-            product(*library, &y.f_transpose(0, 1)?, &x)?;
+            let _ = product(*library, &y.f_transpose(0, 1)?, &x)?;
             *fastest = fastest.min(own_time() - begun);
         }
     }

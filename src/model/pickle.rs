@@ -5,6 +5,7 @@
 //! whatever the program names, and libtorch believes offsets, sizes and strides. Here the program can
 //! make nothing but dictionaries of tensors, and each tensor lies within its values.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -66,10 +67,9 @@ impl Archive {
         let file = File::open(path)?;
         let bytes = file.metadata()?.len();
         let zip = ZipArchive::new(BufReader::new(file))?;
-        let program = zip
-            .file_names()
-            .find_map(|name| name.strip_suffix("/data.pkl"));
-        let prefix = program.context("there is no data.pkl in it")?.to_owned();
+        let of_program = |name: Cow<str>| Some(name.strip_suffix("/data.pkl")?.to_owned());
+        let prefix = zip.file_names().flatten().find_map(of_program);
+        let prefix = prefix.context("there is no data.pkl in it")?;
         Ok(Archive { zip, prefix, bytes })
     }
 
