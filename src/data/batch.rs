@@ -25,6 +25,11 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// Whether rows of several tasks can lie in one batch, each task's after the other's.
+    pub fn joins(self) -> bool {
+        matches!(self, Shape::Packed | Shape::Rounded { .. })
+    }
+
     /// The same for a pass of training, whose `seed` fixes how images are cut.
     pub fn drawn(self, seed: u64) -> Shape {
         match self {
@@ -101,31 +106,24 @@ impl Batch {
         shape: Shape,
         device: Device,
     ) -> Result<Self> {
-        Batch::part(split, rows, &[], shape, device)
+        Batch::joined(&[(split, rows)], &[], shape, device)
     }
 
-    /// The same as a part of a batch that also has `others`: its vocabulary has their words too.
-    pub fn part(
-        split: &TokenizedSplit,
-        rows: &[u32],
-        others: &[u32],
+    /// Rows of several splits, each split's after the other's, as a part of a batch that also has `others`:
+    /// its vocabulary has their words too. Of more than one split only in a shape that joins.
+    pub fn joined(
+        parts: &[(&TokenizedSplit, &[u32])],
+        others: &[(&TokenizedSplit, &[u32])],
         shape: Shape,
         device: Device,
     ) -> Result<Self> {
-        if let Shape::Pixels(frame) = shape {
+        if let (Shape::Pixels(frame), [(split, rows)]) = (shape, parts) {
             return Batch::of_pixels(images::pixels(split, rows, frame, device)?);
         }
-        let row = |&row: &u32| {
-            let row = row as usize;
-            (split.ids(row), split.second_segment_at(row))
-        };
-        let rows: Vec<Row> = rows.iter().map(row).collect();
-        match shape {
-            Shape::Packed | Shape::Rounded { .. } => {
-                let others: Vec<Row> = others.iter().map(row).collect();
-                packed(&rows, &others, shape, device)
-            }
-            _ => Batch::new(&rows, shape, device),
+        let rows = rows_of(parts);
+        match shape.joins() {
+            true => packed(&rows, &rows_of(others), shape, device),
+            false => Batch::new(&rows, shape, device),
         }
     }
 
@@ -221,6 +219,19 @@ impl Batch {
             Shape::Pixels(_) => bail!("rows of token ids are no pixels"),
         }
     }
+}
+
+fn rows_of<'a>(parts: &[(&'a TokenizedSplit, &[u32])]) -> Vec<Row<'a>> {
+    let each = |&(split, rows): &(&'a TokenizedSplit, &[u32])| {
+        let row = |&row: &u32| {
+            (
+                split.ids(row as usize),
+                split.second_segment_at(row as usize),
+            )
+        };
+        rows.iter().map(row).collect::<Vec<_>>()
+    };
+    parts.iter().flat_map(each).collect()
 }
 
 fn padded(rows: &[Row], pad: i64, device: Device) -> Result<Batch> {

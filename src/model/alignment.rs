@@ -111,24 +111,9 @@ impl Alignment {
         Ok(departure.f_square()?.f_sum(kind)?)
     }
 
-    /// The singular values of R, largest first, as doubles.
-    pub fn singular_values(&self) -> Result<Vec<f64>> {
-        let matrix = tch::no_grad(|| self.matrix())?;
-        let (_, values, _) = matrix
-            .f_to_kind(Kind::Double)?
-            .f_to_device(tch::Device::Cpu)?
-            .f_svd(true, false)?;
-        Ok(Vec::try_from(values)?)
-    }
-
-    /// How far R is from the identity where: the root mean square of the blocks of R − I, of which there
-    /// are at most `most` in a row, as `[n, n]`.
-    pub fn map(&self, most: i64) -> Result<Tensor> {
-        let departure = tch::no_grad(|| self.departure())?;
-        let side = most.min(departure.size()[0]);
-        let squared = departure.f_square()?.f_unsqueeze(0)?;
-        let means = squared.f_adaptive_avg_pool2d([side, side])?;
-        Ok(means.f_squeeze_dim(0)?.f_sqrt()?)
+    /// R − I in the host's memory, `[width, width]` in float32: a copy that nothing changes.
+    pub fn departure_on_host(&self) -> Result<Tensor> {
+        Ok(tch::no_grad(|| self.departure())?.f_to_device(Device::Cpu)?)
     }
 
     /// R − I, `[width, width]`.

@@ -141,25 +141,51 @@ impl MultiTaskModel {
         words: Option<&Tensor>,
         mode: Mode,
     ) -> Result<Tensor> {
-        let embedded = self.turned(task, batch, words, mode)?;
-        match &self.tasks[task].alignment {
-            Some(alignment) => alignment.apply(&embedded),
-            None => Ok(embedded),
-        }
+        self.embed_parts(&[(task, batch.ids.size()[0])], batch, words, mode)
     }
 
-    /// The embeddings before the task's alignment.
-    fn turned(
+    /// The same of packed rows of several tasks: `parts` are the tasks and the numbers of their tokens.
+    /// What comes after them in the batch is not aligned.
+    pub fn embed_parts(
         &self,
-        task: usize,
+        parts: &[(usize, i64)],
         batch: &Batch,
         words: Option<&Tensor>,
         mode: Mode,
     ) -> Result<Tensor> {
         let embedded = self.encoder.embed(batch, words, mode)?;
+        let changes = |&(task, _): &(usize, i64)| {
+            self.tasks[task].turn.is_some() || self.tasks[task].alignment.is_some()
+        };
+        match parts {
+            [(task, _)] => self.align(*task, &embedded),
+            parts if parts.iter().any(changes) => {
+                let (mut aligned, mut start) = (Vec::with_capacity(parts.len() + 1), 0);
+                for &(task, tokens) in parts {
+                    aligned.push(self.align(task, &embedded.f_narrow(0, start, tokens)?)?);
+                    start += tokens;
+                }
+                let filling = embedded.size()[0] - start;
+                aligned.push(embedded.f_narrow(0, start, filling)?);
+                Ok(Tensor::f_cat(&aligned, 0)?)
+            }
+            _ => Ok(embedded),
+        }
+    }
+
+    fn align(&self, task: usize, embedded: &Tensor) -> Result<Tensor> {
+        let turned = self.turned(task, embedded)?;
+        match &self.tasks[task].alignment {
+            Some(alignment) => alignment.apply(&turned),
+            None => Ok(turned),
+        }
+    }
+
+    /// The embeddings before the task's alignment.
+    fn turned(&self, task: usize, embedded: &Tensor) -> Result<Tensor> {
         Ok(match &self.tasks[task].turn {
             Some(turn) => embedded.f_matmul(&turn.f_to_kind(embedded.kind())?)?,
-            None => embedded,
+            None => embedded.shallow_clone(),
         })
     }
 
@@ -229,7 +255,8 @@ impl Predictor<'_> {
     /// Logits `[batch, outputs]`, in float32 whatever the precision.
     pub fn logits(&self, batch: &Batch) -> Result<Tensor> {
         let (model, mode) = (self.model, Mode::Evaluate);
-        let embedded = model.turned(self.task, batch, None, mode)?;
+        let embedded = model.encoder.embed(batch, None, mode)?;
+        let embedded = model.turned(self.task, &embedded)?;
         let aligned = match &self.change {
             Some(change) => change.apply(&embedded)?,
             None => embedded,

@@ -170,9 +170,8 @@ fn train(
     let moving = plan(learner, batches).moving(step.min(batches.length.total - 1));
     let passes = loader.passes(batches, step)?;
     learner.take(&passes, moving, factor)?;
-    passes
-        .into_iter()
-        .for_each(|(_, loaded)| seen(loaded.planned));
+    let parts = passes.into_iter().flat_map(|(_, loaded)| loaded.parts);
+    parts.for_each(|part| seen(part.planned));
     Ok(())
 }
 

@@ -46,7 +46,8 @@ pub fn forecast(config: &Config) -> Result<Forecast> {
     let length = batches.length;
     let tokens: usize = (0..length.total)
         .flat_map(|step| batches.step(step))
-        .map(|(_, batch)| {
+        .flat_map(|(_, parts)| parts)
+        .map(|batch| {
             let train = &learner.data[batch.task].train;
             let lengths = batch.rows.iter().map(|&row| train.length(row as usize));
             lengths.sum::<usize>()

@@ -14,7 +14,7 @@ use super::keep::run_folder::{Overall, RunFolder};
 use super::keep::saver::Saver;
 use super::outputs::{self, Way};
 use super::say::recorder::Recorder;
-use super::say::spectrum::Spectrum;
+use super::say::spectrum::Spectra;
 use super::say::window::Window;
 use super::step::learner::Learner;
 use super::step::schedule::Plan;
@@ -77,7 +77,8 @@ impl<'a> Trainer<'a> {
         let mut moving = None;
         let mut clock = Instant::now();
         if self.progress.step == 0 {
-            self.describe_alignments()?;
+            let seen = self.look_at_alignments()?;
+            self.describe_alignments(seen)?;
         }
         if self.progress.pending {
             self.evaluate()?;
@@ -91,8 +92,9 @@ impl<'a> Trainer<'a> {
             let passes = loader.passes(&mut self.batches, step)?;
             let factor = plan.factor(step);
             let (losses, norm) = self.learner.take(&passes, plan.moving(step), factor)?;
-            for ((_, loaded), loss) in passes.into_iter().zip(&losses) {
-                window.push(step, loaded.planned, loss, loaded.tokens);
+            let parts = passes.into_iter().flat_map(|(_, loaded)| loaded.parts);
+            for (part, loss) in parts.zip(&losses) {
+                window.push(step, part.planned, loss, part.tokens);
             }
             window.push_norm(step, norm);
             self.progress.step += 1;
@@ -173,14 +175,24 @@ impl<'a> Trainer<'a> {
         recorder.steps(step, &names, &look, seconds)
     }
 
-    /// Has the run's records tell of its alignments as they are at this step.
-    fn describe_alignments(&mut self) -> Result<()> {
-        let Some(recorder) = &mut self.recorder else {
-            return Ok(());
+    /// Begins to look at the run's alignments as they are at this step, where they are recorded; beside a
+    /// device's work, for which the processor has little to do.
+    fn look_at_alignments(&self) -> Result<Spectra> {
+        let copy = |(task, alignment): (&str, &Alignment)| {
+            Ok((task.to_owned(), alignment.departure_on_host()?))
         };
-        let of = |(task, alignment): (&str, &Alignment)| Spectrum::of(task, alignment);
-        for of_task in self.learner.alignments().map(of) {
-            recorder.spectrum(self.progress.step, &of_task?)?;
+        let recorded = self.recorder.iter();
+        let alignments = recorded.flat_map(|_| self.learner.alignments());
+        let departures = alignments.map(copy).collect::<Result<_>>()?;
+        Spectra::of(departures, self.learner.arithmetic.device().is_cuda())
+    }
+
+    /// Has the run's records tell of its alignments as they were seen at this step.
+    fn describe_alignments(&mut self, seen: Spectra) -> Result<()> {
+        let (step, spectra) = (self.progress.step, seen.finish()?);
+        if let Some(recorder) = &mut self.recorder {
+            let mut each = spectra.iter();
+            each.try_for_each(|spectrum| recorder.spectrum(step, spectrum))?;
         }
         Ok(())
     }
@@ -199,6 +211,7 @@ impl<'a> Trainer<'a> {
         let clock = Instant::now();
         self.learner.optimizer.settle()?;
         self.learner.check_same()?;
+        let alignments = self.look_at_alignments()?;
         let mut dev = BTreeMap::new();
         for (index, data) in self.learner.data.iter().enumerate() {
             let scores = self.scores(index, &data.dev)?;
@@ -228,7 +241,7 @@ impl<'a> Trainer<'a> {
             recorder.evaluation(&self.progress, epoch, seconds, mean, better)?;
             recorder.memory(self.progress.step, device)?;
         }
-        self.describe_alignments()
+        self.describe_alignments(alignments)
     }
 
     /// A task's scores on a split.

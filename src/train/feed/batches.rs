@@ -132,16 +132,14 @@ impl Batches {
         })
     }
 
-    /// The rows of an optimiser step, for one pass through the model each, and the number of each
-    /// pass, which no other pass of the run has.
-    pub fn step(&mut self, step: u64) -> Vec<(u64, PlannedBatch)> {
+    /// The batches of an optimiser step, and the number of each one's first part; those of the others follow,
+    /// and no other part of the run has them.
+    pub fn step(&mut self, step: u64) -> Vec<(u64, Parts)> {
         let first = step * self.accumulate;
-        let mut passes = Vec::new();
-        for index in first..first + self.accumulate {
-            let numbers = index * self.tasks_in_batch..;
-            passes.extend(numbers.zip(self.at(index)));
-        }
-        passes
+        let indices = first..first + self.accumulate;
+        indices
+            .map(|index| (index * self.tasks_in_batch, self.at(index)))
+            .collect()
     }
 
     /// Whether a step's rows are settled: under `dynamic` sampling they may hang on an evaluation

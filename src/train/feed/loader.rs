@@ -10,7 +10,7 @@ use tch::{Device, Tensor};
 
 use super::batches::Batches;
 use crate::data::batch::Shape;
-use crate::data::planned::PlannedBatch;
+use crate::data::planned::{Parts, PlannedBatch};
 use crate::data::Batch;
 use crate::libtorch;
 use crate::model::named_seed;
@@ -21,37 +21,51 @@ use crate::train::tasks::TaskData;
 /// Passes that are put together ahead, at least, where they are known.
 const AHEAD: usize = 3;
 
-/// This process's part of a batch with its labels in the host's memory, page-locked where a device copies
-/// from it.
+/// What goes through the model at once: this process's rows of a batch in the host's memory, page-locked
+/// where a device copies from it.
 pub struct Loaded {
-    /// The whole batch.
-    pub planned: PlannedBatch,
-    /// Tokens of the whole batch.
-    pub tokens: usize,
-    /// This part's share of its rows, or of what they weigh by their class.
-    pub share: f64,
+    /// The tasks', each one's rows after the other's.
+    pub parts: Vec<Part>,
     pub batch: Batch,
+}
+
+/// Rows of one task with their labels.
+pub struct Part {
+    /// What all processes have of it.
+    pub planned: PlannedBatch,
+    /// Tokens of that.
+    pub tokens: usize,
+    /// This process's share of its rows, or of what they weigh by their class.
+    pub share: f64,
+    /// This process's rows and tokens in the batch.
+    pub own_rows: i64,
+    pub own_tokens: i64,
     /// Class indices `[batch]` in int64, numbers `[batch]` in float32, or of labels of which any may
     /// hold 1 where it does `[batch, labels]` in float32.
     pub labels: Tensor,
 }
 
 impl Loaded {
-    /// Batch and labels on `device`; nobody waits for the copy.
-    pub fn to(&self, device: Device) -> Result<(Batch, Tensor)> {
-        let labels = &self.labels;
-        let labels = labels.f_to_device_(device, labels.kind(), true, false)?;
-        Ok((self.batch.to(device)?, labels))
+    /// Batch and the parts' labels on `device`; nobody waits for the copy.
+    pub fn to(&self, device: Device) -> Result<(Batch, Vec<Tensor>)> {
+        let to = |part: &Part| {
+            let labels = &part.labels;
+            labels.f_to_device_(device, labels.kind(), true, false)
+        };
+        let labels: Result<_, _> = self.parts.iter().map(to).collect();
+        Ok((self.batch.to(device)?, labels?))
     }
 }
 
 /// Gives the batches of a run's steps in their order.
 pub struct Loader {
     /// Dropped to end the thread.
-    orders: Sender<(u64, PlannedBatch)>,
+    orders: Sender<(u64, Parts)>,
     loaded: Receiver<Result<Loaded>>,
     /// The steps that are on their way, with the numbers of their passes.
     steps: VecDeque<(u64, Vec<u64>)>,
+    /// Whether a batch of several tasks is one pass.
+    joins: bool,
 }
 
 impl Loader {
@@ -64,14 +78,14 @@ impl Loader {
         seed: u64,
         ranks: Arc<Ranks>,
     ) -> Loader {
-        let (orders, queue) = channel::<(u64, PlannedBatch)>();
+        let (orders, queue) = channel::<(u64, Parts)>();
         let (done, loaded) = channel();
         std::thread::spawn(move || {
-            for (pass, planned) in queue {
+            for (pass, parts) in queue {
                 let drawn = named_seed(seed, &format!("images of pass {pass}")) as u64;
                 let shape = shape.drawn(drawn);
                 // The one who asked has gone: the run has ended.
-                let loaded = load(&data, planned, shape, device, &ranks);
+                let loaded = load(&data, parts, shape, device, &ranks);
                 if done.send(loaded).is_err() {
                     return;
                 }
@@ -81,6 +95,7 @@ impl Loader {
             orders,
             loaded,
             steps: VecDeque::new(),
+            joins: shape.joins(),
         }
     }
 
@@ -102,9 +117,17 @@ impl Loader {
         while next == step || (waiting(&self.steps) <= AHEAD && next < total && batches.knows(next))
         {
             let mut passes = Vec::new();
-            for (index, planned) in batches.step(next) {
-                self.orders.send((index, planned)).map_err(|_| gone())?;
-                passes.push(index);
+            for (first, parts) in batches.step(next) {
+                let each: Vec<(u64, Parts)> = match self.joins {
+                    true => vec![(first, parts)],
+                    false => (first..)
+                        .zip(parts.into_iter().map(|part| vec![part]))
+                        .collect(),
+                };
+                for (index, parts) in each {
+                    self.orders.send((index, parts)).map_err(|_| gone())?;
+                    passes.push(index);
+                }
             }
             self.steps.push_back((next, passes));
             next += 1;
@@ -122,39 +145,51 @@ fn gone() -> anyhow::Error {
 
 fn load(
     data: &[TaskData],
-    planned: PlannedBatch,
+    parts: Parts,
     shape: Shape,
     device: Device,
     ranks: &Ranks,
 ) -> Result<Loaded> {
-    let task = &data[planned.task];
-    let length = |&row: &u32| task.train.length(row as usize);
-    let mut own = ranks.part(&planned.rows, length);
-    let weight = |rows: &[u32]| -> f64 { rows.iter().map(|&row| task.weight(row)).sum() };
-    let share = weight(&own) / weight(&planned.rows);
-    if own.is_empty() {
-        // All take part in every pass; this one's counts for nothing.
-        own.push(planned.rows[0]);
+    let (mut loaded, mut own_rows) = (Vec::new(), Vec::new());
+    for planned in parts {
+        let task = &data[planned.task];
+        let length = |&row: &u32| task.train.length(row as usize);
+        let mut own = ranks.part(&planned.rows, length);
+        let weight = |rows: &[u32]| -> f64 { rows.iter().map(|&row| task.weight(row)).sum() };
+        let share = weight(&own) / weight(&planned.rows);
+        if own.is_empty() {
+            // All take part in every pass; this one's counts for nothing.
+            own.push(planned.rows[0]);
+        }
+        loaded.push(Part {
+            tokens: planned.rows.iter().map(length).sum(),
+            share,
+            own_rows: own.len() as i64,
+            own_tokens: own.iter().map(length).sum::<usize>() as i64,
+            labels: libtorch::staged(&labels(task, &own)?, device)?,
+            planned,
+        });
+        own_rows.push(own);
     }
-    let others = match ranks.size {
-        1 => &[],
-        _ => &planned.rows[..],
+    let train = |part: &Part| &data[part.planned.task].train;
+    let own: Vec<_> = loaded
+        .iter()
+        .map(train)
+        .zip(own_rows.iter().map(Vec::as_slice))
+        .collect();
+    let whole = |part| (train(part), &part.planned.rows[..]);
+    let others: Vec<_> = match ranks.size {
+        1 => Vec::new(),
+        _ => loaded.iter().map(whole).collect(),
     };
-    let batch = Batch::part(&task.train, &own, others, shape, Device::Cpu)?;
-    let labels = labels(task, &own)?;
+    let batch = Batch::joined(&own, &others, shape, Device::Cpu)?;
     Ok(Loaded {
-        tokens: match ranks.size {
-            1 => batch.tokens,
-            _ => planned.rows.iter().map(length).sum(),
-        },
-        share,
-        planned,
         batch: batch.staged(device)?,
-        labels: libtorch::staged(&labels, device)?,
+        parts: loaded,
     })
 }
 
-/// As [`Loaded::labels`].
+/// As [`Part::labels`].
 fn labels(data: &TaskData, rows: &[u32]) -> Result<Tensor> {
     let of_row = |&row: &u32| data.train.label(row as usize);
     let outputs = data.task.outputs() as usize;

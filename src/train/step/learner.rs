@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use nalgebra::DMatrix;
 use tch::{Kind, Tensor};
 
@@ -20,7 +20,7 @@ use crate::libtorch::graph;
 use crate::model::alignment::Alignment;
 use crate::model::{named_seed, Mode, MultiTaskModel, Parameter};
 use crate::telemetry::progress::Progress;
-use crate::train::feed::loader::{Loaded, Loader};
+use crate::train::feed::loader::{Loaded, Loader, Part};
 use crate::train::ranks::Ranks;
 use crate::train::say::stages::{Stage, Stages};
 use crate::train::tasks::TaskData;
@@ -48,24 +48,20 @@ pub struct Learner {
     pub ranks: Arc<Ranks>,
 }
 
-/// One pass of a step: rows of one task, on the device.
+/// One pass of a step, on the device: rows of one task, or of several, each one's after the other's.
 pub struct Pass<'a> {
-    pub task: usize,
-    /// What the whole batch's mean loss counts for.
-    pub weight: f64,
-    /// The share of the batch that these rows are.
-    pub share: f64,
+    pub parts: &'a [Part],
     pub batch: &'a Batch,
-    pub labels: &'a Tensor,
+    /// Of each part.
+    pub labels: &'a [Tensor],
 }
 
 impl<'a> Pass<'a> {
     /// Of what was `loaded`, once it is on the device.
-    pub fn of(loaded: &Loaded, batch: &'a Batch, labels: &'a Tensor) -> Pass<'a> {
+    pub fn of(loaded: &'a Loaded, batch: &'a Batch, labels: &'a [Tensor]) -> Pass<'a> {
+        let parts = &loaded.parts;
         Pass {
-            task: loaded.planned.task,
-            weight: loaded.planned.weight,
-            share: loaded.share,
+            parts,
             batch,
             labels,
         }
@@ -82,13 +78,13 @@ impl Learner {
         })
     }
 
-    /// Forward and backward over this process's part of the run's batch at `index`: what it adds to the rows'
-    /// mean loss, a scalar on the device.
-    pub fn backward(&mut self, index: u64, loaded: &Loaded, moving: Moving) -> Result<Tensor> {
+    /// Forward and backward over this process's part of the run's batch at `index`: what it adds to the mean
+    /// losses of each part's rows, scalars on the device.
+    pub fn backward(&mut self, index: u64, loaded: &Loaded, moving: Moving) -> Result<Vec<Tensor>> {
         let (batch, labels) = loaded.to(self.arithmetic.device())?;
         self.stages.end(Stage::Data);
         let mode = self.seed(index)?;
-        self.pass(Pass::of(loaded, &batch, &labels), moving, mode)
+        self.pass(&Pass::of(loaded, &batch, &labels), moving, mode)
     }
 
     /// Makes what the run's batch at `index` draws depend on the seed, the batch and the part alone: a
@@ -104,19 +100,18 @@ impl Learner {
         Ok(Mode::Train { seed: seed as u64 })
     }
 
-    /// Forward and backward over a part of a batch: what it adds to the rows' mean loss, a scalar on the
+    /// Forward and backward over a pass: what it adds to the mean losses of each part's rows, scalars on the
     /// device.
-    pub fn pass(&mut self, pass: Pass, moving: Moving, mode: Mode) -> Result<Tensor> {
-        let Pass {
-            task,
-            weight,
-            share,
-            batch,
-            labels,
-        } = pass;
+    pub fn pass(&mut self, pass: &Pass, moving: Moving, mode: Mode) -> Result<Vec<Tensor>> {
+        let batch = pass.batch;
         let words = self.optimizer.words(batch)?;
         let (model, stages, arithmetic) = (&self.model, &mut self.stages, self.arithmetic);
-        let aligned = arithmetic.run(|| model.embed(task, batch, words.as_ref(), mode))?;
+        let tokens = pass
+            .parts
+            .iter()
+            .map(|part| (part.planned.task, part.own_tokens));
+        let tokens: Vec<_> = tokens.collect();
+        let aligned = arithmetic.run(|| model.embed_parts(&tokens, batch, words.as_ref(), mode))?;
         stages.end(Stage::Embed);
         let encoder = model.encoder.as_ref();
         let recompute = match self.config.training.gradient_checkpointing {
@@ -130,7 +125,43 @@ impl Learner {
             None => arithmetic.run(|| encoder.pooled(&aligned, batch, mode))?,
         };
         stages.end(Stage::Encoder);
-        let logits = arithmetic.run(|| model.logits(task, &pooled, mode))?;
+        let (mut objectives, mut losses, mut row) = (Vec::new(), Vec::new(), 0);
+        for (part, labels) in pass.parts.iter().zip(pass.labels) {
+            let own = match pass.parts {
+                [_] => pooled.shallow_clone(),
+                _ => pooled.f_narrow(0, row, part.own_rows)?,
+            };
+            row += part.own_rows;
+            let (objective, loss) = self.objective(part, labels, &own, moving, mode)?;
+            objectives.push(objective);
+            losses.push(loss);
+        }
+        let mut objectives = objectives.into_iter();
+        let first = objectives.next().context("a pass has no rows")?;
+        let objective = objectives.try_fold(first, |sum, objective| sum.f_add(&objective))?;
+        let objective = self.optimizer.scaled(objective)?;
+        self.stages.end(Stage::Head);
+        objective.f_backward()?;
+        if let Some(recompute) = recompute {
+            let encoder = self.model.encoder.as_ref();
+            recompute.backward(encoder, &aligned, batch, mode, arithmetic)?;
+        }
+        self.stages.end(Stage::Backward);
+        Ok(losses)
+    }
+
+    /// What a part's rows add to the step's objective, and to their mean loss, by what the encoder `pooled`
+    /// of each row.
+    fn objective(
+        &self,
+        part: &Part,
+        labels: &Tensor,
+        pooled: &Tensor,
+        moving: Moving,
+        mode: Mode,
+    ) -> Result<(Tensor, Tensor)> {
+        let (task, model) = (part.planned.task, &self.model);
+        let logits = self.arithmetic.run(|| model.logits(task, pooled, mode))?;
         let target = Target {
             smoothing: self.config.training.label_smoothing,
             class_weights: self.class_weights[task].as_ref(),
@@ -141,12 +172,12 @@ impl Learner {
             losses: &losses.f_mul_scalar(model.loss_factor(task))?,
             gramian: None,
         };
-        let of_step = share / self.config.training.accumulate as f64;
+        let of_step = part.share / self.config.training.accumulate as f64;
         let objective = weighting::objective(self.weighting.as_ref(), &seen)?;
-        let mut objective = objective.f_mul_scalar(of_step * weight)?;
+        let mut objective = objective.f_mul_scalar(of_step * part.planned.weight)?;
         let mut loss = losses.f_detach()?.f_mean(Kind::Float)?;
         if self.ranks.size > 1 {
-            loss = loss.f_mul_scalar(share)?;
+            loss = loss.f_mul_scalar(part.share)?;
         }
         let decay = self.config.alignment.decay_to_identity;
         if let Some(alignment) = model.alignment(task) {
@@ -155,14 +186,7 @@ impl Learner {
                 objective = objective.f_add(&distance.f_mul_scalar(of_step * decay)?)?;
             }
         }
-        let objective = self.optimizer.scaled(objective)?;
-        stages.end(Stage::Head);
-        objective.f_backward()?;
-        if let Some(recompute) = recompute {
-            recompute.backward(encoder, &aligned, batch, mode, arithmetic)?;
-        }
-        stages.end(Stage::Backward);
-        Ok(loss)
+        Ok((objective, loss))
     }
 
     /// Puts the sums over all processes in the places of the step's gradients and of its passes' `losses`.

@@ -17,7 +17,7 @@ pub struct Target<'a> {
 
 /// The losses of a batch's objectives, `[n]`: cross-entropy of classes and squared error of numbers,
 /// one each, and of labels of which any may hold the binary cross-entropy of every label; means over
-/// rows. `labels` as [`super::super::feed::loader::Loaded::labels`].
+/// rows. `labels` as [`super::super::feed::loader::Part::labels`].
 pub fn of(task: &Task, logits: &Tensor, labels: &Tensor, target: &Target) -> Result<Tensor> {
     let none: Option<Tensor> = None;
     let loss = match task.labels {

@@ -14,29 +14,31 @@ use crate::data::Batch;
 use crate::libtorch;
 use crate::libtorch::graph::Graph;
 use crate::libtorch::optimizer::CudaSteps;
-use crate::train::feed::loader::Loaded;
+use crate::train::feed::loader::{Loaded, Part};
 
 /// What makes two steps alike: the same operations on tensors of the same shapes.
 #[derive(PartialEq, Eq, Hash)]
 pub struct Kind {
-    task: usize,
+    /// Task, weight and share of each part.
+    parts: Vec<(usize, u64, u64)>,
     shapes: Vec<Vec<i64>>,
     longest: i64,
     moving: Moving,
-    weight: u64,
-    share: u64,
 }
 
 impl Kind {
     pub fn of(loaded: &Loaded, moving: Moving) -> Kind {
-        let tensors = loaded.batch.tensors().into_iter().chain([&loaded.labels]);
+        let labels = loaded.parts.iter().map(|part| &part.labels);
+        let tensors = loaded.batch.tensors().into_iter().chain(labels);
+        let of_part = |part: &Part| {
+            let Part { planned, share, .. } = part;
+            (planned.task, planned.weight.to_bits(), share.to_bits())
+        };
         Kind {
-            task: loaded.planned.task,
+            parts: loaded.parts.iter().map(of_part).collect(),
             shapes: tensors.map(Tensor::size).collect(),
             longest: loaded.batch.longest(),
             moving,
-            weight: loaded.planned.weight.to_bits(),
-            share: loaded.share.to_bits(),
         }
     }
 }
@@ -46,8 +48,8 @@ pub struct Recording {
     pub graph: Graph,
     /// What it reads.
     pub batch: Batch,
-    pub labels: Tensor,
-    /// What it writes: the loss and the gradients' norm, float32 `[2]`.
+    pub labels: Vec<Tensor>,
+    /// What it writes: the parts' losses and the gradients' norm, float32 `[parts + 1]`.
     pub out: Tensor,
     /// The learning rates of the parameters that it moves, before the schedule's factor.
     pub rates: Vec<f64>,
@@ -57,20 +59,23 @@ pub struct Recording {
 pub type RecordedSteps = HashMap<Kind, (CudaSteps, Option<Recording>)>;
 
 impl Recording {
-    /// Takes the step again with another batch: its loss, and the gradients' norm before clipping; scalars
-    /// on the device. `loaded` is in page-locked memory.
+    /// Takes the step again with another batch: its parts' losses, and the gradients' norm before clipping;
+    /// scalars on the device. `loaded` is in page-locked memory.
     pub fn replay(
         &mut self,
         steps: &mut CudaSteps,
         loaded: &Loaded,
         factor: f64,
-    ) -> Result<(Tensor, Option<Tensor>)> {
+    ) -> Result<(Vec<Tensor>, Option<Tensor>)> {
         self.batch.fill(&loaded.batch)?;
-        libtorch::copy_non_blocking(&self.labels, &loaded.labels)?;
+        for (labels, part) in self.labels.iter().zip(&loaded.parts) {
+            libtorch::copy_non_blocking(labels, &part.labels)?;
+        }
         let rates: Vec<f64> = self.rates.iter().map(|rate| rate * factor).collect();
         steps.renew(&rates)?;
         self.graph.replay()?;
-        let out = self.out.f_detach_copy()?;
-        Ok((out.f_select(0, 0)?, Some(out.f_select(0, 1)?)))
+        let mut out = self.out.f_detach_copy()?.f_unbind(0)?;
+        let norm = out.pop();
+        Ok((out, norm))
     }
 }

@@ -16,8 +16,8 @@ use crate::train::feed::loader::Loaded;
 use crate::train::say::stages::Stage;
 
 impl Learner {
-    /// One step of the optimiser, over the batches of its passes with their numbers in the run: their
-    /// mean losses, and the gradients' norm before clipping; scalars on the device.
+    /// One step of the optimiser, over the batches of its passes with their numbers in the run: the mean
+    /// losses of their parts, and the gradients' norm before clipping; scalars on the device.
     pub fn take(
         &mut self,
         passes: &[(u64, Loaded)],
@@ -26,14 +26,13 @@ impl Learner {
     ) -> Result<(Vec<Tensor>, Option<Tensor>)> {
         if let ([(index, loaded)], false) = (passes, self.stages.running()) {
             if self.recorded.is_some() {
-                let (loss, norm) = take_recorded(self, (*index, loaded), moving, factor)?;
-                return Ok((vec![loss], norm));
+                return take_recorded(self, (*index, loaded), moving, factor);
             }
         }
         let mut losses = Vec::with_capacity(passes.len());
-        for (index, loaded) in passes {
-            losses.push(self.backward(*index, loaded, moving)?);
-            if losses.len() < passes.len() {
+        for (number, (index, loaded)) in passes.iter().enumerate() {
+            losses.extend(self.backward(*index, loaded, moving)?);
+            if number + 1 < passes.len() {
                 self.optimizer.widen_gradients()?;
             }
         }
@@ -44,14 +43,14 @@ impl Learner {
     }
 }
 
-/// Takes a step of one pass: its loss, and the gradients' norm before clipping; scalars on the device.
+/// Takes a step of one pass: its losses, and the gradients' norm before clipping; scalars on the device.
 /// `loaded` is still in page-locked memory. Where a step cannot be recorded, none is from then on.
 fn take_recorded(
     learner: &mut Learner,
     (index, loaded): (u64, &Loaded),
     moving: Moving,
     factor: f64,
-) -> Result<(Tensor, Option<Tensor>)> {
+) -> Result<(Vec<Tensor>, Option<Tensor>)> {
     let mode = learner.seed(index)?;
     let kind = Kind::of(loaded, moving);
     let mut known = learner.recorded.take().unwrap_or_default();
@@ -87,11 +86,11 @@ fn first(
     loaded: &Loaded,
     (moving, mode): (Moving, Mode),
     factor: f64,
-) -> Result<(Tensor, Option<Tensor>)> {
+) -> Result<(Vec<Tensor>, Option<Tensor>)> {
     let (batch, labels) = loaded.to(learner.arithmetic.device())?;
-    let loss = learner.pass(Pass::of(loaded, &batch, &labels), moving, mode)?;
-    learner.sum(std::slice::from_ref(&loss))?;
-    Ok((loss, learner.optimizer.step_on_cuda(steps, factor)?))
+    let losses = learner.pass(&Pass::of(loaded, &batch, &labels), moving, mode)?;
+    learner.sum(&losses)?;
+    Ok((losses, learner.optimizer.step_on_cuda(steps, factor)?))
 }
 
 fn record(
@@ -103,10 +102,11 @@ fn record(
     let (batch, labels) = loaded.to(learner.arithmetic.device())?;
     libtorch::make_room()?;
     let (graph, (out, rates)) = Graph::record(|| {
-        let loss = learner.pass(Pass::of(loaded, &batch, &labels), moving, mode)?;
-        learner.sum(std::slice::from_ref(&loss))?;
+        let mut out = learner.pass(&Pass::of(loaded, &batch, &labels), moving, mode)?;
+        learner.sum(&out)?;
         let rates = learner.optimizer.record_on_cuda(steps)?;
-        Ok((Tensor::f_stack(&[loss, steps.taken()?.0], 0)?, rates))
+        out.push(steps.taken()?.0);
+        Ok((Tensor::f_stack(&out, 0)?, rates))
     })?;
     Ok(Recording {
         graph,
