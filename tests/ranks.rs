@@ -47,7 +47,7 @@ fn gradients(folder: &Path, sets: &[String], ranks: Ranks) -> Vec<Vec<Tensor>> {
     for step in 0..3 {
         let mut losses = Vec::new();
         for (index, loaded) in loader.passes(&mut batches, step).unwrap() {
-            losses.push(learner.backward(index, &loaded, EVERYTHING).unwrap());
+            losses.extend(learner.backward(index, &loaded, EVERYTHING).unwrap());
         }
         learner.sum(&losses).unwrap();
         let mut seen: Vec<Tensor> = learner.optimizer.gradients();

@@ -109,7 +109,8 @@ fn a_heterogeneous_steps_gradient_is_that_of_its_parts_weighted_losses() {
     let mut loader = learner.loader();
     let step = loader.passes(&mut batches, 3).unwrap();
     assert_eq!(step.len(), 2);
-    let rows: usize = step.iter().map(|(_, part)| part.planned.rows.len()).sum();
+    let parts = || step.iter().flat_map(|(_, loaded)| &loaded.parts);
+    let rows: usize = parts().map(|part| part.planned.rows.len()).sum();
     assert_eq!(rows, config.training.batch_size);
 
     for (number, part) in &step {
@@ -125,9 +126,8 @@ fn a_heterogeneous_steps_gradient_is_that_of_its_parts_weighted_losses() {
         }
     }
     assert!(difference(&together, &sum) < 1e-6);
-    let losses: Vec<Tensor> = step
-        .iter()
-        .map(|(_, part)| {
+    let losses: Vec<Tensor> = parts()
+        .map(|part| {
             let weight = match learner.data[part.planned.task].task.is_regression() {
                 // DemoSimilarity goes from 0 to 5.
                 true => 1.0 / 25.0,
@@ -138,6 +138,48 @@ fn a_heterogeneous_steps_gradient_is_that_of_its_parts_weighted_losses() {
         .collect();
     Tensor::stack(&losses, 0).sum(Kind::Float).backward();
     assert!(difference(&take_gradients(&learner), &sum) < 1e-5);
+}
+
+#[test]
+fn packed_rows_of_several_tasks_go_through_the_encoder_at_once() {
+    let folder = workplace();
+    let folder = folder.path();
+    let gradients = |engine: &str, passes: usize| {
+        let sets = [
+            HETEROGENEOUS,
+            &format!("engine={engine}"),
+            "alignment.init=random",
+            "training.dropout=0",
+            "training.head_dropout=0",
+            &format!("data={}", folder.join("demo").display()),
+            &tiny(),
+            "training.max_length=16",
+            "training.precision=fp32",
+        ]
+        .map(str::to_owned);
+        let config = Config::load(&folder.join("c.yaml"), &sets).unwrap();
+        let prepared = prepare(&config, load_tasks(&config).unwrap());
+        let mut learner = prepared.unwrap().learner;
+        let mut batches = Batches::new(&learner.config, &learner.data).unwrap();
+        let step = learner.loader().passes(&mut batches, 0).unwrap();
+        assert_eq!(step.len(), passes);
+        let mut losses = Vec::new();
+        for (number, loaded) in &step {
+            losses.extend(learner.backward(*number, loaded, EVERYTHING).unwrap());
+        }
+        let losses: Vec<f64> = losses.iter().map(|l| f64::try_from(l).unwrap()).collect();
+        let mut gradients = take_gradients(&learner);
+        // The packed engine's go to rows of the table.
+        gradients.remove("encoder embeddings.word_embeddings.weight");
+        (gradients, losses)
+    };
+    let (packed, losses) = gradients("fast", 1);
+    let (padded, expected) = gradients("padded", 2);
+    assert!(difference(&packed, &padded) < 1e-5);
+    assert_eq!(losses.len(), 2);
+    for (loss, expected) in losses.iter().zip(&expected) {
+        assert!((loss - expected).abs() < 1e-5, "{loss} {expected}");
+    }
 }
 
 #[test]
@@ -162,8 +204,9 @@ fn an_epoch_under_a_budget_of_tokens_has_the_gradient_of_all_rows_alike() {
         .learner;
     let mut batches = Batches::new(&learner.config, &learner.data).unwrap();
     let in_epoch = batches.length.per_epoch as u64;
-    let parts: Vec<_> = (0..in_epoch).flat_map(|step| batches.step(step)).collect();
-    let numbers: BTreeSet<usize> = parts.iter().map(|(_, part)| part.rows.len()).collect();
+    let steps = (0..in_epoch).flat_map(|step| batches.step(step));
+    let parts: Vec<PlannedBatch> = steps.flat_map(|(_, parts)| parts).collect();
+    let numbers: BTreeSet<usize> = parts.iter().map(|part| part.rows.len()).collect();
     assert!(parts.len() > 3 && numbers.len() > 1, "{numbers:?}");
     let mut loader = learner.loader();
     let mut batches = Batches::new(&learner.config, &learner.data).unwrap();

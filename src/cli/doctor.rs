@@ -253,14 +253,14 @@ fn products_on_cpu() -> Finding {
         .iter()
         .map(|(library, rate)| format!("{} {:.0}", library.name(), rate / 1e9));
     let each: Vec<String> = each.collect();
-    let taken = faster_of(&rates).name();
-    fine(
-        "fp32 on CPU",
-        format!(
-            "{} GFLOP/s a core in products: {taken} is taken",
-            each.join(", ")
-        ),
-    )
+    let text = match &each[..] {
+        [only] => format!("{only} GFLOP/s a core in products; oneDNN's need AVX-512"),
+        _ => {
+            let (all, taken) = (each.join(", "), faster_of(&rates).name());
+            format!("{all} GFLOP/s a core in products: {taken} is taken")
+        }
+    };
+    fine("fp32 on CPU", text)
 }
 
 fn threads() -> Finding {

@@ -83,7 +83,21 @@ void register_kernels() {
 
 extern "C" {
 
-bool covalign_has_onednn() { return at::globalContext().hasMKLDNN(); }
+// Whether oneDNN takes float32 here: libtorch 2.11 lets nobody but processors with AVX-512 have it.
+bool covalign_has_onednn() {
+  static const bool has = [] {
+    if (!at::globalContext().hasMKLDNN()) return false;
+    at::NoGradGuard no_grad;
+    const Tensor one = at::ones({1, 1});
+    try {
+      by_onednn(one, one);
+      return true;
+    } catch (const c10::Error&) {
+      return false;
+    }
+  }();
+  return has;
+}
 
 bool covalign_takes_onednn() { return taken; }
 

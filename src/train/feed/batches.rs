@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bail_input;
 use crate::config::{BatchKind, Config, Strategy};
-use crate::data::planned::{Parts, PlannedBatch};
+use crate::data::planned::Parts;
 use crate::data::sampling::{BatchSize, Sampler, PLAN};
 use crate::data::shares;
 use crate::model::named_seed;

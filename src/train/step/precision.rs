@@ -184,7 +184,10 @@ fn library(config: &Config, device: Device, products: Kind) -> Result<Library> {
         Products::Mkl => Library::Own,
         Products::Onednn if products::has_onednn() => Library::OneDnn,
         Products::Onednn => {
-            bail_input!("key `training.products`: this libtorch has no oneDNN; say mkl or auto")
+            bail_input!(
+                "key `training.products`: libtorch lets oneDNN multiply in fp32 on processors with \
+                 AVX-512 alone, and this is none; say mkl or auto"
+            )
         }
         Products::Auto if is_bert && in_float32(device, products) => faster_library()?,
         Products::Auto => Library::Own,
