@@ -13,14 +13,21 @@ const KINDS: [&str; 5] = ["75", "80", "90", "100", "120"];
 
 #[test]
 fn every_kernel_compiles_for_every_kind_of_device() {
-    let Some(libraries) = libtorch_cuda() else { return };
+    let Some(libraries) = libtorch_cuda() else {
+        return;
+    };
     let libraries = libraries.join("../../nvidia/cu13/lib");
     let compiler = compile(&["compile.cpp"], "compile-cuda", &[]);
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("program.cu");
     // As covalign puts it together.
     let mut source = "#define INLINE __device__ inline\n".to_owned();
-    for file in ["mix.h", "cuda/numbers.cu", "cuda/rows.cu", "cuda/optimizer.cu"] {
+    for file in [
+        "mix.h",
+        "cuda/numbers.cu",
+        "cuda/rows.cu",
+        "cuda/optimizer.cu",
+    ] {
         source += &std::fs::read_to_string(root().join("src/libtorch").join(file)).unwrap();
     }
     std::fs::write(&program, source).unwrap();
@@ -34,7 +41,11 @@ fn every_kernel_compiles_for_every_kind_of_device() {
             .env("LD_LIBRARY_PATH", &libraries)
             .output()
             .unwrap();
-        assert!(output.status.success(), "{element}: {}", text(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{element}: {}",
+            text(&output.stderr)
+        );
     }
 }
 

@@ -6,7 +6,7 @@
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::OnceLock;
 
 use common::{compile, covalign, json, libtorch_cuda, root, text, write_demo};
@@ -18,7 +18,11 @@ fn stand_in() -> Option<&'static Path> {
         libtorch_cuda()?;
         // By this name libtorch looks for the driver.
         let flags = ["-fPIC", "-shared", "-Wl,-soname,libcuda.so.1"];
-        Some(compile(&["cuda.cpp", "products.cpp"], "stand-in.so", &flags))
+        Some(compile(
+            &["cuda.cpp", "products.cpp"],
+            "stand-in.so",
+            &flags,
+        ))
     });
     built.as_deref()
 }
@@ -98,7 +102,13 @@ impl Place {
         let output = self.train("x", sets);
         let errors = text(&output.stderr);
         assert!(output.status.success(), "{sets:?}: {errors}");
-        let known = ["aligned on ", "multitask on ", "fixed_encoder: ", "the weights hold ", "step 6,"];
+        let known = [
+            "aligned on ",
+            "multitask on ",
+            "fixed_encoder: ",
+            "the weights hold ",
+            "step 6,",
+        ];
         let known = |line: &&str| known.iter().any(|known| line.starts_with(known));
         let others: Vec<&str> = errors.lines().filter(|line| !known(line)).collect();
         assert!(others.is_empty(), "{sets:?}: {others:?}");
@@ -129,19 +139,28 @@ fn of<'a>(events: &'a [String], kind: &str) -> Vec<&'a str> {
     events.iter().filter_map(rest).collect()
 }
 
+/// The events of each step, which ends with AdamW or with a graph's replay; the first with all before it.
+fn steps(events: &[String]) -> Vec<&[String]> {
+    let ends = |event: &String| event == "launch adamw" || event.starts_with("replay ");
+    let mut steps: Vec<_> = events.split_inclusive(ends).collect();
+    // The evaluation behind the last step.
+    steps.pop();
+    steps
+}
+
 /// Checks every step but the first, in which libraries set themselves up: nobody waits, memory comes
 /// from what libtorch has, and no more than `most` kernels and products are launched or recorded.
 fn check(events: &[String], most: usize, what: &str) {
-    let ends = |event: &String| event == "launch adamw" || event.starts_with("replay ");
-    let steps: Vec<&[String]> = events.split_inclusive(ends).collect();
-    // Behind the last step is the evaluation.
-    assert_eq!(steps.len(), 6 + 1, "{what}");
-    for step in &steps[1..6] {
+    let steps = steps(events);
+    assert_eq!(steps.len(), 6, "{what}");
+    for step in &steps[1..] {
         assert_eq!(of(step, "wait"), [""; 0], "{what}");
         assert_eq!(count(step, "free"), 0, "{what}");
         let launches = count(step, "launch") + count(step, "recorded");
-        println!("{what}: {launches}");
-        assert!(launches <= most, "{what}: {launches} launches, at most {most} were");
+        assert!(
+            launches <= most,
+            "{what}: {launches} launches, at most {most} were"
+        );
     }
 }
 
@@ -171,10 +190,21 @@ fn no_step_waits_in_any_engine_and_precision_and_a_layer_launches_what_it_did() 
     shape["num_hidden_layers"] = layers.into();
     std::fs::write(place.path("shape.json"), shape.to_string()).unwrap();
     let words = legacy.to_str().unwrap();
-    let init = ["encoder", "init", "deep", "--config", "shape.json", "--vocabulary", words];
+    let init = [
+        "encoder",
+        "init",
+        "deep",
+        "--config",
+        "shape.json",
+        "--vocabulary",
+        words,
+    ];
     assert!(place.run(&init).status.success());
     for (engine, precision, rest, layer) in LAUNCHES {
-        let sets = [format!("engine={engine}"), format!("training.precision={precision}")];
+        let sets = [
+            format!("engine={engine}"),
+            format!("training.precision={precision}"),
+        ];
         let sets = ["encoder=deep", NO_GRAPHS, &sets[0], &sets[1]];
         let what = format!("{engine} {precision}, {layers} layers");
         check(&place.trained(&sets), rest + layers * layer, &what);
@@ -196,7 +226,11 @@ fn packed_rows_train_on_every_kind_of_device() {
                 assert!(line.contains("compute capability 7.5"), "{line}");
                 continue;
             }
-            check(&place.trained(&[NO_GRAPHS, &precision]), rest + LAYERS * layer, &what);
+            check(
+                &place.trained(&[NO_GRAPHS, &precision]),
+                rest + LAYERS * layer,
+                &what,
+            );
         }
     }
 }
@@ -211,14 +245,35 @@ const WAYS: [(&[&str], usize); 16] = [
     (&["alignment.form=shared"], 0),
     (&["alignment.form=random_rotation"], 0),
     (&["alignment.decay_to_identity=0.1"], 0),
-    (&["alignment.schedule=alternating", "alignment.alternate_every=2"], 0),
+    (
+        &[
+            "alignment.schedule=alternating",
+            "alignment.alternate_every=2",
+        ],
+        0,
+    ),
     (&["alignment.schedule=fixed_encoder"], 0),
     (&["weighting.method=uncertainty"], 0),
-    (&["sampling.batches=heterogeneous", "training.scores=unit"], 0),
+    (
+        &["sampling.batches=heterogeneous", "training.scores=unit"],
+        0,
+    ),
     (&["training.accumulate=2"], 0),
     (&["training.gradient_checkpointing=true"], 0),
-    (&["training.freeze.embeddings=true", "training.freeze.layers=1"], 0),
-    (&["encoder={kind: cnn, width: 8, embeddings: all-MiniLM-L6-v2}", "training.max_length=32"], 0),
+    (
+        &[
+            "training.freeze.embeddings=true",
+            "training.freeze.layers=1",
+        ],
+        0,
+    ),
+    (
+        &[
+            "encoder={kind: cnn, width: 8, embeddings: all-MiniLM-L6-v2}",
+            "training.max_length=32",
+        ],
+        0,
+    ),
 ];
 
 #[test]
@@ -236,12 +291,14 @@ fn steps_that_come_up_again_are_replayed_with_one_launch() {
         let events = place.trained(&[&format!("training.precision={precision}")]);
         // Of two tasks each has a first step, one that is recorded, and one that is replayed only.
         assert_eq!(count(&events, "replay"), 4, "{precision}");
-        let steps = events.split_inclusive(|event| event.starts_with("replay "));
-        let last = steps.take(4).last().unwrap();
+        let last = steps(&events)[5];
         let launches = of(last, "launch");
-        println!("{launches:?}");
         assert!(launches.len() <= 2, "{precision}: {launches:?}");
-        assert_eq!(count(last, "recorded") + count(last, "allocate"), 0, "{precision}");
+        assert_eq!(
+            count(last, "recorded") + count(last, "allocate"),
+            0,
+            "{precision}"
+        );
     }
 }
 
@@ -251,7 +308,10 @@ fn a_second_device_is_used_alone() {
     let events = place.trained(&["training.device=cuda:1"]);
     assert_eq!(of(&events, "context"), ["1"]);
     let line = place.fails(&["training.device=cuda:2"], 2);
-    assert!(line.contains("`cuda:2` is not there (2 CUDA devices"), "{line}");
+    assert!(
+        line.contains("`cuda:2` is not there (2 CUDA devices"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -264,14 +324,20 @@ fn devices_that_libtorch_has_no_kernels_for_are_passed_over_or_refused_in_one_li
     assert_eq!(of(&events, "context"), ["1"]);
     let said = text(&place.run(&["doctor"]).stdout);
     assert!(said.contains("2 device(s)"), "{said}");
-    assert!(said.contains("cuda:0 has compute capability 7.0: it cannot be used"), "{said}");
+    assert!(
+        said.contains("cuda:0 has compute capability 7.0: it cannot be used"),
+        "{said}"
+    );
 }
 
 #[test]
 fn memory_that_ends_is_one_line_and_a_graph_without_memory_is_left_alone() {
     let Some(mut place) = place("90") else { return };
     let events = place.trained(&[]);
-    let recording = events.iter().position(|e| e.starts_with("recorded ")).unwrap();
+    let recording = events
+        .iter()
+        .position(|e| e.starts_with("recorded "))
+        .unwrap();
     let sizes = of(&events[..recording], "allocate");
     let sizes: Vec<u64> = sizes.iter().map(|size| size.parse().unwrap()).collect();
     let (graph, before) = sizes.split_last().unwrap();
@@ -286,11 +352,14 @@ fn memory_that_ends_is_one_line_and_a_graph_without_memory_is_left_alone() {
     );
     let events = place.events();
     assert_eq!(count(&events, "replay"), 0);
-    assert_eq!(of(&events, "launch").iter().filter(|name| **name == "adamw").count(), 6);
+    assert_eq!(steps(&events).len(), 6);
 
     place.memory = (before.iter().sum::<u64>() / 2).to_string();
     let line = place.fails(&[], 1);
-    assert!(line.contains("covalign: out of memory on cuda:0 ("), "{line}");
+    assert!(
+        line.contains("covalign: out of memory on cuda:0 ("),
+        "{line}"
+    );
     assert!(line.contains("lower training.batch_size"), "{line}");
 }
 
@@ -303,9 +372,7 @@ fn a_run_goes_on_from_a_checkpoint_and_is_evaluated() {
     let resumed = place.run(&["train", "x/config.yaml", "--out", "x", "--resume"]);
     assert!(resumed.status.success(), "{}", text(&resumed.stderr));
     assert_eq!(json(&place.path("x/results.json"))["steps"], 6);
-    let events = place.events();
-    let steps = count(&events, "replay") + of(&events, "launch").iter().filter(|n| **n == "adamw").count();
-    assert_eq!(steps, 3);
+    assert_eq!(steps(&place.events()).len(), 3);
     let evaluated = place.run(&["evaluate", "x"]);
     assert!(evaluated.status.success(), "{}", text(&evaluated.stderr));
     assert_eq!(text(&evaluated.stderr), "");

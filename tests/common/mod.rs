@@ -39,7 +39,10 @@ pub fn libtorch_cuda() -> Option<PathBuf> {
     let places = ["../cuda/libtorch_cuda.so", "libtorch_cuda.so"];
     let there = places.iter().any(|place| folder.join(place).exists());
     if !there {
-        eprintln!("skipped: no libtorch_cuda in {} (make test-cuda)", folder.display());
+        eprintln!(
+            "skipped: no libtorch_cuda in {} (make test-cuda)",
+            folder.display()
+        );
     }
     there.then_some(folder)
 }
@@ -50,7 +53,11 @@ pub fn compile(sources: &[&str], name: &str, flags: &[&str]) -> PathBuf {
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
     let output = Command::new(compiler)
         .args(["-std=c++17", "-O1", "-Wall", "-Werror"])
-        .args(sources.iter().map(|file| root().join("tests/stand-in").join(file)))
+        .args(
+            sources
+                .iter()
+                .map(|file| root().join("tests/stand-in").join(file)),
+        )
         .args(flags)
         .arg("-o")
         .arg(&made)
