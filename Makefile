@@ -35,8 +35,12 @@ test: setup ## every test
 	@$(PYTHON) -m unittest discover -s tests
 	@$(PYTHON) scripts/with_tensorboard.py $(CARGO) test --release
 
-test-cuda: setup ## what CUDA computes beside the CPU, on a machine with an NVIDIA GPU
-	@$(CARGO) test --release --test cuda -- --ignored --test-threads=1
+test-cuda: ## CUDA's control flow, without a GPU; where there is one, also its numbers beside the CPU's
+	@$(MAKE) --no-print-directory setup CUDA=1
+	@$(CARGO) test --release --test stand_in --test cuda_kernels
+	@if [ -e /proc/driver/nvidia/version ] || [ -e /dev/dxg ]; then \
+	  $(CARGO) test --release --test cuda -- --ignored --test-threads=1; \
+	else echo 'no NVIDIA driver: what CUDA computes is not compared'; fi
 
 bench: build ## an epoch beside transformers, DATA=dir is your GLUE folder (5 GB of PyTorch the first time)
 	@$(PYTHON) scripts/bench_vs_transformers.py --data '$(or $(DATA),data/glue)' --rows 400

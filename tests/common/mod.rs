@@ -33,6 +33,40 @@ pub fn real_data() -> Option<PathBuf> {
     Some(folder)
 }
 
+/// The folder of libtorch's libraries, where its CUDA part is there too.
+pub fn libtorch_cuda() -> Option<PathBuf> {
+    let folder = covalign::libtorch::path()?.parent()?.to_owned();
+    let places = ["../cuda/libtorch_cuda.so", "libtorch_cuda.so"];
+    let there = places.iter().any(|place| folder.join(place).exists());
+    if !there {
+        eprintln!(
+            "skipped: no libtorch_cuda in {} (make test-cuda)",
+            folder.display()
+        );
+    }
+    there.then_some(folder)
+}
+
+/// What the C++ compiler makes of files in `stand-in/`.
+pub fn compile(sources: &[&str], name: &str, flags: &[&str]) -> PathBuf {
+    let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    let output = Command::new(compiler)
+        .args(["-std=c++17", "-O1", "-Wall", "-Werror"])
+        .args(
+            sources
+                .iter()
+                .map(|file| root().join("tests/stand-in").join(file)),
+        )
+        .args(flags)
+        .arg("-o")
+        .arg(&made)
+        .output()
+        .expect("a C++ compiler");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    made
+}
+
 /// Writes the demonstration set into `folder`.
 pub fn write_demo(folder: &Path) {
     let status = Command::new("python3")

@@ -13,6 +13,9 @@ use crate::libtorch::{self, graph, Capability, CudaStatus, OLDEST};
 use crate::model::source;
 use crate::telemetry::progress;
 
+/// Where CUDA devices begin to multiply bf16.
+const BF16: Capability = (8, 0);
+
 /// Precision on a device, decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arithmetic {
@@ -41,6 +44,17 @@ impl Arithmetic {
             let _ = pool.build_global();
         }
         let half = matches!(settings.precision, Precision::Bf16 | Precision::Fp16);
+        if let (Device::Cuda(index), Precision::Bf16) = (device, settings.precision) {
+            let (major, minor) = libtorch::compute_capability(index)?;
+            if (major, minor) < BF16 {
+                bail_input!(
+                    "key `training.precision`: cuda:{index} has compute capability {major}.{minor}, and \
+                     bf16 begins at {}.{}; take fp16, fp32 or auto",
+                    BF16.0,
+                    BF16.1
+                );
+            }
+        }
         let images_on_cpu = config.encoder.images().is_some() && !device.is_cuda();
         if images_on_cpu && half {
             bail_input!(
@@ -158,8 +172,7 @@ impl Arithmetic {
 /// What `auto` picks: bf16 where the device multiplies it in hardware, fp16 on GPUs before it.
 fn fastest(device: Device) -> Result<Kind> {
     Ok(match device {
-        // Tensor cores take bf16 since compute capability 8.0.
-        Device::Cuda(index) if libtorch::compute_capability(index)?.0 < 8 => Kind::Half,
+        Device::Cuda(index) if libtorch::compute_capability(index)? < BF16 => Kind::Half,
         Device::Cuda(_) => Kind::BFloat16,
         _ if libtorch::bf16_units().is_some_and(|units| !units.is_empty()) => Kind::BFloat16,
         _ => Kind::Float,
