@@ -5,7 +5,8 @@ use std::path::Path;
 fn main() {
     let lib = std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys passes libtorch's folder on");
     let include = Path::new(&lib).with_file_name("include");
-    println!("cargo:rerun-if-changed=src/libtorch");
+    println!("cargo:rerun-if-changed=build.rs");
+    watch(Path::new("src/libtorch"));
 
     let x86 = std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64");
     let base: (&str, &[&str]) = ("base", &[]);
@@ -85,6 +86,18 @@ fn main() {
         }
     }
     link(&format!("-rpath,{lib}"));
+}
+
+/// Has this run again where a file in a folder changes, but for Rust's: what it compiles takes minutes.
+fn watch(folder: &Path) {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    for path in entries.map(|entry| entry.path()) {
+        if path.is_dir() {
+            watch(&path);
+        } else if path.extension().is_none_or(|extension| extension != "rs") {
+            println!("cargo:rerun-if-changed={}", path.display());
+        }
+    }
 }
 
 /// Links the OpenMP runtime that libtorch uses: there must be one, whose threads both share.

@@ -64,6 +64,12 @@ fn wide_heads_with_this_instruction_set() {
 #[test]
 fn gradients_of_heads_of_any_width_equal_libtorchs_with_every_instruction_set() {
     for set in ["default", "avx2", "avx512"] {
+        // libtorch believes the variable, also where the machine has no such instructions.
+        #[cfg(target_arch = "x86_64")]
+        if set == "avx512" && !is_x86_feature_detected!("avx512f") {
+            eprintln!("skipped: this machine has no {set}");
+            continue;
+        }
         let part = "wide_heads_with_this_instruction_set";
         let output = Command::new(std::env::current_exe().unwrap())
             .args([part, "--exact", "--ignored", "--nocapture"])

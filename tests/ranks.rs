@@ -19,6 +19,7 @@ use covalign::train::step::schedule::Moving;
 use covalign::train::tasks::load_tasks;
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
+use rustix::process::{prlimit, Resource, Rlimit};
 use serde_json::Value;
 use tch::Tensor;
 
@@ -251,6 +252,30 @@ fn wait_for_checkpoint(folder: &Path, out: &str) {
     }
 }
 
+/// Lets processes that go on with a run do so until they have evaluated it, and tells the last to stop: how
+/// each ended.
+fn go_on_and_stop(folder: &Path, out: &str, size: usize, args: &[&str]) -> Vec<Option<i32>> {
+    let metrics = folder.join(out).join("metrics.jsonl");
+    let length = || std::fs::metadata(&metrics).map_or(0, |file| file.len());
+    let (before, last) = (length(), Instant::now() + Duration::from_secs(180));
+    let children = start(folder, out, size, args);
+    while length() <= before {
+        assert!(Instant::now() < last, "no evaluation");
+        sleep(Duration::from_millis(20));
+    }
+    let told = children[size - 1].id();
+    kill(Pid::from_raw(told as i32), Signal::SIGTERM).unwrap();
+    let ended = ends(children);
+    let first = complaints(&ended[0].2);
+    assert!(
+        first.iter().any(|line| line.contains("stopped after step")),
+        "{ended:?}"
+    );
+    let mut others = ended[1..].iter();
+    assert!(others.all(|end| complaints(&end.2).is_empty()), "{ended:?}");
+    ended.into_iter().map(|end| end.0).collect()
+}
+
 #[test]
 fn a_process_that_dies_or_is_told_to_stop_ends_all_with_a_whole_checkpoint() {
     let folder = workplace();
@@ -276,15 +301,41 @@ fn a_process_that_dies_or_is_told_to_stop_ends_all_with_a_whole_checkpoint() {
 
     // Any number of processes goes on.
     let going_on = [&long[..], &["--resume"]].concat();
-    let children = start(folder, "killed", 3, &going_on);
-    sleep(Duration::from_secs(4));
-    kill(Pid::from_raw(children[2].id() as i32), Signal::SIGTERM).unwrap();
+    let codes = go_on_and_stop(folder, "killed", 3, &going_on);
+    assert_eq!(codes, [Some(130); 3]);
+}
+
+#[test]
+fn a_first_process_that_can_write_no_more_ends_all_and_its_checkpoint_goes_on() {
+    let folder = workplace();
+    let folder = folder.path();
+    let long = [
+        "--set",
+        "training.max_steps=5000",
+        "--set",
+        "training.epochs=1000",
+    ];
+    let children = start(folder, "full", 2, &long);
+    wait_for_checkpoint(folder, "full");
+    let bytes = Some(1 << 16);
+    let limit = Rlimit {
+        current: bytes,
+        maximum: bytes,
+    };
+    let first = rustix::process::Pid::from_raw(children[0].id() as i32);
+    prlimit(first, Resource::Fsize, limit).unwrap();
+    let begun = Instant::now();
     let ended = ends(children);
-    let codes: Vec<_> = ended.iter().map(|end| end.0).collect();
-    assert_eq!(codes, [Some(130); 3], "{ended:?}");
+    assert!(begun.elapsed() < Duration::from_secs(60), "{ended:?}");
+    assert_eq!(ended[0].0, Some(1), "{ended:?}");
+    let said = complaints(&ended[0].2);
     assert!(
-        complaints(&ended[0].2)[0].contains("stopped after step"),
-        "{ended:?}"
+        said.len() == 1 && said[0].contains("`ulimit -f`"),
+        "{said:?}"
     );
-    assert!(complaints(&ended[1].2).is_empty() && complaints(&ended[2].2).is_empty());
+    assert_ne!(ended[1].0, Some(0), "{ended:?}");
+
+    let going_on = [&long[..], &["--resume"]].concat();
+    let codes = go_on_and_stop(folder, "full", 2, &going_on);
+    assert_eq!(codes, [Some(130); 2]);
 }
