@@ -251,10 +251,10 @@ const WAYS: [(&[&str], usize); 16] = [
             "alignment.schedule=alternating",
             "alignment.alternate_every=2",
         ],
-        0,
+        126,
     ),
-    (&["alignment.schedule=fixed_encoder"], 0),
-    (&["weighting.method=uncertainty"], 0),
+    (&["alignment.schedule=fixed_encoder"], 130),
+    (&["weighting.method=uncertainty"], 147),
     (
         &["sampling.batches=heterogeneous", "training.scores=unit"],
         0,
@@ -379,7 +379,7 @@ fn runs_of_a_suite_take_turns_on_two_devices() {
     let config = std::fs::read_to_string(place.path("c.yaml")).unwrap();
     let base: String = config.lines().map(|line| format!("  {line}\n")).collect();
     let suite = format!(
-        "title: Two seeds\nbase:\n{base}seeds: [1, 2]\nexperiments: [{{name: all, strategy: all}}]\n"
+        "title: Two seeds\nbase:\n{base}seeds: [1, 2]\nexperiments:\n- {{name: all, strategy: all, method: multitask}}\n"
     );
     std::fs::write(place.path("s.yaml"), suite).unwrap();
     let output = place.run(&["suite", "s.yaml", "--out", "s", "--jobs", "2"]);
