@@ -257,23 +257,23 @@ const WAYS: [(&[&str], usize); 16] = [
     (&["weighting.method=uncertainty"], 147),
     (
         &["sampling.batches=heterogeneous", "training.scores=unit"],
-        0,
+        295,
     ),
-    (&["training.accumulate=2"], 0),
-    (&["training.gradient_checkpointing=true"], 0),
+    (&["training.accumulate=2", "training.epochs=6"], 292),
+    (&["training.gradient_checkpointing=true"], 154),
     (
         &[
             "training.freeze.embeddings=true",
             "training.freeze.layers=1",
         ],
-        0,
+        117,
     ),
     (
         &[
-            "encoder={kind: cnn, width: 8, embeddings: all-MiniLM-L6-v2}",
+            "encoder={kind: mlp, width: 8, embeddings: all-MiniLM-L6-v2}",
             "training.max_length=32",
         ],
-        0,
+        44,
     ),
 ];
 
