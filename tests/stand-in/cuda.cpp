@@ -4,6 +4,7 @@
 //
 //   STANDIN_DEVICES  compute capabilities: `90`, or `70,90` for two devices
 //   STANDIN_MEMORY   bytes of each device
+//   STANDIN_NO_ROOM_FOR_GRAPHS  where it is there, no graph is made
 //   STANDIN_LOG      a file that gets a line for each event:
 //     context D              the first use of device D, as it is numbered without CUDA_VISIBLE_DEVICES
 //     launch NAME            a kernel or a product begins
@@ -540,6 +541,7 @@ int cudaStreamGetCaptureInfo(void* stream, int* status, unsigned long long* id, 
   return 0;
 }
 int cudaGraphInstantiateWithFlags(Graph** instance, Graph* graph, unsigned long long) {
+  if (getenv("STANDIN_NO_ROOM_FOR_GRAPHS")) return failed(kOutOfMemory);
   *instance = new Graph(*graph);
   return 0;
 }
