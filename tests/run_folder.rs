@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -131,6 +132,13 @@ fn a_run_keeps_the_weights_that_its_config_says_and_the_same_scores() {
     assert!(evaluated.status.success(), "{}", text(&evaluated.stderr));
     let line = fails(folder, &["evaluate", "nothing"], 2);
     assert!(line.contains("checkpoints.after: nothing"), "{line}");
+
+    // Whoever may read the rest may read weights.
+    let mode = |name: &str| {
+        let file = folder.join("all").join(name);
+        std::fs::metadata(file).unwrap().permissions().mode()
+    };
+    assert_eq!(mode("best/encoder.safetensors"), mode("config.yaml"));
 
     // Killed between the scores and the clearing: --resume clears.
     std::fs::create_dir_all(folder.join("best/checkpoints/step-6")).unwrap();
