@@ -19,7 +19,6 @@ use covalign::train::step::schedule::Moving;
 use covalign::train::tasks::load_tasks;
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
-use rustix::process::{prlimit, Resource, Rlimit};
 use serde_json::Value;
 use tch::Tensor;
 
@@ -303,39 +302,4 @@ fn a_process_that_dies_or_is_told_to_stop_ends_all_with_a_whole_checkpoint() {
     let going_on = [&long[..], &["--resume"]].concat();
     let codes = go_on_and_stop(folder, "killed", 3, &going_on);
     assert_eq!(codes, [Some(130); 3]);
-}
-
-#[test]
-fn a_first_process_that_can_write_no_more_ends_all_and_its_checkpoint_goes_on() {
-    let folder = workplace();
-    let folder = folder.path();
-    let long = [
-        "--set",
-        "training.max_steps=5000",
-        "--set",
-        "training.epochs=1000",
-    ];
-    let children = start(folder, "full", 2, &long);
-    wait_for_checkpoint(folder, "full");
-    let bytes = Some(1 << 16);
-    let limit = Rlimit {
-        current: bytes,
-        maximum: bytes,
-    };
-    let first = rustix::process::Pid::from_raw(children[0].id() as i32);
-    prlimit(first, Resource::Fsize, limit).unwrap();
-    let begun = Instant::now();
-    let ended = ends(children);
-    assert!(begun.elapsed() < Duration::from_secs(60), "{ended:?}");
-    assert_eq!(ended[0].0, Some(1), "{ended:?}");
-    let said = complaints(&ended[0].2);
-    assert!(
-        said.len() == 1 && said[0].contains("`ulimit -f`"),
-        "{said:?}"
-    );
-    assert_ne!(ended[1].0, Some(0), "{ended:?}");
-
-    let going_on = [&long[..], &["--resume"]].concat();
-    let codes = go_on_and_stop(folder, "full", 2, &going_on);
-    assert_eq!(codes, [Some(130); 2]);
 }
