@@ -4,7 +4,8 @@ mod common;
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{channel, Receiver};
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use covalign::train::step::schedule::Moving;
 use covalign::train::tasks::load_tasks;
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
+use rustix::process::{prlimit, Resource, Rlimit};
 use serde_json::Value;
 use tch::Tensor;
 
@@ -172,19 +174,23 @@ fn start(folder: &Path, out: &str, size: usize, args: &[&str]) -> Vec<Child> {
 /// How each process ended, with what it printed on both outputs; none may hang.
 fn ends(children: Vec<Child>) -> Vec<(Option<i32>, String, String)> {
     let last = Instant::now() + Duration::from_secs(180);
-    let end = |mut child: Child| {
-        while child.try_wait().unwrap().is_none() {
-            assert!(Instant::now() < last, "a process hangs");
-            sleep(Duration::from_millis(20));
-        }
-        let output = child.wait_with_output().unwrap();
+    // What one prints is read while another is waited for: a full pipe would hold it up.
+    let wait = |child: Child| {
+        let (tell, ended) = channel();
+        std::thread::spawn(move || tell.send(child.wait_with_output()));
+        ended
+    };
+    let waiting: Vec<_> = children.into_iter().map(wait).collect();
+    let end = |ended: Receiver<std::io::Result<Output>>| {
+        let left = last.saturating_duration_since(Instant::now());
+        let output = ended.recv_timeout(left).expect("a process hangs").unwrap();
         (
             output.status.code(),
             text(&output.stdout),
             text(&output.stderr),
         )
     };
-    children.into_iter().map(end).collect()
+    waiting.into_iter().map(end).collect()
 }
 
 fn results(folder: &Path, out: &str) -> Value {
@@ -235,6 +241,14 @@ fn processes_that_train_together_come_to_the_scores_of_one_and_the_first_speaks(
     }
 }
 
+/// A run that somebody has to stop.
+const LONG: [&str; 4] = [
+    "--set",
+    "training.max_steps=5000",
+    "--set",
+    "training.epochs=1000",
+];
+
 /// Waits until a run has a checkpoint.
 fn wait_for_checkpoint(folder: &Path, out: &str) {
     let last = Instant::now() + Duration::from_secs(180);
@@ -279,13 +293,7 @@ fn go_on_and_stop(folder: &Path, out: &str, size: usize, args: &[&str]) -> Vec<O
 fn a_process_that_dies_or_is_told_to_stop_ends_all_with_a_whole_checkpoint() {
     let folder = workplace();
     let folder = folder.path();
-    let long = [
-        "--set",
-        "training.max_steps=5000",
-        "--set",
-        "training.epochs=1000",
-    ];
-    let children = start(folder, "killed", 2, &long);
+    let children = start(folder, "killed", 2, &LONG);
     wait_for_checkpoint(folder, "killed");
     kill(Pid::from_raw(children[1].id() as i32), Signal::SIGKILL).unwrap();
     let ended = ends(children);
@@ -299,7 +307,40 @@ fn a_process_that_dies_or_is_told_to_stop_ends_all_with_a_whole_checkpoint() {
     assert!(!said[0].contains("gloo"), "{said:?}");
 
     // Any number of processes goes on.
-    let going_on = [&long[..], &["--resume"]].concat();
+    let going_on = [&LONG[..], &["--resume"]].concat();
     let codes = go_on_and_stop(folder, "killed", 3, &going_on);
     assert_eq!(codes, [Some(130); 3]);
+}
+
+#[test]
+fn a_first_process_that_can_write_no_more_ends_all_and_its_checkpoint_goes_on() {
+    let folder = workplace();
+    let folder = folder.path();
+    let children = start(folder, "full", 2, &LONG);
+    wait_for_checkpoint(folder, "full");
+    let bytes = Some(1 << 16);
+    let limit = Rlimit {
+        current: bytes,
+        maximum: bytes,
+    };
+    let first = rustix::process::Pid::from_raw(children[0].id() as i32);
+    prlimit(first, Resource::Fsize, limit).unwrap();
+    let begun = Instant::now();
+    let ended = ends(children);
+    assert!(begun.elapsed() < Duration::from_secs(60), "{ended:?}");
+    assert_eq!(ended[0].0, Some(1), "{ended:?}");
+    let said = complaints(&ended[0].2);
+    assert!(
+        said.len() == 1 && said[0].contains("`ulimit -f`"),
+        "{said:?}"
+    );
+    // The other says one line at most, and none of libtorch's.
+    assert_eq!(ended[1].0, Some(1), "{ended:?}");
+    let said: Vec<&str> = ended[1].2.lines().collect();
+    let own = said.iter().all(|line| line.starts_with("covalign: "));
+    assert!(own && said.len() <= 1, "{said:?}");
+
+    let going_on = [&LONG[..], &["--resume"]].concat();
+    let codes = go_on_and_stop(folder, "full", 2, &going_on);
+    assert_eq!(codes, [Some(130); 2]);
 }

@@ -6,7 +6,10 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include <c10/util/Logging.h>
+
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -91,6 +94,9 @@ extern "C" {
 char* covalign_group_join(const char* host, uint16_t port, const char* prefix, bool serves, int rank,
                           int size, int meet, int patience, Group** out) {
   return guarded([&] {
+    // Its warnings carry libtorch's stack, as of a store that has gone; covalign says that itself.
+    setenv("TORCH_CPP_LOG_LEVEL", "ERROR", /*overwrite=*/0);
+    c10::initLogging();
     c10d::TCPStoreOptions options;
     options.port = port;
     options.isServer = serves;

@@ -211,10 +211,14 @@ impl Ranks {
         let _ = group.set(&fault_key(self.rank), own.as_bytes());
         let start = Instant::now();
         let mut others: Vec<usize> = (0..self.size).filter(|&rank| rank != self.rank).collect();
-        while start.elapsed() < FAREWELL && !others.is_empty() {
+        // Who offers the store may be the one that has gone.
+        let mut listens = true;
+        while listens && start.elapsed() < FAREWELL && !others.is_empty() {
             let mut said = None;
             others.retain(|&rank| {
-                let fault = group.get(&fault_key(rank)).ok().flatten();
+                let fault = group.get(&fault_key(rank));
+                listens &= fault.is_ok();
+                let fault = fault.ok().flatten();
                 let fault = fault.map(|text| String::from_utf8_lossy(&text).into_owned());
                 let there = fault.is_some();
                 if let Some(fault) = fault.filter(|fault| !fault.is_empty()) {
