@@ -64,59 +64,37 @@ pub fn run(args: BenchArgs) -> Result<()> {
 
 fn table(costs: &Costs, unit: &str) -> Table {
     let per_second = |count: u64| format!("{:.0}", count as f64 / costs.seconds);
-    let (speed, padded) = (format!("{unit}/s"), format!("{unit}/s, padding counted"));
-    let mut rows = vec![
-        (&speed[..], per_second(costs.tokens)),
-        (&padded[..], per_second(costs.padded_tokens)),
-        ("rows/s", per_second(costs.rows)),
-        (
-            "steps/s",
-            format!("{:.2}", costs.steps as f64 / costs.seconds),
-        ),
-        ("density", format!("{:.1} %", 100.0 * costs.density())),
-    ];
+    let mut rows: Vec<(String, String)> = Vec::new();
+    let mut row = |title: &str, value: String| rows.push((title.to_owned(), value));
+    row(&format!("{unit}/s"), per_second(costs.tokens));
+    let padded = format!("{unit}/s, padding counted");
+    row(&padded, per_second(costs.padded_tokens));
+    row("rows/s", per_second(costs.rows));
+    let steps = costs.steps as f64 / costs.seconds;
+    row("steps/s", format!("{steps:.2}"));
+    row("density", format!("{:.1} %", 100.0 * costs.density()));
     let step = 1e3 * costs.seconds / costs.steps as f64;
-    let stages: Vec<(String, String)> = costs
-        .stages
-        .iter()
-        .map(|(stage, share)| {
-            let time = format!("{:.1} ms  {:4.1} %", share * step, 100.0 * share);
-            (format!("  {}", stage.title()), time)
-        })
-        .collect();
-    rows.push(("a step", format!("{step:.1} ms        ")));
-    rows.extend(
-        stages
-            .iter()
-            .map(|(title, time)| (&title[..], time.clone())),
-    );
-    let gigabytes = |bytes: u64| format!("{:.2} GB", bytes as f64 / 1e9);
-    rows.push(("peak memory of the host", gigabytes(costs.peak_host_bytes)));
-    if let Some(bytes) = costs.peak_device_bytes {
-        rows.push(("peak memory of the device", gigabytes(bytes)));
+    row("a step", format!("{step:.1} ms        "));
+    for (stage, share) in &costs.stages {
+        let time = format!("{:.1} ms  {:4.1} %", share * step, 100.0 * share);
+        row(&format!("  {}", stage.title()), time);
     }
-    let (model, matmul) = (costs.model_flops / 1e9, costs.matmul_flops / 1e9);
+    let gigabytes = |bytes: u64| format!("{:.2} GB", bytes as f64 / 1e9);
+    row("peak memory of the host", gigabytes(costs.peak_host_bytes));
+    if let Some(bytes) = costs.peak_device_bytes {
+        row("peak memory of the device", gigabytes(bytes));
+    }
+    let billions = |rate: f64| format!("{:.0}", rate / 1e9);
     let used = 100.0 * costs.utilisation();
-    rows.push(("model FLOP utilisation", format!("{used:.0} %")));
-    rows.push(("  the model's GFLOP/s", format!("{model:.0}")));
+    row("model FLOP utilisation", format!("{used:.0} %"));
+    row("  the model's GFLOP/s", billions(costs.model_flops));
     let size = costs.matmul_size;
     let product = format!("  a {size} × {size} product's");
-    rows.push((&product, format!("{matmul:.0}")));
-    let libraries: Vec<(String, String)> = costs
-        .libraries
-        .iter()
-        .map(|(name, rate)| {
-            (
-                format!("  a layer's in fp32 by {name}, a core"),
-                format!("{:.0}", rate / 1e9),
-            )
-        })
-        .collect();
-    rows.extend(
-        libraries
-            .iter()
-            .map(|(title, rate)| (&title[..], rate.clone())),
-    );
+    row(&product, billions(costs.matmul_flops));
+    for (library, rate) in &costs.libraries {
+        let title = format!("  a layer's in fp32 by {library}, a core");
+        row(&title, billions(*rate));
+    }
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table.set_header([
@@ -127,7 +105,7 @@ fn table(costs: &Costs, unit: &str) -> Table {
         format!("{} threads", costs.threads),
     ]);
     rows.into_iter().for_each(|(title, value)| {
-        table.add_row([title.to_owned(), value]);
+        table.add_row([title, value]);
     });
     if let Some(column) = table.column_mut(1) {
         column.set_cell_alignment(CellAlignment::Right);

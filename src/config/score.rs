@@ -1,6 +1,5 @@
 //! Which settings make a score.
 
-use super::training::Products;
 use super::{Checkpoints, Config, Engine, Precision, StartFrom, Training};
 
 impl Config {
@@ -19,11 +18,7 @@ impl Config {
             start,
             training: Training {
                 precision: Precision::Auto,
-                products: match self.training.products {
-                    // Of a run it says what it came to; before there was the key, libtorch's own.
-                    Products::Auto => Products::Mkl,
-                    named => named,
-                },
+                products: self.training.products.of_run(),
                 device: defaults.training.device,
                 threads: None,
                 gradient_checkpointing: false,

@@ -37,6 +37,16 @@ pub enum Products {
     Onednn,
 }
 
+impl Products {
+    /// What a run's config says that it was computed with: before there was the key, libtorch's own.
+    pub fn of_run(self) -> Products {
+        match self {
+            Products::Auto => Products::Mkl,
+            named => named,
+        }
+    }
+}
+
 /// How regression learns scores.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

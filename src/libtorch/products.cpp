@@ -9,6 +9,7 @@
 #include <torch/library.h>
 
 #include <atomic>
+#include <mutex>
 
 #include "guard.h"
 
@@ -67,16 +68,15 @@ struct Silent : c10::WarningHandler {
 
 // Puts our kernels in libtorch's place, once and for good.
 void register_kernels() {
-  static const bool done = [] {
+  static std::once_flag once;
+  std::call_once(once, [] {
     Silent silent;
     c10::WarningUtils::WarningHandlerGuard guard(&silent);
     auto* ours = new torch::Library(torch::Library::IMPL, "aten", c10::DispatchKey::CPU, __FILE__,
                                     __LINE__);
     ours->impl("mm", mm);
     ours->impl("addmm", addmm);
-    return true;
-  }();
-  (void)done;
+  });
 }
 
 }  // namespace

@@ -51,7 +51,7 @@ pub struct Costs {
     pub matmul_flops: f64,
     pub matmul_size: i64,
     /// The libraries of float32 products on a CPU, and what each reaches in a layer's.
-    pub libraries: Vec<(String, f64)>,
+    pub libraries: Vec<(&'static str, f64)>,
 }
 
 impl Costs {
@@ -144,12 +144,12 @@ pub fn measure(
         matmul_flops: matmul_flops(learner)?,
         matmul_size: matmul_size(device),
         libraries: match device {
-            Device::Cpu => products::rates()?,
+            Device::Cpu => products::rates()?
+                .into_iter()
+                .map(|(library, rate)| (library.name(), rate))
+                .collect(),
             _ => Vec::new(),
-        }
-        .into_iter()
-        .map(|(library, rate)| (library.name().to_owned(), rate))
-        .collect(),
+        },
     })
 }
 

@@ -247,7 +247,7 @@ fn products(config: &Config, folder: &RunFolder, resume: bool) -> Result<Product
     let asked = config.training.products;
     if asked == Products::Auto && resume {
         let begun = Config::load(&folder.config(), &[])?;
-        return Ok(begun.of_score().training.products);
+        return Ok(begun.training.products.of_run());
     }
     let arithmetic = Arithmetic::new(config)?;
     Ok(match arithmetic.device().is_cuda() {

@@ -202,7 +202,9 @@ fn library(config: &Config, device: Device, products: Kind) -> Result<Library> {
                  AVX-512 alone, and this is none; say mkl or auto"
             )
         }
-        Products::Auto if is_bert && in_float32(device, products) => faster_library()?,
+        Products::Auto if is_bert && in_float32(device, products) && products::has_onednn() => {
+            faster_library()?
+        }
         Products::Auto => Library::Own,
     })
 }
