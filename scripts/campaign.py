@@ -401,7 +401,8 @@ moments and lets them go on, lets the disk fail (`scripts/failing_disk.c`: calls
 ENOSPC, EIO, EROFS or EDQUOT; a power cut takes every write that was not synced), damages files of run
 folders, and gives hostile encoders, tasks, rows and settings. A run that was stopped must come to the
 weights (sha256) and scores of an undisturbed one; what is damaged or hostile must be refused in one
-line, or change no number. Anything else is counted here, and none of it may be.
+line, or change no number. Anything else is counted here, and none of it may be. Every reader of outside
+bytes is fuzzed besides: [fuzzing.md](fuzzing.md).
 
 """
 

@@ -3,6 +3,7 @@
 //! Everything travels as `anyhow::Error`; two marker types decide the exit code. A message is one
 //! line: what is wrong, where (`file:line` or a config key), what to do.
 
+pub(crate) mod panics;
 mod torch;
 
 use std::fmt;

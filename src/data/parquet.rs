@@ -9,6 +9,7 @@ use parquet::file::metadata::FileMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
 
+use crate::error::panics;
 use crate::input_error;
 use crate::task::{Classes, Labels};
 
@@ -21,12 +22,21 @@ pub(super) const MAGIC: &[u8] = b"PAR1";
 /// # Errors
 /// An input error for what is no whole Parquet file.
 pub(super) fn json_lines(bytes: &[u8], labels: &Labels, path: &Path) -> Result<String> {
-    let damaged = |e: ParquetError| input_error!("{}: not whole as Parquet: {e}", path.display());
-    let reader = SerializedFileReader::new(Bytes::copy_from_slice(bytes)).map_err(damaged)?;
+    // The reader panics at some damage, as at a column that begins before the file.
+    let read = panics::caught(
+        || read(bytes, labels).map_err(|e| e.to_string()),
+        panics::any,
+    );
+    read.and_then(|lines| lines)
+        .map_err(|e| input_error!("{}: not whole as Parquet: {e}", path.display()))
+}
+
+fn read(bytes: &[u8], labels: &Labels) -> Result<String, ParquetError> {
+    let reader = SerializedFileReader::new(Bytes::copy_from_slice(bytes))?;
     let named = class_names(reader.metadata().file_metadata(), labels);
     let mut lines = String::new();
-    for row in reader.get_row_iter(None).map_err(damaged)? {
-        let mut row = row.map_err(damaged)?.to_json_value();
+    for row in reader.get_row_iter(None)? {
+        let mut row = row?.to_json_value();
         for (column, names) in &named {
             if let Some(value) = row.get_mut(column) {
                 name(value, names);

@@ -2,25 +2,15 @@
 //! programmers. And the panics of tch, as errors.
 
 use std::any::Any;
-use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 
 use anyhow::{anyhow, Result};
+
+use super::panics;
 
 /// Runs `body`. What libtorch throws in a function of tch that returns no error, as rust-bert calls
 /// them while a model is built, is an error instead of a panic; any other panic goes its way.
 pub fn caught<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
-    let (caller, report) = (std::thread::current().id(), panic::take_hook());
-    panic::set_hook(Box::new(move |info: &PanicHookInfo| {
-        let here = std::thread::current().id() == caller;
-        if !here || thrown(info.payload()).is_none() {
-            report(info);
-        }
-    }));
-    let done = panic::catch_unwind(AssertUnwindSafe(body));
-    done.unwrap_or_else(|panic| match thrown(panic.as_ref()) {
-        Some(text) => Err(anyhow!("{text}")),
-        None => panic::resume_unwind(panic),
-    })
+    panics::caught(body, thrown).unwrap_or_else(|text| Err(anyhow!("{text}")))
 }
 
 /// What libtorch threw, from the panic of an `unwrap`.

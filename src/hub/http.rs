@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use ureq::http::uri::{Authority, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::Agent;
 
@@ -53,12 +54,14 @@ fn proxy_for(url: &str) -> Option<String> {
     variable(&format!("{scheme}_PROXY")).or_else(|| variable("ALL_PROXY"))
 }
 
-/// `host:port` of an address.
+/// `host:port` of an address as the HTTP library reads it, which is whom it asks; empty where it reads none.
 pub fn host(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let authority = authority.rsplit('@').next().unwrap_or_default();
-    authority.to_lowercase()
+    let uri = url.parse::<Uri>().unwrap_or_default();
+    let of = |authority: &Authority| match authority.port() {
+        Some(port) => format!("{}:{port}", authority.host()).to_lowercase(),
+        None => authority.host().to_lowercase(),
+    };
+    uri.authority().map(of).unwrap_or_default()
 }
 
 /// `scheme://host:port` of an address: to whom a secret for it may be told.
