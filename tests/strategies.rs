@@ -30,6 +30,29 @@ fn tiny() -> String {
     format!("encoder={}", tiny.display())
 }
 
+/// What `c.yaml` with other values describes, on the tiny encoder, without dropout and in fp32.
+fn learner(folder: &Path, sets: &[&str]) -> Learner {
+    let data = format!("data={}", folder.join("demo").display());
+    let tiny = tiny();
+    let exact = [
+        &data[..],
+        &tiny,
+        "training.dropout=0",
+        "training.head_dropout=0",
+        "training.max_length=16",
+        "training.precision=fp32",
+    ];
+    let sets: Vec<String> = exact
+        .iter()
+        .chain(sets)
+        .map(|set| set.to_string())
+        .collect();
+    let config = Config::load(&folder.join("c.yaml"), &sets).unwrap();
+    prepare(&config, load_tasks(&config).unwrap())
+        .unwrap()
+        .learner
+}
+
 /// The gradients since the last call, by name.
 fn take_gradients(learner: &Learner) -> BTreeMap<String, Tensor> {
     let model = &learner.model;
@@ -89,29 +112,15 @@ fn loss(learner: &Learner, part: &PlannedBatch) -> Tensor {
 fn a_heterogeneous_steps_gradient_is_that_of_its_parts_weighted_losses() {
     let folder = workplace();
     let folder = folder.path();
-    let sets = [
-        HETEROGENEOUS,
-        "engine=padded",
-        "training.scores=unit",
-        "training.dropout=0",
-        "training.head_dropout=0",
-        &format!("data={}", folder.join("demo").display()),
-        &tiny(),
-        "training.max_length=16",
-        "training.precision=fp32",
-    ]
-    .map(str::to_owned);
-    let config = Config::load(&folder.join("c.yaml"), &sets).unwrap();
-    let mut learner = prepare(&config, load_tasks(&config).unwrap())
-        .unwrap()
-        .learner;
+    let sets = [HETEROGENEOUS, "engine=padded", "training.scores=unit"];
+    let mut learner = learner(folder, &sets);
     let mut batches = Batches::new(&learner.config, &learner.data).unwrap();
     let mut loader = learner.loader();
     let step = loader.passes(&mut batches, 3).unwrap();
     assert_eq!(step.len(), 2);
     let parts = || step.iter().flat_map(|(_, loaded)| &loaded.parts);
     let rows: usize = parts().map(|part| part.planned.rows.len()).sum();
-    assert_eq!(rows, config.training.batch_size);
+    assert_eq!(rows, learner.config.training.batch_size);
 
     for (number, part) in &step {
         let _ = learner.backward(*number, part, EVERYTHING).unwrap();
@@ -145,21 +154,9 @@ fn packed_rows_of_several_tasks_go_through_the_encoder_at_once() {
     let folder = workplace();
     let folder = folder.path();
     let gradients = |engine: &str, passes: usize| {
-        let sets = [
-            HETEROGENEOUS,
-            &format!("engine={engine}"),
-            "alignment.init=random",
-            "training.dropout=0",
-            "training.head_dropout=0",
-            &format!("data={}", folder.join("demo").display()),
-            &tiny(),
-            "training.max_length=16",
-            "training.precision=fp32",
-        ]
-        .map(str::to_owned);
-        let config = Config::load(&folder.join("c.yaml"), &sets).unwrap();
-        let prepared = prepare(&config, load_tasks(&config).unwrap());
-        let mut learner = prepared.unwrap().learner;
+        let engine = format!("engine={engine}");
+        let sets = [HETEROGENEOUS, &engine, "alignment.init=random"];
+        let mut learner = learner(folder, &sets);
         let mut batches = Batches::new(&learner.config, &learner.data).unwrap();
         let step = learner.loader().passes(&mut batches, 0).unwrap();
         assert_eq!(step.len(), passes);
@@ -190,18 +187,8 @@ fn an_epoch_under_a_budget_of_tokens_has_the_gradient_of_all_rows_alike() {
         "tasks=[DemoSentiment]",
         "training.batch_tokens=64",
         "engine=padded",
-        "training.dropout=0",
-        "training.head_dropout=0",
-        &format!("data={}", folder.join("demo").display()),
-        &tiny(),
-        "training.max_length=16",
-        "training.precision=fp32",
-    ]
-    .map(str::to_owned);
-    let config = Config::load(&folder.join("c.yaml"), &sets).unwrap();
-    let mut learner = prepare(&config, load_tasks(&config).unwrap())
-        .unwrap()
-        .learner;
+    ];
+    let mut learner = learner(folder, &sets);
     let mut batches = Batches::new(&learner.config, &learner.data).unwrap();
     let in_epoch = batches.length.per_epoch as u64;
     let steps = (0..in_epoch).flat_map(|step| batches.step(step));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::task::Label;
 
 /// One row of a task.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Example {
     /// The first text, or the path of an image.
     pub text_a: String,
