@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-pub use torch::{caught, shortened};
+pub use torch::{caught, is_out_of_memory, shortened};
 
 /// Wrong use or wrong input: the command ends with exit code 2.
 #[derive(Debug)]

@@ -91,6 +91,18 @@ impl Place {
         log.lines().map(str::to_owned).collect()
     }
 
+    /// An encoder as the fixture's, but for a size.
+    fn encoder(&self, name: &str, key: &str, size: usize) {
+        let legacy = root().join("tests/fixtures/legacy-bert");
+        let mut shape = json(&legacy.join("config.json"));
+        shape[key] = size.into();
+        std::fs::write(self.path("shape.json"), shape.to_string()).unwrap();
+        let words = legacy.to_str().unwrap();
+        let init = ["encoder", "init", name, "--config", "shape.json"];
+        let init = [&init[..], &["--vocabulary", words]].concat();
+        assert!(self.run(&init).status.success());
+    }
+
     fn train(&self, out: &str, sets: &[&str]) -> Output {
         let mut args = vec!["train", "c.yaml", "--out", out];
         sets.iter().for_each(|set| args.extend(["--set", set]));
@@ -186,21 +198,7 @@ const NO_GRAPHS: &str = "training.cuda_graphs=false";
 fn no_step_waits_in_any_engine_and_precision_and_a_layer_launches_what_it_did() {
     let Some(place) = place("90") else { return };
     let layers = 2 * LAYERS;
-    let legacy = root().join("tests/fixtures/legacy-bert");
-    let mut shape = json(&legacy.join("config.json"));
-    shape["num_hidden_layers"] = layers.into();
-    std::fs::write(place.path("shape.json"), shape.to_string()).unwrap();
-    let words = legacy.to_str().unwrap();
-    let init = [
-        "encoder",
-        "init",
-        "deep",
-        "--config",
-        "shape.json",
-        "--vocabulary",
-        words,
-    ];
-    assert!(place.run(&init).status.success());
+    place.encoder("deep", "num_hidden_layers", layers);
     for (engine, precision, rest, layer) in LAUNCHES {
         let sets = [
             format!("engine={engine}"),
@@ -355,6 +353,22 @@ fn steps_that_cannot_be_recorded_are_taken_as_they_are() {
     assert_eq!(errors.matches(said).count(), 1, "{errors}");
     let events = place.events();
     assert_eq!((steps(&events).len(), count(&events, "replay")), (6, 0));
+}
+
+#[test]
+fn an_evaluation_gets_the_memory_of_recorded_steps() {
+    let Some(mut place) = place("90") else { return };
+    place.encoder("wide", "intermediate_size", 32768);
+    // What the run fits into without recordings, and not with them.
+    place.variable = ("STANDIN_MEMORY", "440000000");
+    let output = place.train("x", &["encoder=wide", "evaluation.batch_size=2048"]);
+    let errors = text(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let said = "CUDA graphs are left alone from here on: out of memory";
+    assert_eq!(errors.matches(said).count(), 1, "{errors}");
+    // Until then steps were replayed.
+    let events = place.events();
+    assert_eq!((steps(&events).len(), count(&events, "replay")), (6, 4));
 }
 
 #[test]

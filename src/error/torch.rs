@@ -39,6 +39,11 @@ pub fn shortened(text: &str) -> String {
     }
 }
 
+/// Whether libtorch found no memory.
+pub fn is_out_of_memory(error: &anyhow::Error) -> bool {
+    out_of_memory(&format!("{error:#}")).is_some()
+}
+
 /// What there was no memory for, and what helps.
 fn out_of_memory(text: &str) -> Option<String> {
     let says = [

@@ -1,12 +1,12 @@
 //! A whole step: its passes and the optimiser's, or on CUDA a recording of both.
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use tch::Tensor;
 
 use super::learner::{Learner, Pass};
 use super::recorded::{Kind, Recording};
 use super::schedule::Moving;
-use crate::error::shortened;
+use crate::error::{is_out_of_memory, shortened};
 use crate::libtorch;
 use crate::libtorch::graph::Graph;
 use crate::libtorch::optimizer::CudaSteps;
@@ -41,6 +41,24 @@ impl Learner {
         self.stages.end(Stage::Optimizer);
         Ok((losses, norm))
     }
+
+    /// Whether there is memory to be had for what failed with `error`: recorded steps hold some. None is
+    /// recorded from then on.
+    pub fn gives_up_recordings(&mut self, error: &Error) -> Result<bool> {
+        let known = self.recorded.take_if(|_| is_out_of_memory(error));
+        let gives = known.is_some_and(|known| !known.is_empty());
+        if gives {
+            leave_graphs(error)?;
+        }
+        Ok(gives)
+    }
+}
+
+/// Says why steps are recorded no more; what held memory for them is gone.
+fn leave_graphs(why: &Error) -> Result<()> {
+    let why = shortened(&format!("{why:#}"));
+    progress::say(&format!("CUDA graphs are left alone from here on: {why}"));
+    libtorch::make_room()
 }
 
 /// Takes a step of one pass: its losses, and the gradients' norm before clipping; scalars on the device.
@@ -51,31 +69,31 @@ fn take_recorded(
     moving: Moving,
     factor: f64,
 ) -> Result<(Vec<Tensor>, Option<Tensor>)> {
-    let mode = learner.seed(index)?;
     let kind = Kind::of(loaded, moving);
-    let mut known = learner.recorded.take().unwrap_or_default();
-    let Some((mut steps, recording)) = known.remove(&kind) else {
+    let known = learner.recorded.as_mut();
+    let Some((mut steps, recording)) = known.and_then(|known| known.remove(&kind)) else {
         let mut steps = CudaSteps::new();
-        let taken = first(learner, &mut steps, loaded, (moving, mode), factor)?;
-        known.insert(kind, (steps, None));
-        learner.recorded = Some(known);
+        let taken = first(learner, &mut steps, (index, loaded), moving, factor)?;
+        if let Some(known) = &mut learner.recorded {
+            known.insert(kind, (steps, None));
+        }
         return Ok(taken);
     };
+    let mode = learner.seed(index)?;
     let made = recording.map_or_else(|| record(learner, &mut steps, loaded, (moving, mode)), Ok);
     let mut recording = match made {
         Ok(recording) => recording,
         Err(error) => {
-            let why = shortened(&format!("{error:#}"));
-            progress::say(&format!("CUDA graphs are left alone from here on: {why}"));
+            learner.recorded = None;
             learner.optimizer.clear_gradients();
-            drop(known);
-            libtorch::make_room()?;
-            return first(learner, &mut steps, loaded, (moving, mode), factor);
+            leave_graphs(&error)?;
+            return first(learner, &mut steps, (index, loaded), moving, factor);
         }
     };
     let taken = recording.replay(&mut steps, loaded, factor)?;
-    known.insert(kind, (steps, Some(recording)));
-    learner.recorded = Some(known);
+    if let Some(known) = &mut learner.recorded {
+        known.insert(kind, (steps, Some(recording)));
+    }
     Ok(taken)
 }
 
@@ -83,14 +101,27 @@ fn take_recorded(
 fn first(
     learner: &mut Learner,
     steps: &mut CudaSteps,
-    loaded: &Loaded,
-    (moving, mode): (Moving, Mode),
+    (index, loaded): (u64, &Loaded),
+    moving: Moving,
     factor: f64,
 ) -> Result<(Vec<Tensor>, Option<Tensor>)> {
     let (batch, labels) = loaded.to(learner.arithmetic.device())?;
-    let losses = learner.pass(&Pass::of(loaded, &batch, &labels), moving, mode)?;
+    let pass = Pass::of(loaded, &batch, &labels);
+    let mut losses = passed(learner, index, &pass, moving);
+    if let Err(error) = &losses {
+        if learner.gives_up_recordings(error)? {
+            learner.optimizer.clear_gradients();
+            losses = passed(learner, index, &pass, moving);
+        }
+    }
+    let losses = losses?;
     learner.sum(&losses)?;
     Ok((losses, learner.optimizer.step_on_cuda(steps, factor)?))
+}
+
+fn passed(learner: &mut Learner, index: u64, pass: &Pass, moving: Moving) -> Result<Vec<Tensor>> {
+    let mode = learner.seed(index)?;
+    learner.pass(pass, moving, mode)
 }
 
 fn record(
