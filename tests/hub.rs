@@ -626,7 +626,11 @@ fn no_secret_is_printed_nor_sent_in_clear() {
         line.contains("is not an address") && !line.contains("secret"),
         "{line}"
     );
-    use covalign::hub::http::{origin, shown};
+    use covalign::hub::http::{origin, redirected, shown};
+    let clear = redirected("https://hub.example/a", "http://hub.example/b").unwrap_err();
+    assert!(clear.to_string().contains("sends on to http://"), "{clear}");
+    let next = redirected("https://hub.example/a", "/b").unwrap();
+    assert_eq!(next, "https://hub.example/b");
     assert_ne!(origin("https://hub.example"), origin("http://hub.example"));
     assert_eq!(
         shown("https://a:b@store.example/x?X-Signature=secret"),

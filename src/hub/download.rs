@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use ureq::http::Response;
 use ureq::Body;
 
-use super::http::{absolute, agent_for, host, origin, shown};
+use super::http::{agent_for, host, origin, redirected, shown};
 use crate::error::io_error;
 use crate::input_error;
 
@@ -220,16 +220,8 @@ impl Downloader {
             if !response.status().is_redirection() {
                 return Ok((response, linked));
             }
-            let next = absolute(&url, &header(&response, "Location"));
-            if origin(&url).starts_with("https:") && !origin(&next).starts_with("https:") {
-                return Err(Stop::Final(anyhow!(
-                    "{} sends on to {}, where all on the way could change what comes; set HF_ENDPOINT \
-                     to another mirror",
-                    shown(&url),
-                    shown(&next)
-                )));
-            }
-            url = next;
+            let location = header(&response, "Location");
+            url = redirected(&url, &location).map_err(Stop::Final)?;
         }
         Err(Stop::Final(anyhow!(
             "{}: more than 10 redirects",

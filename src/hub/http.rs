@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{bail, Result};
 use ureq::http::uri::{Authority, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::Agent;
@@ -84,7 +84,23 @@ pub fn shown(url: &str) -> String {
 }
 
 /// The address that a redirect from `base` means.
-pub fn absolute(base: &str, location: &str) -> String {
+///
+/// # Errors
+/// Where it leads from https to anything else.
+pub fn redirected(base: &str, location: &str) -> Result<String> {
+    let next = absolute(base, location);
+    if origin(base).starts_with("https:") && !origin(&next).starts_with("https:") {
+        bail!(
+            "{} sends on to {}, where all on the way could change what comes; set HF_ENDPOINT to another \
+             mirror",
+            shown(base),
+            shown(&next)
+        );
+    }
+    Ok(next)
+}
+
+fn absolute(base: &str, location: &str) -> String {
     let scheme = base.split("://").next().unwrap_or("https");
     match location {
         l if l.contains("://") => l.to_string(),
