@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use covalign::config::alignment::{Form, Start};
 use covalign::config::Engine;
-use covalign::data::{Batch, Tokenizer};
+use covalign::data::{Batch, Example, Intake, TokenizedSplit, Tokenizer};
 use covalign::libtorch;
 use covalign::model::alignment::Alignment;
 use covalign::model::bert::config as encoder_config;
 use covalign::model::bert::Bert;
-use covalign::model::encoder::Encoder;
-use covalign::model::{weights, Mode};
+use covalign::model::encoder::{Encoder, Limits};
+use covalign::model::{fit, weights, Mode};
 use covalign::train::say::spectrum::Spectrum;
 use serde_json::Value;
 use tch::nn::VarStore;
@@ -582,5 +582,55 @@ fn every_form_starts_at_the_identity_and_applies_its_own_matrix() {
         let expected = f64::try_from(distance.square().sum(Kind::Float)).unwrap();
         let actual = f64::try_from(moved.squared_distance_from_identity().unwrap()).unwrap();
         assert!((actual - expected).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn rows_that_an_encoder_has_no_embeddings_for_are_refused_with_their_line() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/legacy-bert");
+    let tokenizer = Tokenizer::from_folder(&folder).unwrap();
+    let row = |text_b: Option<&str>| Example {
+        text_a: "a b c d".into(),
+        text_b: text_b.map(String::from),
+        line: 7,
+        ..Example::default()
+    };
+    let whole = Limits {
+        words: tokenizer.vocab_size() as i64,
+        positions: Some(16),
+        segments: Some(2),
+    };
+    let checked = |limits, row| {
+        let split = TokenizedSplit::from_examples(&[row], &tokenizer, 16).unwrap();
+        fit::check_rows(Some(limits), &split, "T").map_err(|e| e.to_string())
+    };
+    assert_eq!(checked(whole, row(Some("a"))), Ok(()));
+    let few = Limits { words: 3, ..whole };
+    let texts = Intake::Texts(Box::new(Tokenizer::from_folder(&folder).unwrap()));
+    let error = fit::check(Some(few), &texts, 16, Path::new("enc")).unwrap_err();
+    let expected = "enc: the vocabulary has 12 entries, the weights have embeddings for 3";
+    assert!(error.to_string().starts_with(expected), "{error}");
+    for (limits, text_b, expected) in [
+        (few, None, "has no embedding"),
+        (
+            Limits {
+                positions: Some(5),
+                ..whole
+            },
+            None,
+            "6 tokens, but the encoder takes 1 to 5",
+        ),
+        (
+            Limits {
+                segments: Some(1),
+                ..whole
+            },
+            Some("a"),
+            "type_vocab_size is 1",
+        ),
+    ] {
+        let error = checked(limits, row(text_b)).unwrap_err();
+        assert!(error.starts_with("task T, line 7: "), "{error}");
+        assert!(error.contains(expected), "{error}");
     }
 }

@@ -455,6 +455,10 @@ fn results_that_were_edited_and_curves_that_were_cut_are_told() {
     std::fs::write(&results, edited).unwrap();
     let line = fails(folder, &resume, 2);
     assert!(line.contains("results.json: damaged, or edited"), "{line}");
+    // Nor where the seal itself is what was damaged.
+    std::fs::write(&results, whole.replacen("\"sealed\"", "\"sealee\"", 1)).unwrap();
+    let line = fails(folder, &resume, 2);
+    assert!(line.contains("nobody knows its key `sealee`"), "{line}");
     // Nor is such a run listed as one that was stopped, by its curves.
     std::fs::write(&results, "").unwrap();
     let listed = run(folder, &["runs", ".", "--json"]);

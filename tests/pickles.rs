@@ -198,6 +198,13 @@ fn what_lies_outside_its_values_or_is_no_tensor_is_refused() {
         stored,
         "no dictionary",
     );
+    // Which of two would be taken depends on who reads.
+    let whole = RIGHT.bytes();
+    let pair = &whole[4..whole.len() - 2];
+    let twice = [&whole[..4], pair, pair, b"u."].concat();
+    refused(&twice, &six(), stored, "`w` is there twice");
+    let long = vec![b'N'; 5 << 20];
+    refused(&long, b"", stored, "is said to have 5242880 bytes");
     // A length that the program does not have costs no memory.
     refused(b"\x80\x02X\xff\xff\xff\xff", b"", stored, "cut off");
 }

@@ -6,6 +6,7 @@ mod common;
 use std::path::Path;
 
 use common::{fails, json, run, text, train, workplace};
+use covalign::telemetry::sealed;
 use serde_json::Value;
 
 /// `verify --json`, with what else is said and the exit code that it ends with.
@@ -32,7 +33,8 @@ fn verify_finds_the_reported_scores_again_and_what_has_changed_since() {
     let folder = workplace();
     let folder = folder.path();
     train(folder, "r", &["method=multitask", "training.max_steps=12"]);
-    let results = json(&folder.join("r/results.json"));
+    let mut results = json(&folder.join("r/results.json"));
+    sealed::unseal(&mut results, sealed::SEAL);
     for name in [
         "config.yaml",
         "made_of.json",
@@ -78,6 +80,20 @@ fn verify_finds_the_reported_scores_again_and_what_has_changed_since() {
             );
         },
     );
+    // A mean that was never reached, by somebody who knows how files are sealed.
+    let mut risen = results.clone();
+    risen["best"]["glue_score"] = 99.9.into();
+    let path = folder.join("r/results.json");
+    let before = std::fs::read(&path).unwrap();
+    std::fs::write(&path, sealed::text(&risen).unwrap()).unwrap();
+    let (report, _) = verified(folder, 1);
+    assert_eq!(report["changed"].as_array().unwrap().len(), 0, "{report}");
+    let same = |at: usize| report["scores"][at]["same"].clone();
+    assert_eq!(
+        (same(0), same(1), same(2)),
+        (true.into(), true.into(), false.into())
+    );
+    std::fs::write(&path, before).unwrap();
     // What nobody can compute again, but for its checksum.
     with(
         &folder.join("r/results.json"),

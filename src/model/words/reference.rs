@@ -74,6 +74,12 @@ pub fn lstm(x: &Tensor, rows: &Packed, weights: &[Tensor; 4], backward: bool) ->
 /// torch.nn.Conv1d's weight `[filters, input, window]`; a row shorter than the window is filled up
 /// with zeros.
 pub fn conv_max(x: &Tensor, rows: &Packed, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    let answers = answers(x, rows, weight, bias)?;
+    Ok(answers.f_max_dim(2, false)?.0.f_relu()?)
+}
+
+/// The answers of each filter at each place of a row, `[rows, filters, places]`; -inf behind the row's last.
+pub fn answers(x: &Tensor, rows: &Packed, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let window = weight.size()[2];
     let rectangle = Rectangle::new(rows, window, false)?;
     let filled = rectangle.fill(x, 0.0)?.f_transpose(1, 2)?;
@@ -83,8 +89,7 @@ pub fn conv_max(x: &Tensor, rows: &Packed, weight: &Tensor, bias: &Tensor) -> Re
     let count = lengths.f_add_scalar(1 - window)?.f_clamp_min(1)?;
     let places = Tensor::f_arange(answers.size()[2], (Kind::Int64, x.device()))?;
     let outside = places.f_ge_tensor(&count.f_unsqueeze(1)?)?.f_unsqueeze(1)?;
-    let answers = answers.f_masked_fill(&outside, f64::NEG_INFINITY)?;
-    Ok(answers.f_max_dim(2, false)?.0.f_relu()?)
+    Ok(answers.f_masked_fill(&outside, f64::NEG_INFINITY)?)
 }
 
 /// The largest of each column over each row, `[rows, width]`.

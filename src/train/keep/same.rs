@@ -274,6 +274,7 @@ fn leaves(prefix: &str, was: &Value, is: &Value, found: &mut Vec<Difference>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde::Deserialize;
     use serde_json::json;
 
     #[test]
@@ -293,5 +294,71 @@ mod tests {
                 "z was not given, is true",
             ]
         );
+    }
+
+    #[test]
+    fn whatever_was_read_and_is_another_is_named() {
+        let file =
+            json!({"file": "a.tsv", "sha256": "1", "read_as": {"share": 1}, "ids_sha256": "1"});
+        let task =
+            json!({"definition": {"cut": 1}, "files": {"dev": [file]}, "images": {"dev": "1"}});
+        let whole = json!({
+            "tasks": {"A": &task},
+            "deduplicated_with": {"B": &task},
+            "encoder": {"weights": "1", "config": {"layers": 1}, "tokenizer": "1",
+                "tokenizer_files": {"vocab.txt": "1"}},
+            "start": {"encoder": "1", "heads": "1"},
+        });
+        let content = |value: &Value| Content::deserialize(value).unwrap();
+        assert_eq!(of_content(&content(&whole), &content(&whole)), []);
+        for (place, expected) in [
+            ("/tasks/A/definition/cut", "task A: cut"),
+            (
+                "/tasks/A/files/dev/0/sha256",
+                "task A: dev rows in a.tsv (sha256)",
+            ),
+            (
+                "/tasks/A/files/dev/0/read_as/share",
+                "task A: dev rows in a.tsv, share",
+            ),
+            (
+                "/tasks/A/files/dev/0/ids_sha256",
+                "task A: dev rows in a.tsv, its list of ids (sha256)",
+            ),
+            (
+                "/tasks/A/images/dev",
+                "task A: the images of dev rows (sha256)",
+            ),
+            (
+                "/deduplicated_with/B/images/dev",
+                "task B: the images of dev rows (sha256)",
+            ),
+            ("/encoder/weights", "the encoder's weights (sha256)"),
+            ("/encoder/config/layers", "the encoder's layers"),
+            ("/encoder/tokenizer", "the encoder's tokenizer"),
+            (
+                "/start/encoder",
+                "the encoder of the run that it starts from (sha256)",
+            ),
+            (
+                "/start/heads",
+                "the heads of the run that it starts from (sha256)",
+            ),
+        ] {
+            let mut other = whole.clone();
+            let value = other.pointer_mut(place).unwrap();
+            *value = if value.is_number() {
+                2.into()
+            } else {
+                "2".into()
+            };
+            let found = of_content(&content(&whole), &content(&other));
+            let named: Vec<&str> = found.iter().map(|found| found.what.as_str()).collect();
+            assert_eq!(named, [expected]);
+        }
+        let mut other = whole.clone();
+        other["tasks"]["A"]["files"]["dev"] = json!([]);
+        let found = of_content(&content(&whole), &content(&other));
+        assert_eq!(found[0].to_string(), "task A: dev was 1 files, is 0 files");
     }
 }
