@@ -122,7 +122,7 @@ impl<'a> Trainer<'a> {
             }
             if stop {
                 self.written()?;
-                return Err(self.stopped());
+                return Err(stopped(self.progress.step));
             }
             if evaluates || saves {
                 self.progress.seconds += clock.elapsed().as_secs_f64();
@@ -198,12 +198,6 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// What a run that was asked to stop ends with.
-    fn stopped(&self) -> anyhow::Error {
-        let step = self.progress.step;
-        anyhow::Error::new(Interrupted(format!("stopped after step {step}")))
-    }
-
     /// Scores every task on its dev split and keeps the best.
     ///
     /// # Errors
@@ -215,13 +209,8 @@ impl<'a> Trainer<'a> {
         let alignments = self.look_at_alignments()?;
         let mut dev = BTreeMap::new();
         for (index, data) in Arc::clone(&self.learner.data).iter().enumerate() {
-            let mut scores = self.scores(index, &data.dev);
-            if let Err(error) = &scores {
-                if self.learner.gives_up_recordings(error)? {
-                    scores = self.scores(index, &data.dev);
-                }
-            }
-            dev.insert(data.task.name.clone(), scores?);
+            let scores = self.scores(index, &data.dev)?;
+            dev.insert(data.task.name.clone(), scores);
         }
         let mean = 100.0 * dev.values().map(|s| s.score).sum::<f64>() / dev.len() as f64;
         if !mean.is_finite() {
@@ -251,36 +240,38 @@ impl<'a> Trainer<'a> {
     }
 
     /// A task's scores on a split.
-    fn scores(&self, index: usize, split: &TokenizedSplit) -> Result<Scores> {
-        let data = &self.learner.data[index];
-        let outputs = outputs::compute(
-            &self.learner.model,
-            (index, &data.task.name),
-            split,
-            &Way {
-                batch_size: self.learner.config.evaluation.batch_size,
-                pad: self.learner.pad,
-                arithmetic: self.learner.arithmetic,
-                ranks: &self.learner.ranks,
-            },
-            // Where several share the rows, the others would wait for one that stops.
-            &|_| match interrupt::asked() && self.learner.ranks.size == 1 {
-                true => Err(self.stopped()),
-                false => Ok(()),
-            },
-        );
+    fn scores(&mut self, index: usize, split: &TokenizedSplit) -> Result<Scores> {
+        let step = self.progress.step;
+        let outputs = self.learner.with_room(|learner| {
+            outputs::compute(
+                &learner.model,
+                (index, &learner.data[index].task.name),
+                split,
+                &Way {
+                    batch_size: learner.config.evaluation.batch_size,
+                    pad: learner.pad,
+                    arithmetic: learner.arithmetic,
+                    ranks: &learner.ranks,
+                },
+                // Where several share the rows, the others would wait for one that stops.
+                &|_| match interrupt::asked() && learner.ranks.size == 1 {
+                    true => Err(stopped(step)),
+                    false => Ok(()),
+                },
+            )
+        });
         let outputs = outputs.map_err(|error| match error.is::<Interrupted>() {
             true => error,
-            false => error.context(format!("at step {}", self.progress.step)),
+            false => error.context(format!("at step {step}")),
         })?;
-        evaluate::scores(&data.task, &outputs, split)
+        evaluate::scores(&self.learner.data[index].task, &outputs, split)
     }
 
     /// The tasks whose dev scores are better than all before, with their scores on test where those
     /// are asked for.
-    fn improved(&self, dev: &BTreeMap<String, Scores>) -> Result<BTreeMap<String, Best>> {
+    fn improved(&mut self, dev: &BTreeMap<String, Scores>) -> Result<BTreeMap<String, Best>> {
         let mut improved = BTreeMap::new();
-        for (index, data) in self.learner.data.iter().enumerate() {
+        for (index, data) in Arc::clone(&self.learner.data).iter().enumerate() {
             let (task, scores) = (&data.task.name, &dev[&data.task.name]);
             let best = self.progress.best.get(task);
             if best.is_some_and(|best| scores.score <= best.scores.score) {
@@ -377,4 +368,9 @@ impl<'a> Trainer<'a> {
         let counts = self.plan.counts(self.progress.step);
         counts && patience.is_some_and(|patience| self.progress.stale >= patience)
     }
+}
+
+/// What a run that was asked to stop ends with.
+fn stopped(step: u64) -> anyhow::Error {
+    anyhow::Error::new(Interrupted(format!("stopped after step {step}")))
 }

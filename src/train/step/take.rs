@@ -42,23 +42,30 @@ impl Learner {
         Ok((losses, norm))
     }
 
-    /// Whether there is memory to be had for what failed with `error`: recorded steps hold some. None is
-    /// recorded from then on.
-    pub fn gives_up_recordings(&mut self, error: &Error) -> Result<bool> {
-        let known = self.recorded.take_if(|_| is_out_of_memory(error));
-        let gives = known.is_some_and(|known| !known.is_empty());
-        if gives {
-            leave_graphs(error)?;
+    /// What `work` makes; where it finds no memory, it is done again without recorded steps, which hold some.
+    pub fn with_room<T>(&mut self, work: impl Fn(&mut Learner) -> Result<T>) -> Result<T> {
+        let done = work(self);
+        let records = self
+            .recorded
+            .as_ref()
+            .is_some_and(|known| !known.is_empty());
+        match &done {
+            Err(error) if records && is_out_of_memory(error) => {
+                self.leave_recordings(error)?;
+                work(self)
+            }
+            _ => done,
         }
-        Ok(gives)
     }
-}
 
-/// Says why steps are recorded no more; what held memory for them is gone.
-fn leave_graphs(why: &Error) -> Result<()> {
-    let why = shortened(&format!("{why:#}"));
-    progress::say(&format!("CUDA graphs are left alone from here on: {why}"));
-    libtorch::make_room()
+    /// Records no step from here on, and says why; what half a step has left goes too.
+    fn leave_recordings(&mut self, why: &Error) -> Result<()> {
+        let why = shortened(&format!("{why:#}"));
+        progress::say(&format!("CUDA graphs are left alone from here on: {why}"));
+        self.recorded = None;
+        self.optimizer.clear_gradients();
+        libtorch::make_room()
+    }
 }
 
 /// Takes a step of one pass: its losses, and the gradients' norm before clipping; scalars on the device.
@@ -84,9 +91,7 @@ fn take_recorded(
     let mut recording = match made {
         Ok(recording) => recording,
         Err(error) => {
-            learner.recorded = None;
-            learner.optimizer.clear_gradients();
-            leave_graphs(&error)?;
+            learner.leave_recordings(&error)?;
             return first(learner, &mut steps, (index, loaded), moving, factor);
         }
     };
@@ -107,21 +112,12 @@ fn first(
 ) -> Result<(Vec<Tensor>, Option<Tensor>)> {
     let (batch, labels) = loaded.to(learner.arithmetic.device())?;
     let pass = Pass::of(loaded, &batch, &labels);
-    let mut losses = passed(learner, index, &pass, moving);
-    if let Err(error) = &losses {
-        if learner.gives_up_recordings(error)? {
-            learner.optimizer.clear_gradients();
-            losses = passed(learner, index, &pass, moving);
-        }
-    }
-    let losses = losses?;
+    let losses = learner.with_room(|learner| {
+        let mode = learner.seed(index)?;
+        learner.pass(&pass, moving, mode)
+    })?;
     learner.sum(&losses)?;
     Ok((losses, learner.optimizer.step_on_cuda(steps, factor)?))
-}
-
-fn passed(learner: &mut Learner, index: u64, pass: &Pass, moving: Moving) -> Result<Vec<Tensor>> {
-    let mode = learner.seed(index)?;
-    learner.pass(pass, moving, mode)
 }
 
 fn record(
