@@ -96,9 +96,9 @@ def earlier():
     return {row[0]: row for row in rows if row[0] != COLUMNS[0]}, below
 
 
-def write(rows):
-    old, below = earlier()
-    rows = {**old, **{row[0]: row for row in rows}}
+def write(row):
+    rows, below = earlier()
+    rows[row[0]] = row
     lines = ["| " + " | ".join(COLUMNS) + " |", "|---|--:|--:|--:|--:|"]
     lines += ["| " + " | ".join(map(str, rows[name])) + " |" for name in readers() if name in rows]
     machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores"
@@ -116,7 +116,7 @@ def main():
         done = pool.map(lambda name: fuzz(name, args.seconds), args.readers or readers())
         for row in done:
             print(*row, flush=True)
-            write([row])
+            write(row)
 
 
 if __name__ == "__main__":

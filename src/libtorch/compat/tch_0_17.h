@@ -6,9 +6,7 @@
 #pragma once
 // The kernels (kernels.cpp) are compiled for several instruction sets and know nothing of libtorch.
 #if defined(__cplusplus) && !defined(COVALIGN_ISA)
-#if !__has_include(<torch/types.h>)
-#error "libtorch is not there: type `make setup`, or set LIBTORCH=/path/to/libtorch"
-#endif
+#if __has_include(<torch/types.h>)
 #include <c10/util/Exception.h>
 #include <torch/types.h>
 
@@ -34,4 +32,9 @@ inline std::tuple<at::Tensor&, at::Tensor&> _scaled_mm_out(
 }
 
 }  // namespace torch
+
+// torch-sys says which strings libtorch has; other packages' C++ needs no libtorch.
+#elif defined(_GLIBCXX_USE_CXX11_ABI)
+#error "libtorch is not there: type `make setup`, or set LIBTORCH=/path/to/libtorch"
+#endif
 #endif
