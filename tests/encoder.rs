@@ -587,7 +587,7 @@ fn every_form_starts_at_the_identity_and_applies_its_own_matrix() {
 
 #[test]
 fn rows_that_an_encoder_has_no_embeddings_for_are_refused_with_their_line() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/legacy-bert");
+    let folder = fixture("legacy-bert");
     let tokenizer = Tokenizer::from_folder(&folder).unwrap();
     let row = |text_b: Option<&str>| Example {
         text_a: "a b c d".into(),

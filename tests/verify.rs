@@ -84,16 +84,16 @@ fn verify_finds_the_reported_scores_again_and_what_has_changed_since() {
     let mut risen = results.clone();
     risen["best"]["glue_score"] = 99.9.into();
     let path = folder.join("r/results.json");
-    let before = std::fs::read(&path).unwrap();
-    std::fs::write(&path, sealed::text(&risen).unwrap()).unwrap();
-    let (report, _) = verified(folder, 1);
-    assert_eq!(report["changed"].as_array().unwrap().len(), 0, "{report}");
-    let same = |at: usize| report["scores"][at]["same"].clone();
-    assert_eq!(
-        (same(0), same(1), same(2)),
-        (true.into(), true.into(), false.into())
-    );
-    std::fs::write(&path, before).unwrap();
+    let whole = std::fs::read_to_string(&path).unwrap();
+    with(&path, &whole, &text(&sealed::text(&risen).unwrap()), || {
+        let (report, _) = verified(folder, 1);
+        assert_eq!(report["changed"].as_array().unwrap().len(), 0, "{report}");
+        let same = |at: usize| report["scores"][at]["same"].clone();
+        assert_eq!(
+            (same(0), same(1), same(2)),
+            (true.into(), true.into(), false.into())
+        );
+    });
     // What nobody can compute again, but for its checksum.
     with(
         &folder.join("r/results.json"),
