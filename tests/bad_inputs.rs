@@ -123,6 +123,17 @@ const CASES: &[Bad] = &[
         line: "covalign: s.yaml: key `folds` must be from 3 to 1000: one part is test, one dev, the others train",
     },
     Bad {
+        name: "a suite of more trainings than memory can list",
+        files: &[("s.yaml", "base: c.yaml
+grid: {training.clip_norm: [1, 2, 3, 4, 5, 6, 7, 8], training.epochs: [1, 2, 3, 4, 5, 6, 7, 8], training.batch_size: [1, 2, 3, 4, 5, 6, 7, 8]}
+seeds: [1, 2, 3]
+experiments: [{name: a, strategy: single, tasks: [CoLA, RTE, MRPC, STS-B, SST-2, QNLI, WNLI]}]
+")],
+        args: &["suite", "s.yaml"],
+        code: 2,
+        line: "covalign: s.yaml: experiment `a`: the suite asks for more than 10000 trainings; give its grids, seeds or tasks fewer values",
+    },
+    Bad {
         name: "data that are not there",
         files: &[],
         args: &["data", "check", "none"],

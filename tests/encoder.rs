@@ -607,27 +607,32 @@ fn rows_that_an_encoder_has_no_embeddings_for_are_refused_with_their_line() {
     assert_eq!(checked(whole, row(Some("a"))), Ok(()));
     let few = Limits { words: 3, ..whole };
     let texts = Intake::Texts(Box::new(Tokenizer::from_folder(&folder).unwrap()));
-    let error = fit::check(Some(few), &texts, 16, Path::new("enc")).unwrap_err();
-    let expected = "enc: the vocabulary has 12 entries, the weights have embeddings for 3";
-    assert!(error.to_string().starts_with(expected), "{error}");
+    let short = Limits {
+        positions: Some(5),
+        ..whole
+    };
+    let single = Limits {
+        segments: Some(1),
+        ..whole
+    };
+    for (limits, expected) in [
+        (
+            few,
+            "enc: the vocabulary has 12 entries, the weights have embeddings for 3",
+        ),
+        (
+            short,
+            "key `training.max_length`: 16 is more than the 5 positions of enc",
+        ),
+        (single, "enc: type_vocab_size is below 2"),
+    ] {
+        let error = fit::check(Some(limits), &texts, 16, Path::new("enc")).unwrap_err();
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
     for (limits, text_b, expected) in [
         (few, None, "has no embedding"),
-        (
-            Limits {
-                positions: Some(5),
-                ..whole
-            },
-            None,
-            "6 tokens, but the encoder takes 1 to 5",
-        ),
-        (
-            Limits {
-                segments: Some(1),
-                ..whole
-            },
-            Some("a"),
-            "type_vocab_size is 1",
-        ),
+        (short, None, "6 tokens, but the encoder takes 1 to 5"),
+        (single, Some("a"), "type_vocab_size is 1"),
     ] {
         let error = checked(limits, row(text_b)).unwrap_err();
         assert!(error.starts_with("task T, line 7: "), "{error}");

@@ -356,19 +356,36 @@ fn steps_that_cannot_be_recorded_are_taken_as_they_are() {
 }
 
 #[test]
-fn an_evaluation_gets_the_memory_of_recorded_steps() {
+fn recorded_steps_give_up_memory_that_something_else_needs() {
     let Some(mut place) = place("90") else { return };
     place.encoder("wide", "intermediate_size", 32768);
+    let evaluation = ["evaluation.batch_size=2048"];
+    // By this seed the second task's first step comes behind three of the first task.
+    let first_step = [
+        "evaluation.batch_size=8",
+        "training.batch_size=64",
+        "training.max_train_rows={DemoSentiment: 192, DemoSimilarity: 64}",
+        "training.seed=1",
+    ];
     // What the run fits into without recordings, and not with them.
-    place.variable = ("STANDIN_MEMORY", "440000000");
-    let output = place.train("x", &["encoder=wide", "evaluation.batch_size=2048"]);
-    let errors = text(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    let said = "CUDA graphs are left alone from here on: out of memory";
-    assert_eq!(errors.matches(said).count(), 1, "{errors}");
-    // Until then steps were replayed.
-    let events = place.events();
-    assert_eq!((steps(&events).len(), count(&events, "replay")), (6, 4));
+    for (memory, sets, replays) in [
+        ("440000000", &evaluation[..], 4),
+        ("680000000", &first_step[..], 3),
+    ] {
+        place.variable = ("STANDIN_MEMORY", memory);
+        let _ = std::fs::remove_dir_all(place.path("x"));
+        let output = place.train("x", &[&["encoder=wide"], sets].concat());
+        let errors = text(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        let said = "CUDA graphs are left alone from here on: out of memory";
+        assert_eq!(errors.matches(said).count(), 1, "{errors}");
+        // Until then steps were replayed.
+        let events = place.events();
+        assert_eq!(
+            (steps(&events).len(), count(&events, "replay")),
+            (6, replays)
+        );
+    }
 }
 
 #[test]

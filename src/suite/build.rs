@@ -6,19 +6,22 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::compose::{lacks_reference, Composer, Wanted, Wishes};
-use super::file::{check_seeds, Experiment, Settings, SuiteFile};
-use super::grid::{combinations, relations, shown, Relation};
+use super::file::{check_seeds, Experiment, Grid, Sizes, SuiteFile};
+use super::grid::{combinations, count, relations, shown, Relation};
 use super::names;
 use super::plan::{Cell, Plan, Run, Strategy};
 use super::rows::TaskSizes;
 use crate::bail_input;
 use crate::config::{yaml, After, Config, Method};
 
+/// The most trainings that a suite may ask for.
+const MOST: usize = 10_000;
+
 /// The runs and cells of the suite that was read from `path`.
 ///
 /// # Errors
-/// Input errors for a key or a value that no training config has, unknown tasks, and sizes that
-/// the data does not have.
+/// Input errors for a key or a value that no training config has, unknown tasks, sizes that
+/// the data does not have, and more than [`MOST`] trainings.
 pub fn plan(suite: &SuiteFile, path: &Path, wishes: &Wishes) -> Result<Plan> {
     let mut planner = Planner {
         composer: Composer::new(suite, path, wishes)?,
@@ -40,8 +43,7 @@ pub fn plan(suite: &SuiteFile, path: &Path, wishes: &Wishes) -> Result<Plan> {
     for experiment in &suite.experiments {
         let given = wishes.seeds.as_ref().or(experiment.seeds.as_ref());
         let seeds = given.or(suite.seeds.as_ref()).map_or(&default[..], |s| s);
-        let grid = combinations([&suite.grid, &experiment.grid]);
-        planner.experiment(experiment, &grid, seeds)?;
+        planner.experiment(experiment, [&suite.grid, &experiment.grid], seeds)?;
     }
     planner.decide_what_stays()?;
     Ok(planner.plan)
@@ -61,13 +63,27 @@ impl<'a> Planner<'a> {
     fn experiment(
         &mut self,
         experiment: &'a Experiment,
-        grid: &[Settings],
+        grids: [&Grid; 2],
         seeds: &[u64],
     ) -> Result<()> {
-        for relation in relations(experiment, &self.composer.default_tasks) {
+        let relations = relations(experiment, &self.composer.default_tasks);
+        let sizes = experiment.sizes.as_ref().map_or(1, Sizes::count);
+        let methods = experiment.methods().len();
+        let factors = [relations.len(), sizes, methods, count(grids), seeds.len()];
+        let asked = factors.into_iter().fold(1, usize::saturating_mul);
+        if asked.saturating_add(self.plan.cells.len()) > MOST {
+            bail_input!(
+                "{}: experiment `{}`: the suite asks for more than {MOST} trainings; give its grids, seeds or \
+                 tasks fewer values",
+                self.composer.source,
+                experiment.name
+            );
+        }
+        let grid = combinations(grids);
+        for relation in relations {
             for rows in self.rows(experiment, &relation)? {
                 for method in experiment.methods() {
-                    for grid in grid {
+                    for grid in &grid {
                         for &seed in seeds {
                             let wanted = Wanted {
                                 experiment,

@@ -120,6 +120,13 @@ pub struct Sizes {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Methods(pub Vec<Method>);
 
+impl Sizes {
+    /// How many sizes a relation is trained at.
+    pub fn count(&self) -> usize {
+        self.target.len().saturating_mul(self.support.len().max(1))
+    }
+}
+
 impl SuiteFile {
     /// Reads and checks a suite file.
     ///

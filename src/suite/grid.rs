@@ -65,6 +65,12 @@ pub fn relations(experiment: &Experiment, default: &[String]) -> Vec<Relation> {
     all
 }
 
+/// How many combinations the values of `grids` have; the highest number there is where they have more.
+pub fn count(grids: [&Grid; 2]) -> usize {
+    let values = grids.into_iter().flatten().map(|(_, values)| values.len());
+    values.fold(1, usize::saturating_mul)
+}
+
 /// Every combination of the values of `grids`, the last key moving fastest.
 pub fn combinations(grids: [&Grid; 2]) -> Vec<Settings> {
     let mut all = vec![Settings::new()];
