@@ -76,7 +76,7 @@ pub fn decode<'b>(
 ) -> Result<Cow<'b, str>> {
     let path = path.display();
     let line_at = |bytes: &[u8], at: usize| from as usize + line_ends(&bytes[..at]);
-    if bytes.starts_with(parquet::MAGIC) {
+    if from == 1 && bytes.starts_with(parquet::MAGIC) {
         bail_input!(
             "{path}: is a Parquet file; set `format: parquet` in the task's layout, or say \
              --input-format parquet to `predict`"
