@@ -279,6 +279,17 @@ fn a_picture_stands_as_its_camera_says_and_nothing_is_transparent() {
         assert!(error.contains("it is cut short"), "{error}");
     }
 
+    // A frame header (0xffc0) that claims 65500 × 65500 pixels.
+    let mut huge = jpeg.clone();
+    let frame = jpeg
+        .windows(2)
+        .position(|pair| pair == [0xff, 0xc0])
+        .unwrap();
+    huge[frame + 5..frame + 9].copy_from_slice(&[0xff, 0xdc, 0xff, 0xdc]);
+    let error = seen(&huge).unwrap_err().to_string();
+    let said = "its 65500 × 65500 pixels take more than 256 MiB";
+    assert!(error.contains(said), "{error}");
+
     let mut clear = picture.to_rgba8();
     for (x, _, pixel) in clear.enumerate_pixels_mut() {
         pixel[3] = x as u8;

@@ -18,6 +18,9 @@ use crate::input_error;
 const MEAN: [f32; CHANNELS] = [0.485, 0.456, 0.406];
 const DEVIATION: [f32; CHANNELS] = [0.229, 0.224, 0.225];
 
+/// The most bytes of a decoded image: a small file can say that it is larger than memory.
+const MOST: u64 = 256 << 20;
+
 /// An image with one grey or three colours of 8 or 16 bits.
 pub struct Decoded(Image<'static>);
 
@@ -67,8 +70,15 @@ fn read(path: &Path) -> std::result::Result<DynamicImage, String> {
     if reader.format() == Some(ImageFormat::Jpeg) && is_cut_short(&bytes) {
         return Err("it is cut short".into());
     }
+    let mut decoder = reader.into_decoder().map_err(|e| e.to_string())?;
+    if decoder.total_bytes() > MOST {
+        let (width, height) = decoder.dimensions();
+        return Err(format!(
+            "its {width} × {height} pixels take more than {} MiB",
+            MOST >> 20
+        ));
+    }
     let decode = || {
-        let mut decoder = reader.into_decoder()?;
         let orientation = decoder.orientation()?;
         let mut image = DynamicImage::from_decoder(decoder)?;
         image.apply_orientation(orientation);
