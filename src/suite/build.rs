@@ -68,8 +68,14 @@ impl<'a> Planner<'a> {
     ) -> Result<()> {
         let relations = relations(experiment, &self.composer.default_tasks);
         let sizes = experiment.sizes.as_ref().map_or(1, Sizes::count);
-        let methods = experiment.methods().len();
-        let factors = [relations.len(), sizes, methods, count(grids), seeds.len()];
+        let methods = experiment.methods();
+        let factors = [
+            relations.len(),
+            sizes,
+            methods.len(),
+            count(grids),
+            seeds.len(),
+        ];
         let asked = factors.into_iter().fold(1, usize::saturating_mul);
         if asked.saturating_add(self.plan.cells.len()) > MOST {
             bail_input!(
@@ -82,7 +88,7 @@ impl<'a> Planner<'a> {
         let grid = combinations(grids);
         for relation in relations {
             for rows in self.rows(experiment, &relation)? {
-                for method in experiment.methods() {
+                for &method in &methods {
                     for grid in &grid {
                         for &seed in seeds {
                             let wanted = Wanted {

@@ -116,16 +116,16 @@ pub struct Sizes {
     pub support: Vec<f64>,
 }
 
-/// One method or several.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Methods(pub Vec<Method>);
-
 impl Sizes {
     /// How many sizes a relation is trained at.
     pub fn count(&self) -> usize {
         self.target.len().saturating_mul(self.support.len().max(1))
     }
 }
+
+/// One method or several.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Methods(pub Vec<Method>);
 
 impl SuiteFile {
     /// Reads and checks a suite file.

@@ -138,7 +138,6 @@ fn task(_: &Path) -> Reader {
     })
 }
 
-/// A suite's file, and its plan.
 /// A suite with few runs, in whose words all that a suite can ask for is written.
 const SUITE: &str = "title: Who helps?
 base: {data: data, encoder: {kind: lstm, embeddings: all-MiniLM-L6-v2, width: 8}, training: {epochs: 2}}
@@ -163,6 +162,7 @@ folds: 3
 experiments: [{name: a, strategy: single}]
 ";
 
+/// A suite's file, and its plan.
 fn suite(folder: &Path) -> Reader {
     let path = folder.join("s.yaml");
     // One seed, as `--seeds 1` says: a plan of many runs takes long under libFuzzer.
