@@ -7,27 +7,29 @@
 //! that is damaged is made again. Its ids are memory-mapped, the rest is read.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{bail, ensure, Context, Result};
-use memmap2::Mmap;
+use anyhow::{ensure, Context, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::read::read_split;
 use super::rows::{Part, Skipped};
 use super::sources::sources;
-use super::tokenized::{Content, Progress, Row, TokenizedSplit};
+use super::stored::Stored;
+use super::tokenized::{range_with, Content, Ids, Names, Progress, Row, TokenizedSplit, NO_IDS};
 use super::tokenizer::Tokenizer;
 use crate::error::io_error;
-use crate::task::{Label, Split, Task};
+use crate::task::{Split, Task};
 
 /// Opens every cache file; the number is the format's.
-const MAGIC: &[u8; 16] = b"covalign tokens4";
+const MAGIC: &[u8; 16] = b"covalign tokens5";
 /// Magic, SHA-256 of what follows, number of rows (u64), bytes of the rest's JSON (u64).
 const HEAD: usize = 16 + 32 + 8 + 8;
+/// Ids that are read at once.
+const BUFFER: usize = 1 << 18;
 
 /// [`load_split_with`] without progress.
 pub fn load_split(
@@ -137,62 +139,32 @@ struct Rest {
     parts: Vec<Part>,
     files: Vec<PathBuf>,
     skipped: Vec<Skipped>,
-    /// The rows' names, empty where they have none.
-    indices: Vec<String>,
+    names: Names,
 }
 
-/// Bytes of a row, little-endian: end (u64); second segment, full length, line (u32); label (f32, NaN
-/// where there is none or a set); file (u32: the lower half, and above it 1 where the label is a set);
-/// the text's key (u64); the set (u128).
-const ROW: usize = 52;
-
 fn store(split: &TokenizedSplit, path: &Path) -> Result<()> {
-    let indices = match split.rows.iter().any(|row| row.index.is_some()) {
-        true => split
-            .rows
-            .iter()
-            .map(|row| row.index.clone().unwrap_or_default())
-            .collect(),
-        false => Vec::new(),
-    };
     let mut rest = serde_json::to_vec(&Rest {
         parts: split.parts.clone(),
         files: split.files.clone(),
         skipped: split.skipped.clone(),
-        indices,
+        names: split.names.clone(),
     })?;
     // So that the ids behind it lie at a multiple of four.
     rest.resize(rest.len().next_multiple_of(4), b' ');
-    let mut body = Vec::with_capacity(16 + split.len() * ROW + rest.len());
-    body.extend((split.len() as u64).to_le_bytes());
-    body.extend((rest.len() as u64).to_le_bytes());
-    for row in &split.rows {
-        body.extend(row.end.to_le_bytes());
-        body.extend(row.second_segment_at.to_le_bytes());
-        body.extend(row.full_length.to_le_bytes());
-        body.extend(row.line.to_le_bytes());
-        let (number, set) = match row.label {
-            Some(Label::Number(number)) => (number, None),
-            Some(Label::Set(set)) => (f32::NAN, Some(set)),
-            None => (f32::NAN, None),
-        };
-        body.extend(number.to_le_bytes());
-        body.extend((u32::from(row.file) | u32::from(set.is_some()) << 16).to_le_bytes());
-        body.extend(row.text.to_le_bytes());
-        body.extend(set.unwrap_or(0).to_le_bytes());
-    }
-    body.extend(rest);
-    // As they lie in memory: the cache is this machine's.
+    let counts = [split.len() as u64, rest.len() as u64].map(u64::to_le_bytes);
+    // Rows and ids as they lie in memory: the cache is this machine's.
+    let rows: &[u8] = bytemuck::cast_slice(&split.rows);
     let ids: &[u8] = bytemuck::cast_slice(split.all_ids());
-    let sum = Sha256::new()
-        .chain_update(&body)
-        .chain_update(ids)
+    let body = [counts.as_flattened(), rows, &rest, ids];
+    let sum = body
+        .iter()
+        .fold(Sha256::new(), |sum, bytes| sum.chain_update(bytes))
         .finalize();
 
     let folder = path.parent().context("a cache file lies in a folder")?;
     std::fs::create_dir_all(folder).map_err(|e| io_error(folder, e))?;
     let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
-        for bytes in [&MAGIC[..], &sum, &body, ids] {
+        for bytes in [&MAGIC[..], &sum].iter().chain(&body) {
             file.write_all(bytes)?;
         }
         file.persist(path).map_err(|e| e.error)
@@ -202,41 +174,50 @@ fn store(split: &TokenizedSplit, path: &Path) -> Result<()> {
 }
 
 fn open(path: &Path) -> Result<TokenizedSplit> {
-    let file = File::open(path)?;
-    // SAFETY: a cache file is only ever replaced by renaming, never written in place, so the mapped
-    // bytes do not change while they are borrowed.
-    let map = unsafe { Mmap::map(&file) }?;
+    let mut file = File::open(path)?;
+    let length = usize::try_from(file.metadata()?.len())?;
+    let mut head = [0; HEAD];
+    file.read_exact(&mut head)?;
+    ensure!(head[..16] == MAGIC[..], "not a cache file");
+    let [rows, rest] = [48, 56].map(|at| number(&head[at..at + 8]));
+    let rest_at = rows
+        .checked_mul(size_of::<Row>())
+        .and_then(|bytes| bytes.checked_add(HEAD))
+        .context("damaged")?;
+    let ids_at = rest_at.checked_add(rest).context("damaged")?;
     ensure!(
-        map.len() >= HEAD && map[..16] == MAGIC[..],
-        "not a cache file"
-    );
-    ensure!(Sha256::digest(&map[48..])[..] == map[16..48], "damaged");
-    let number = |at: usize| word(&map, at) as usize | (word(&map, at + 4) as usize) << 32;
-    let rest_at = number(48)
-        .checked_mul(ROW)
-        .and_then(|n| n.checked_add(HEAD));
-    let start = rest_at.and_then(|at| at.checked_add(number(56)));
-    let (Some(rest_at), Some(start)) = (rest_at, start) else {
-        bail!("damaged")
-    };
-    ensure!(
-        start <= map.len() && start % 4 == 0 && map.len() % 4 == 0,
+        ids_at <= length && ids_at % 4 == 0 && length % 4 == 0,
         "damaged"
     );
-    let mut rest: Rest = serde_json::from_slice(&map[rest_at..start])?;
-    let mut names = std::mem::take(&mut rest.indices).into_iter();
-    let rows = map[HEAD..rest_at]
-        .chunks_exact(ROW)
-        .map(|row| parse(row, names.next()));
-    let rows: Vec<Row> = rows.collect();
-    let ids = (map.len() - start) / 4;
-    ensure!(
-        rows.last().map_or(0, |row| row.end as usize) == ids,
-        "damaged"
-    );
+
+    let rows: Stored<Row> = Stored::in_file(&file, HEAD, rows)?;
+    let mut sum = Sha256::new_with_prefix(&head[48..]).chain_update(bytemuck::cast_slice(&rows));
+    file.seek(SeekFrom::Start(rest_at as u64))?;
+    let mut read = vec![0; rest];
+    file.read_exact(&mut read)?;
+    sum.update(&read);
+    let rest: Rest = serde_json::from_slice(&read)?;
+    // Ids are read once, through a buffer: in memory are then those alone that are trained on.
+    let count = (length - ids_at) / 4;
+    let mut buffer = vec![0; BUFFER.min(count)];
+    let mut range = NO_IDS;
+    for from in (0..count).step_by(BUFFER) {
+        let part = &mut buffer[..BUFFER.min(count - from)];
+        file.read_exact(bytemuck::cast_slice_mut(part))?;
+        sum.update(bytemuck::cast_slice(part));
+        range = range_with(range, part);
+    }
+    ensure!(sum.finalize()[..] == head[16..48], "damaged");
+    let ends_in_order = rows.windows(2).all(|pair| pair[0].end <= pair[1].end);
+    let end = rows.last().map_or(0, |row| row.end as usize);
+    ensure!(ends_in_order && end == count, "damaged");
     Ok(TokenizedSplit {
-        content: Content::Mapped(map, start),
+        content: Content::Texts(Ids {
+            all: Stored::in_file(&file, ids_at, count)?,
+            range,
+        }),
         rows,
+        names: rest.names,
         parts: rest.parts,
         files: rest.files,
         skipped: rest.skipped,
@@ -245,27 +226,9 @@ fn open(path: &Path) -> Result<TokenizedSplit> {
     })
 }
 
-fn parse(row: &[u8], index: Option<String>) -> Row {
-    let number = f32::from_bits(word(row, 20));
-    let long = |at: usize| u64::from(word(row, at)) | u64::from(word(row, at + 4)) << 32;
-    let label = match word(row, 24) >> 16 {
-        0 => (!number.is_nan()).then_some(Label::Number(number)),
-        _ => Some(Label::Set(
-            u128::from(long(36)) | u128::from(long(44)) << 64,
-        )),
-    };
-    Row {
-        end: long(0),
-        second_segment_at: word(row, 8),
-        full_length: word(row, 12),
-        line: word(row, 16),
-        label,
-        file: word(row, 24) as u16,
-        text: long(28),
-        index,
-    }
-}
-
-fn word(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+fn number(bytes: &[u8]) -> usize {
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |n, &byte| n << 8 | usize::from(byte))
 }

@@ -23,6 +23,7 @@ pub mod rows;
 pub mod sampling;
 pub mod shares;
 pub mod sources;
+mod stored;
 pub mod tokenized;
 pub mod tokenizer;
 

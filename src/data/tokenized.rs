@@ -1,13 +1,15 @@
 //! A split as token ids or as images: what batches are made of.
 
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Result};
-use memmap2::Mmap;
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use super::overlap::{path_key, text_key};
 use super::rows::{Example, Part, Rows, Skipped};
+use super::stored::Stored;
 use super::tokenizer::{Tokenizer, Words};
 use crate::task::Label;
 
@@ -17,36 +19,102 @@ pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 /// Rows that one thread tokenises before it reports.
 const CHUNK: usize = 512;
 
-/// What a row is beside its ids; of an image these are 0.
-#[derive(Debug, Clone, PartialEq)]
+/// What a row is beside its ids, as a cache file holds it too; of an image the ids' numbers are 0.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
 pub(super) struct Row {
     /// Where its ids end in the ids of all rows; they start where the row before ends.
     pub end: u64,
-    pub second_segment_at: u32,
-    /// Tokens before it was cut to the maximum length.
-    pub full_length: u32,
-    pub label: Option<Label>,
-    pub file: u16,
-    pub line: u32,
-    pub index: Option<String>,
     /// See [`text_key`].
-    pub text: u64,
+    text: u64,
+    /// The halves of the set that its label is, the lower first.
+    set: [u64; 2],
+    /// The number that its label is.
+    number: f32,
+    second_segment_at: u32,
+    /// Tokens before it was cut to the maximum length.
+    full_length: u32,
+    line: u32,
+    file: u16,
+    /// What its label is: [`NUMBER`], [`SET`], or 0 where it has none.
+    label: u16,
+    unused: u32,
+}
+
+const NUMBER: u16 = 1;
+const SET: u16 = 2;
+
+impl Row {
+    /// What a row is that is compared by `text`, but for its ids.
+    fn new(example: &Example, text: u64) -> Row {
+        let mut row = Row {
+            text,
+            line: example.line,
+            file: example.file,
+            ..Row::zeroed()
+        };
+        if let Some(label) = example.label {
+            row.take(label);
+        }
+        row
+    }
+
+    fn take(&mut self, label: Label) {
+        match label {
+            Label::Number(number) => (self.label, self.number) = (NUMBER, number),
+            Label::Set(set) => (self.label, self.set) = (SET, [set as u64, (set >> 64) as u64]),
+        }
+    }
+
+    fn label(&self) -> Option<Label> {
+        let [lower, upper] = self.set.map(u128::from);
+        match self.label {
+            NUMBER => Some(Label::Number(self.number)),
+            SET => Some(Label::Set(lower | upper << 64)),
+            _ => None,
+        }
+    }
 }
 
 /// What all rows hold.
 pub(super) enum Content {
-    /// Ids, one row's after the other's.
-    Ids(Vec<i32>),
-    /// The same in a cache file, and where in it they start (a multiple of 4).
-    Mapped(Mmap, usize),
+    Texts(Ids),
     /// The path of each row's image.
     Images(Vec<PathBuf>),
+}
+
+/// Token ids, one row's after the other's.
+pub(super) struct Ids {
+    pub all: Stored<i32>,
+    /// From the least to the greatest; nothing where there are none.
+    pub range: RangeInclusive<i32>,
+}
+
+/// What each row is called in its file; empty where none has a name.
+pub(super) type Names = Vec<Option<String>>;
+
+fn names(examples: &[Example]) -> Names {
+    match examples.iter().any(|e| e.index.is_some()) {
+        true => examples.iter().map(|e| e.index.clone()).collect(),
+        false => Vec::new(),
+    }
+}
+
+/// No ids.
+pub(super) const NO_IDS: RangeInclusive<i32> = i32::MAX..=i32::MIN;
+
+/// From the least to the greatest of `ids` and those in `range`.
+pub(super) fn range_with(range: RangeInclusive<i32>, ids: &[i32]) -> RangeInclusive<i32> {
+    let wider =
+        |range: RangeInclusive<i32>, &id: &i32| *range.start().min(&id)..=*range.end().max(&id);
+    ids.iter().fold(range, wider)
 }
 
 /// A split's rows as token ids or as images' paths, with their labels and where they came from.
 pub struct TokenizedSplit {
     pub(super) content: Content,
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Stored<Row>,
+    pub(super) names: Names,
     pub(super) parts: Vec<Part>,
     pub(super) files: Vec<PathBuf>,
     /// Rows that were left out when the files were read.
@@ -85,17 +153,12 @@ impl TokenizedSplit {
     /// Takes what [`super::read_split`] read of a task of images.
     pub fn of_images(rows: Rows) -> Self {
         let row = |e: &Example| Row {
-            end: 0,
-            second_segment_at: 0,
             full_length: 1,
-            label: e.label,
-            file: e.file,
-            line: e.line,
-            index: e.index.clone(),
-            text: path_key(&e.text_a),
+            ..Row::new(e, path_key(&e.text_a))
         };
         TokenizedSplit {
-            rows: rows.examples.iter().map(row).collect(),
+            rows: Stored::Held(rows.examples.iter().map(row).collect()),
+            names: names(&rows.examples),
             content: Content::Images(rows.examples.into_iter().map(|e| e.text_a.into()).collect()),
             parts: rows.parts,
             files: rows.files,
@@ -134,18 +197,29 @@ impl TokenizedSplit {
     pub fn length(&self, row: usize) -> usize {
         match self.content {
             Content::Images(_) => 1,
-            _ => self.ids(row).len(),
+            Content::Texts(_) => self.place_of_ids(row).len(),
         }
     }
 
     /// Token ids of a row, special tokens included; no padding, and none of an image.
     pub fn ids(&self, row: usize) -> &[i32] {
-        let start = if row == 0 {
-            0
-        } else {
-            self.rows[row - 1].end as usize
+        &self.all_ids()[self.place_of_ids(row)]
+    }
+
+    /// From the least to the greatest token id of all rows; of images nothing.
+    pub fn id_range(&self) -> RangeInclusive<i32> {
+        match &self.content {
+            Content::Texts(ids) => ids.range.clone(),
+            Content::Images(_) => NO_IDS,
+        }
+    }
+
+    fn place_of_ids(&self, row: usize) -> Range<usize> {
+        let start = match row {
+            0 => 0,
+            row => self.rows[row - 1].end,
         };
-        &self.all_ids()[start..self.rows[row].end as usize]
+        start as usize..self.rows[row].end as usize
     }
 
     /// Where the second text starts in a row's ids; their number for a single text.
@@ -155,12 +229,12 @@ impl TokenizedSplit {
 
     /// None where the file has no labels.
     pub fn label(&self, row: usize) -> Option<Label> {
-        self.rows[row].label
+        self.rows[row].label()
     }
 
     /// Gives a row another label.
     pub fn relabel(&mut self, row: usize, label: Label) {
-        self.rows[row].label = Some(label);
+        self.rows[row].take(label);
     }
 
     /// The row's line in its file, from 1.
@@ -175,7 +249,7 @@ impl TokenizedSplit {
 
     /// What the file calls the row, where it does.
     pub fn index(&self, row: usize) -> Option<&str> {
-        self.rows[row].index.as_deref()
+        self.names.get(row)?.as_deref()
     }
 
     /// What a row's text or image is compared by; see [`super::overlap`].
@@ -205,8 +279,7 @@ impl TokenizedSplit {
 
     pub(super) fn all_ids(&self) -> &[i32] {
         match &self.content {
-            Content::Ids(ids) => ids,
-            Content::Mapped(map, start) => bytemuck::cast_slice(&map[*start..]),
+            Content::Texts(ids) => &ids.all,
             Content::Images(_) => &[],
         }
     }
@@ -232,11 +305,7 @@ fn tokenize(
                     end: ids.len() as u64,
                     second_segment_at: encoded.second_segment_at as u32,
                     full_length: encoded.full_length as u32,
-                    label: e.label,
-                    file: e.file,
-                    line: e.line,
-                    index: e.index.clone(),
-                    text: text_key(&e.text_a, e.text_b.as_deref()),
+                    ..Row::new(e, text_key(&e.text_a, e.text_b.as_deref()))
                 });
             }
             let before = done.fetch_add(chunk.len(), std::sync::atomic::Ordering::Relaxed);
@@ -256,12 +325,16 @@ fn tokenize(
         }));
     }
     Ok(TokenizedSplit {
-        content: Content::Ids(ids),
+        content: Content::Texts(Ids {
+            range: range_with(NO_IDS, &ids),
+            all: Stored::Held(ids),
+        }),
+        names: names(examples),
         parts: vec![Part {
             name: None,
             rows: 0..rows.len(),
         }],
-        rows,
+        rows: Stored::Held(rows),
         files: Vec::new(),
         skipped: Vec::new(),
         warnings: Vec::new(),

@@ -52,27 +52,25 @@ pub fn check_rows(limits: Option<Limits>, split: &TokenizedSplit, whose: &str) -
         None if split.has_images() => return Ok(()),
         _ => bail_input!("task {whose}: images are for an encoder of images, and texts for others"),
     };
+    if let Some((row, id)) = outside(split, limits.words) {
+        bail_input!(
+            "task {whose}, line {}: token id {id} has no embedding, the encoder has {}; text and \
+             weights were made for different encoders",
+            split.line(row),
+            limits.words
+        );
+    }
     for row in 0..split.len() {
-        let ids = split.ids(row);
-        let outside = |id: &&i32| !(0..limits.words).contains(&i64::from(**id));
-        if let Some(id) = ids.iter().find(outside) {
-            bail_input!(
-                "task {whose}, line {}: token id {id} has no embedding, the encoder has {}; text \
-                 and weights were made for different encoders",
-                split.line(row),
-                limits.words
-            );
-        }
+        let length = split.length(row);
         let most = limits.positions.unwrap_or(i64::MAX);
-        if ids.is_empty() || above(ids.len(), most) {
+        if length == 0 || above(length, most) {
             bail_input!(
-                "task {whose}, line {}: {} tokens, but the encoder takes 1 to {most}; lower \
+                "task {whose}, line {}: {length} tokens, but the encoder takes 1 to {most}; lower \
                  `training.max_length`",
-                split.line(row),
-                ids.len()
+                split.line(row)
             );
         }
-        let pair = split.second_segment_at(row) < ids.len();
+        let pair = split.second_segment_at(row) < length;
         if let Some(segments) = limits.segments.filter(|&segments| pair && segments < 2) {
             bail_input!(
                 "task {whose}, line {}: a pair of texts, but the encoder's type_vocab_size is {segments}",
@@ -81,6 +79,19 @@ pub fn check_rows(limits: Option<Limits>, split: &TokenizedSplit, whose: &str) -
         }
     }
     Ok(())
+}
+
+/// The first token id that is none of `words`, with its row.
+fn outside(split: &TokenizedSplit, words: i64) -> Option<(usize, i32)> {
+    let known = |id: i32| (0..words).contains(&i64::from(id));
+    let range = split.id_range();
+    if range.is_empty() || known(*range.start()) && known(*range.end()) {
+        return None;
+    }
+    (0..split.len()).find_map(|row| {
+        let id = split.ids(row).iter().find(|&&id| !known(id));
+        Some((row, *id?))
+    })
 }
 
 /// Whether a count is above a size, also where it is too large for the size's type.

@@ -67,6 +67,11 @@ impl LineChart<'_> {
 
     fn lines(&self, area: &Area, overlay: &mut Overlay) -> Result<()> {
         let (x_range, y_range) = self.ranges();
+        // Steps are whole: no tick between two of them.
+        let ticks = match self.whole() {
+            true => (x_range.end.floor() - x_range.start.ceil()) as usize + 1,
+            false => usize::MAX,
+        };
         let mut chart = ChartBuilder::on(area)
             .margin_top(LEGEND_Y + 12)
             .margin_right(12)
@@ -80,7 +85,7 @@ impl LineChart<'_> {
             .configure_mesh()
             .x_desc(self.x_label)
             .y_desc("score × 100")
-            .x_labels(6)
+            .x_labels(ticks.min(6))
             .y_labels(6)
             .x_label_formatter(&|x| short(*x))
             .y_label_formatter(&|y| short(*y))
@@ -136,9 +141,17 @@ impl LineChart<'_> {
         Ok(())
     }
 
-    /// Both axes with room around what is drawn.
+    fn all(&self) -> impl Iterator<Item = &(f64, f64, Option<f64>)> {
+        self.series.iter().flat_map(|series| &series.points)
+    }
+
+    /// Whether every x is a whole number.
+    fn whole(&self) -> bool {
+        self.all().all(|point| point.0.fract() == 0.0)
+    }
+
+    /// Both axes with room around what is drawn, one point alone too.
     fn ranges(&self) -> (Range<f64>, Range<f64>) {
-        let all = || self.series.iter().flat_map(|series| &series.points);
         let range = |values: &mut dyn Iterator<Item = f64>, least: f64| {
             let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
                 (low.min(v), high.max(v))
@@ -146,9 +159,14 @@ impl LineChart<'_> {
             let room = (0.05 * (high - low)).max(least);
             low - room..high + room
         };
-        let x = range(&mut all().map(|p| p.0), 1e-3);
-        let mut spread =
-            all().flat_map(|&(_, y, sd)| [y - sd.unwrap_or(0.0), y + sd.unwrap_or(0.0)]);
+        let least = match self.whole() {
+            true => 0.5,
+            false => self.all().map(|p| 0.05 * p.0.abs()).fold(1e-3, f64::max),
+        };
+        let x = range(&mut self.all().map(|p| p.0), least);
+        let mut spread = self
+            .all()
+            .flat_map(|&(_, y, sd)| [y - sd.unwrap_or(0.0), y + sd.unwrap_or(0.0)]);
         (x, range(&mut spread, 0.1))
     }
 }
@@ -170,5 +188,42 @@ pub fn short(value: f64) -> String {
     match text {
         "-0" => "0".into(),
         text => text.replace('-', "−"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers that stand at the axes of lines through `points`, whose scores are far from their steps.
+    fn labels(points: &[(f64, f64, Option<f64>)]) -> Vec<String> {
+        let series = [Series {
+            way: Way::Single,
+            points: points.to_vec(),
+            link: None,
+        }];
+        let chart = LineChart {
+            title: "T",
+            x_label: "step",
+            series: &series,
+            dots: false,
+        };
+        let svg = chart.draw().unwrap().svg;
+        let numbers = svg.lines().filter(|line| line.parse::<f64>().is_ok());
+        let near = numbers.filter(|line| line.parse::<f64>().unwrap() < 40.0);
+        near.map(String::from).collect()
+    }
+
+    #[test]
+    fn every_tick_of_steps_is_a_step_and_stands_once() {
+        assert_eq!(labels(&[(8.0, 60.0, None)]), ["8"]);
+        assert_eq!(labels(&[(1.0, 60.0, None), (2.0, 61.0, None)]), ["1", "2"]);
+        let few: Vec<_> = (1..=3).map(|at| (f64::from(at), 60.0, None)).collect();
+        assert_eq!(labels(&few), ["1", "2", "3"]);
+        // Values between whole numbers have ticks between them.
+        let alone = labels(&[(0.33, 60.0, None)]);
+        let mut distinct = alone.clone();
+        distinct.dedup();
+        assert!(alone.len() > 1 && alone == distinct, "{alone:?}");
     }
 }
