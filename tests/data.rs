@@ -905,8 +905,13 @@ fn a_cached_split_equals_the_one_that_was_made() {
         ("QQP", Split::Train),
         ("QQP", Split::Test),
     ] {
-        let (made, found) = (load(name, split), load(name, split));
+        let (made, mut found) = (load(name, split), load(name, split));
         assert!(!made.from_cache && found.from_cache);
+        assert_eq!(made.id_range(), found.id_range());
+        // Another label is this split's alone.
+        found.relabel(0, Label::Number(7.0));
+        assert_eq!(found.label(0), Some(Label::Number(7.0)));
+        let found = load(name, split);
         assert_eq!(made.len(), found.len());
         for row in 0..made.len() {
             assert_eq!(made.ids(row), found.ids(row));

@@ -179,7 +179,8 @@ fn open(path: &Path) -> Result<TokenizedSplit> {
     let mut head = [0; HEAD];
     file.read_exact(&mut head)?;
     ensure!(head[..16] == MAGIC[..], "not a cache file");
-    let [rows, rest] = [48, 56].map(|at| number(&head[at..at + 8]));
+    let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| head[at + byte]));
+    let [rows, rest] = [48, 56].map(|at| number(at) as usize);
     let rest_at = rows
         .checked_mul(size_of::<Row>())
         .and_then(|bytes| bytes.checked_add(HEAD))
@@ -224,11 +225,4 @@ fn open(path: &Path) -> Result<TokenizedSplit> {
         warnings: Vec::new(),
         from_cache: true,
     })
-}
-
-fn number(bytes: &[u8]) -> usize {
-    bytes
-        .iter()
-        .rev()
-        .fold(0, |n, &byte| n << 8 | usize::from(byte))
 }
