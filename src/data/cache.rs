@@ -19,7 +19,7 @@ use super::read::read_split;
 use super::rows::{Part, Skipped};
 use super::sources::sources;
 use super::stored::Stored;
-use super::tokenized::{range_with, Content, Ids, Names, Progress, Row, TokenizedSplit, NO_IDS};
+use super::tokenized::{range_with, Content, Ids, Names, Progress, Row, TokenizedSplit};
 use super::tokenizer::Tokenizer;
 use crate::error::io_error;
 use crate::task::{Split, Task};
@@ -201,7 +201,7 @@ fn open(path: &Path) -> Result<TokenizedSplit> {
     // Ids are read once, through a buffer: in memory are then those alone that are trained on.
     let count = (length - ids_at) / 4;
     let mut buffer = vec![0; BUFFER.min(count)];
-    let mut range = NO_IDS;
+    let mut range = None;
     for from in (0..count).step_by(BUFFER) {
         let part = &mut buffer[..BUFFER.min(count - from)];
         file.read_exact(bytemuck::cast_slice_mut(part))?;

@@ -86,8 +86,8 @@ pub(super) enum Content {
 /// Token ids, one row's after the other's.
 pub(super) struct Ids {
     pub all: Stored<i32>,
-    /// From the least to the greatest; nothing where there are none.
-    pub range: RangeInclusive<i32>,
+    /// From the least to the greatest; none where there are none.
+    pub range: Option<RangeInclusive<i32>>,
 }
 
 /// What each row is called in its file; empty where none has a name.
@@ -100,14 +100,14 @@ fn names(examples: &[Example]) -> Names {
     }
 }
 
-/// No ids.
-pub(super) const NO_IDS: RangeInclusive<i32> = i32::MAX..=i32::MIN;
-
-/// From the least to the greatest of `ids` and those in `range`.
-pub(super) fn range_with(range: RangeInclusive<i32>, ids: &[i32]) -> RangeInclusive<i32> {
-    let wider =
-        |range: RangeInclusive<i32>, &id: &i32| *range.start().min(&id)..=*range.end().max(&id);
-    ids.iter().fold(range, wider)
+/// From the least to the greatest of `ids` and those in `range`; none where there are none.
+pub(super) fn range_with(
+    range: Option<RangeInclusive<i32>>,
+    ids: &[i32],
+) -> Option<RangeInclusive<i32>> {
+    let ends = range.iter().flat_map(|range| [range.start(), range.end()]);
+    let all = ends.chain(ids);
+    Some(*all.clone().min()?..=*all.max()?)
 }
 
 /// A split's rows as token ids or as images' paths, with their labels and where they came from.
@@ -206,11 +206,11 @@ impl TokenizedSplit {
         &self.all_ids()[self.place_of_ids(row)]
     }
 
-    /// From the least to the greatest token id of all rows; of images nothing.
-    pub fn id_range(&self) -> RangeInclusive<i32> {
+    /// From the least to the greatest token id of all rows; images have none.
+    pub fn id_range(&self) -> Option<RangeInclusive<i32>> {
         match &self.content {
             Content::Texts(ids) => ids.range.clone(),
-            Content::Images(_) => NO_IDS,
+            Content::Images(_) => None,
         }
     }
 
@@ -326,7 +326,7 @@ fn tokenize(
     }
     Ok(TokenizedSplit {
         content: Content::Texts(Ids {
-            range: range_with(NO_IDS, &ids),
+            range: range_with(None, &ids),
             all: Stored::Held(ids),
         }),
         names: names(examples),

@@ -3,6 +3,7 @@
 //! Engines look embeddings up by number. What passes here has one: the settings once for a
 //! tokenizer, the rows once for a split, whatever they were tokenised by.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use anyhow::Result;
@@ -84,8 +85,8 @@ pub fn check_rows(limits: Option<Limits>, split: &TokenizedSplit, whose: &str) -
 /// The first token id that is none of `words`, with its row.
 fn outside(split: &TokenizedSplit, words: i64) -> Option<(usize, i32)> {
     let known = |id: i32| (0..words).contains(&i64::from(id));
-    let range = split.id_range();
-    if range.is_empty() || known(*range.start()) && known(*range.end()) {
+    let fits = |range: RangeInclusive<i32>| known(*range.start()) && known(*range.end());
+    if split.id_range().is_none_or(fits) {
         return None;
     }
     (0..split.len()).find_map(|row| {
