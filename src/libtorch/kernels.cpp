@@ -231,6 +231,16 @@ INLINE void strip(Strided a, const float* b, int64_t ldb, float* c, int64_t ldc,
   if (j < n) tile<M, 1, Add>(a, b + j, ldb, c + j, ldc, k);
 }
 
+// The last rows of a product, fewer than M + 1, all at once.
+template <int M, bool Add>
+INLINE void rest(Strided a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n,
+                 int64_t k) {
+  if constexpr (M > 0) {
+    if (m == M) return strip<M, Add>(a, b, ldb, c, ldc, n, k);
+    rest<M - 1, Add>(a, b, ldb, c, ldc, m, n, k);
+  }
+}
+
 // C [m, n] = A [m, k] B [k, n], or C + A B; n is a multiple of the lanes.
 template <bool Add>
 void product(Strided a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n,
@@ -239,9 +249,7 @@ void product(Strided a, const float* b, int64_t ldb, float* c, int64_t ldc, int6
   for (; i + kRows <= m; i += kRows) {
     strip<kRows, Add>({a.p + i * a.row, a.row, a.column}, b, ldb, c + i * ldc, ldc, n, k);
   }
-  for (; i < m; i++) {
-    strip<1, Add>({a.p + i * a.row, a.row, a.column}, b, ldb, c + i * ldc, ldc, n, k);
-  }
+  rest<kRows - 1, Add>({a.p + i * a.row, a.row, a.column}, b, ldb, c + i * ldc, ldc, m - i, n, k);
 }
 
 constexpr int64_t kBlock = 32;  // queries at a time
@@ -260,11 +268,19 @@ INLINE void unpack(const T* source, int64_t stride, const float* bias, float sca
   }
 }
 
+// [rows, padded(depth)] to [depth, ld], where zeros stand behind the rows; ld is a multiple of the lanes.
 INLINE void transpose(const float* x, int64_t rows, int64_t depth, float* out, int64_t ld) {
   const int64_t d = padded(depth);
-  for (int64_t j = 0; j < depth; j++) {
-    for (int64_t i = 0; i < rows; i++) out[j * ld + i] = x[i * d + j];
-    for (int64_t i = rows; i < ld; i++) out[j * ld + i] = 0;
+  for (int64_t i = 0; i < ld; i += kLanes) {
+    for (int64_t j = 0; j < depth; j += kLanes) {
+      vf block[kLanes];
+      for (int64_t r = 0; r < kLanes; r++) {
+        block[r] = i + r < rows ? load(x + (i + r) * d + j) : vf{};
+      }
+      transpose(block);
+      const int64_t columns = std::min(kLanes, depth - j);
+      for (int64_t c = 0; c < columns; c++) store(out + (j + c) * ld + i, block[c]);
+    }
   }
 }
 

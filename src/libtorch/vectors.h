@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #ifdef __AVX512F__
 #include <immintrin.h>
@@ -114,6 +115,35 @@ INLINE vf exp(vf x) {
   y = y * r + 5.0000001201e-1f;
   y = y * r * r + r + 1.0f;
   return (vf)((vi)bits(y) + (((vi)bits(shifted) - 0x4b400000) << 23));
+}
+
+template <int... At>
+INLINE vf shuffle(vf a, vf b) {
+#ifdef __clang__
+  return __builtin_shufflevector(a, b, At...);
+#else
+  return __builtin_shuffle(a, b, vi{At...});
+#endif
+}
+
+// Swaps the bit S of the rows' numbers with that of the lanes'.
+template <int S, int... Lane>
+INLINE void exchange(vf* rows, std::integer_sequence<int, Lane...>) {
+  for (int i = 0; i < kLanes; i++) {
+    if (i & S) continue;
+    const vf a = rows[i], b = rows[i | S];
+    rows[i] = shuffle<(Lane & S ? (int)kLanes + (Lane ^ S) : Lane)...>(a, b);
+    rows[i | S] = shuffle<(Lane & S ? (int)kLanes + Lane : Lane | S)...>(a, b);
+  }
+}
+
+// As many rows as there are lanes become columns.
+INLINE void transpose(vf* rows) {
+  const auto lanes = std::make_integer_sequence<int, (int)kLanes>();
+  exchange<1>(rows, lanes);
+  exchange<2>(rows, lanes);
+  if constexpr (kLanes > 4) exchange<4>(rows, lanes);
+  if constexpr (kLanes > 8) exchange<8>(rows, lanes);
 }
 
 INLINE int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
