@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Tries to lose runs, and to get wrong numbers out of covalign; writes docs/reliability.md.
 
-    python3 scripts/campaign.py            # 15 minutes on two quiet cores
-    python3 scripts/campaign.py --minutes 30   # on busy ones; what is not reached is not counted
+    python3 scripts/campaign.py            # under half an hour on two quiet cores
+    python3 scripts/campaign.py --minutes 60   # on busy ones; what is not reached is not counted
     python3 scripts/campaign.py --quick    # about a minute, writes nothing
 
 Needs the built binary, the default encoder (`make setup`), and cc. Kills runs and suites at random
@@ -410,7 +410,7 @@ bytes is fuzzed besides: [fuzzing.md](fuzzing.md).
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a minute's worth; writes no table")
-    parser.add_argument("--minutes", type=float, default=15)
+    parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--binary", type=Path, default=REPOSITORY / "target/release/covalign")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", action="append", help="lstm, bert, suites, faults, power, damage, hostile")

@@ -4,7 +4,7 @@
 //! The rooms. Each uses only rooms above it, and no two files use each other (`tests/rooms.rs`):
 //!
 //! - [`error`]: which failures are the user's to mend, and exit codes.
-//! - [`libtorch`]: the one unsafe room (besides memory maps, in [`data::cache`] and
+//! - [`libtorch`]: the one unsafe room (besides memory maps, in `data::stored` and
 //!   [`model::weights`]): a small C++ shim for what tch lacks.
 //! - [`config`]: YAML to structs, defaults, overrides, errors that name the key.
 //! - [`task`]: what a task is: inputs, labels, metrics, loss, files.

@@ -266,12 +266,24 @@ pub fn sent(x: &Tensor, device: Device) -> Result<Tensor> {
     Ok(staged(x, device)?.f_to_device_(device, x.kind(), true, false)?)
 }
 
-/// A copy in the host's memory, in one piece. From a CUDA device into page-locked memory: it is there once
-/// the device has been waited for.
-pub fn host_copy(x: &Tensor) -> Result<Tensor> {
-    let mut out = std::ptr::null_mut();
-    check(unsafe { covalign_host_copy(x.as_ptr(), &mut out) })?;
-    given(out)
+/// A tensor's values, copied into the host's memory, in one piece.
+pub struct HostCopy(Tensor);
+
+impl HostCopy {
+    /// From a CUDA device into page-locked memory: they are there once the device has been waited for.
+    pub fn of(x: &Tensor) -> Result<HostCopy> {
+        let mut out = std::ptr::null_mut();
+        check(unsafe { covalign_host_copy(x.as_ptr(), &mut out) })?;
+        given(out).map(HostCopy)
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        match self.0.numel() * self.0.kind().elt_size_in_bytes() {
+            0 => &[],
+            // SAFETY: the copy is in one piece in the host's memory, and nobody else has it.
+            length => unsafe { std::slice::from_raw_parts(self.0.data_ptr().cast(), length) },
+        }
+    }
 }
 
 /// Free and total bytes of the current CUDA device.

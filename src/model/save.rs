@@ -12,14 +12,13 @@ use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::io_error;
-use crate::libtorch;
+use crate::libtorch::HostCopy;
 
 /// A tensor's values, copied off its device: what is saved is what was there at that moment.
 pub struct Bytes {
     dtype: Dtype,
     shape: Vec<usize>,
-    /// In the host's memory, in one piece.
-    copy: Tensor,
+    copy: HostCopy,
 }
 
 impl Bytes {
@@ -36,17 +35,8 @@ impl Bytes {
         Ok(Bytes {
             dtype,
             shape: tensor.size().iter().map(|&n| n as usize).collect(),
-            copy: libtorch::host_copy(tensor)?,
+            copy: HostCopy::of(tensor)?,
         })
-    }
-
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: the copy is in one piece in the host's memory and nobody else has it.
-        unsafe { std::slice::from_raw_parts(self.copy.data_ptr().cast(), self.data_len()) }
-    }
-
-    fn data_len(&self) -> usize {
-        self.copy.numel() * self.copy.kind().elt_size_in_bytes()
     }
 }
 
@@ -60,11 +50,11 @@ impl View for &Bytes {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(self.bytes())
+        Cow::Borrowed(self.copy.bytes())
     }
 
     fn data_len(&self) -> usize {
-        Bytes::data_len(self)
+        self.copy.bytes().len()
     }
 }
 
