@@ -66,6 +66,7 @@ fn main() {
                 "dispatch",
                 "fused",
                 "group",
+                "layer",
                 "optimizer",
                 "products",
                 "profile",

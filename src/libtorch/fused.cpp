@@ -13,6 +13,7 @@
 #include "cuda/rows.h"
 #include "guard.h"
 #include "kernels.h"
+#include "scratch.h"
 
 using at::Tensor;
 using torch::autograd::AutogradContext;
@@ -46,13 +47,6 @@ void by_type(const Tensor& x, F body) {
 template <typename T>
 T* data(const Tensor& x) {
   return static_cast<T*>(x.data_ptr());
-}
-
-// Memory of this thread, kept for the next call.
-float* scratch(int64_t floats) {
-  thread_local std::vector<float> memory;
-  if (static_cast<int64_t>(memory.size()) < floats) memory.resize(floats);
-  return memory.data();
 }
 
 template <typename F>

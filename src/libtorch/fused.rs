@@ -38,6 +38,17 @@ extern "C" {
         key: u64,
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
+    fn covalign_layer(
+        tensors: *const *const C_tensor,
+        starts: *const C_tensor,
+        longest: i64,
+        heads: i64,
+        first: bool,
+        eps: f64,
+        p: *const f64,
+        keys: *const u64,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
     fn covalign_packed_attention_cuda(
         qkv: *const C_tensor,
         starts: *const C_tensor,
@@ -147,7 +158,70 @@ pub fn packed_attention(
     })
 }
 
-/// The same on CUDA, of a `qkv` that has its bias; what is dropped, with probability `p`, comes from
+/// A layer's parameters in float32: matrices `[out, in]`, each with its bias.
+#[derive(Debug)]
+pub struct Layer<'a> {
+    /// Query, key and value one below the other, `[3 width, width]`.
+    pub qkv: (&'a Tensor, &'a Tensor),
+    pub attention: (&'a Tensor, &'a Tensor),
+    pub attention_norm: &'a Norm,
+    pub wide: (&'a Tensor, &'a Tensor),
+    pub narrow: (&'a Tensor, &'a Tensor),
+    /// With the same `eps` as the other norm.
+    pub norm: &'a Norm,
+    pub heads: i64,
+}
+
+/// A whole layer with GELU over packed rows in float32 on a CPU: [`packed_attention`], [`add_norm`], [`gelu`],
+/// [`add_norm`] and the products between them, of which each thread takes some rows' from the first to the last.
+/// `x` is `[tokens, width]`, and so is the output, or with `first` `[rows, width]`. `dropouts` are attention's and
+/// those of the two sums. None where rows of these lengths cannot be shared out evenly over the threads.
+pub fn layer(
+    layer: &Layer,
+    x: &Tensor,
+    (starts, longest): (&Tensor, i64),
+    first: bool,
+    dropouts: [Dropout; 3],
+) -> Result<Option<Tensor>> {
+    let (attention_norm, norm) = (layer.attention_norm, layer.norm);
+    let tensors = [
+        x,
+        layer.qkv.0,
+        layer.qkv.1,
+        layer.attention.0,
+        layer.attention.1,
+        &attention_norm.gamma,
+        &attention_norm.beta,
+        layer.wide.0,
+        layer.wide.1,
+        layer.narrow.0,
+        layer.narrow.1,
+        &norm.gamma,
+        &norm.beta,
+    ]
+    .map(|t| t.as_ptr() as *const C_tensor);
+    let (p, keys) = (dropouts.map(|d| d.p), dropouts.map(|d| d.key));
+    let mut out = std::ptr::null_mut();
+    check(unsafe {
+        covalign_layer(
+            tensors.as_ptr(),
+            starts.as_ptr(),
+            longest,
+            layer.heads,
+            first,
+            norm.eps,
+            p.as_ptr(),
+            keys.as_ptr(),
+            &mut out,
+        )
+    })?;
+    match out.is_null() {
+        true => Ok(None),
+        false => given(out).map(Some),
+    }
+}
+
+/// [`packed_attention`] on CUDA, of a `qkv` that has its bias; what is dropped, with probability `p`, comes from
 /// libtorch's generator.
 pub fn packed_attention_cuda(
     qkv: &Tensor,

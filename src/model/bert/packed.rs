@@ -8,7 +8,7 @@ use anyhow::{bail, Result};
 use rust_bert::bert::BertConfig;
 use rust_bert::Activation;
 use tch::nn::VarStore;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::activation::activation;
 use super::parameters::{Layer, Parameters};
@@ -76,6 +76,14 @@ impl PackedForward {
         let index = index as u64;
         let hidden = |site: u64| self.dropout(mode, 3 * index + site, self.hidden_dropout);
         let dropout = self.dropout(mode, 3 * index + 1, self.attention_dropout);
+        if self.takes_whole_layers(x) {
+            let dropouts = [dropout, hidden(2), hidden(3)];
+            let cut = (&rows.starts, rows.longest);
+            let whole = fused::layer(&layer.whole(self.heads), x, cut, first, dropouts)?;
+            if let Some(whole) = whole {
+                return Ok(whole);
+            }
+        }
         let context = self.attention(layer, x, rows, first, dropout)?;
         let residual = match first {
             true => {
@@ -93,6 +101,16 @@ impl PackedForward {
         let narrow = layer.output.product(&wide)?;
         let norm = &layer.output_norm.1;
         fused::add_norm(narrow, &layer.output.bias, &x, norm, hidden(3))
+    }
+
+    /// Whether threads can take their rows through a whole layer: in float32 on a CPU, with GELU, and not
+    /// where the library of products has to know each size beforehand.
+    fn takes_whole_layers(&self, x: &Tensor) -> bool {
+        x.device() == Device::Cpu
+            && x.kind() == Kind::Float
+            && matches!(self.activation, Activation::gelu)
+            && self.parameters.products() == Kind::Float
+            && !self.parameters.compiles_products()
     }
 
     /// What the tokens of each row see of it, or with `first` what its first token sees.

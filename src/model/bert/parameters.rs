@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::config::LAYER_NORM_EPS;
 use crate::libtorch;
-use crate::libtorch::fused::Norm;
+use crate::libtorch::fused::{self, Norm};
 use crate::libtorch::products::{self, Library};
 use crate::model::encoder::WORDS;
 use crate::model::Parameter;
@@ -63,6 +63,11 @@ impl Linear {
         Ok(x.f_linear(&self.leaf, none)?)
     }
 
+    /// The matrix as products use it, and its bias.
+    fn tensors(&self) -> (&Tensor, &Tensor) {
+        (&self.leaf, &self.bias)
+    }
+
     /// x Wᵀ + b, in the kind of what products use.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
         if self.widens {
@@ -93,6 +98,19 @@ fn copy_in(leaf: &mut Tensor, master: &Tensor, kind: Kind) -> Result<()> {
 }
 
 impl Layer {
+    /// As one operation takes it, with so many heads.
+    pub fn whole(&self, heads: i64) -> fused::Layer<'_> {
+        fused::Layer {
+            qkv: self.qkv.tensors(),
+            attention: self.attention_output.tensors(),
+            attention_norm: &self.attention_norm.1,
+            wide: self.intermediate.tensors(),
+            narrow: self.output.tensors(),
+            norm: &self.output_norm.1,
+            heads,
+        }
+    }
+
     fn matrices(&self) -> [&Linear; 4] {
         [
             &self.qkv,
