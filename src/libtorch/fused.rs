@@ -1,5 +1,5 @@
-//! Operations in one pass where libtorch takes several, forward and backward, on CPU and CUDA. Sums
-//! over rows are taken in a fixed order: results do not depend on the number of threads.
+//! Operations in one pass where libtorch takes several, forward and backward, on CPU and CUDA. But for whole layers,
+//! sums over rows are taken in a fixed order: results do not depend on the number of threads.
 
 use std::ffi::{c_char, CStr};
 
