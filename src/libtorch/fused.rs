@@ -199,7 +199,7 @@ pub fn layer(
         &norm.gamma,
         &norm.beta,
     ]
-    .map(|t| t.as_ptr() as *const C_tensor);
+    .map(Tensor::as_ptr);
     let (p, keys) = (dropouts.map(|d| d.p), dropouts.map(|d| d.key));
     let mut out = std::ptr::null_mut();
     check(unsafe {
