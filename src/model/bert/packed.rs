@@ -1,6 +1,7 @@
 //! BERT's forward pass made for training: rows lie packed without padding, query, key
 //! and value come from one product, what lies between two products is one pass
-//! ([`crate::libtorch::fused`]), and the last layer computes only what the pooler reads.
+//! ([`crate::libtorch::fused`]), and the last layer computes only what the pooler reads. In float32 on a CPU
+//! each thread takes its rows through a whole layer.
 //!
 //! Tests hold it to transformers' and rust-bert's outputs and gradients.
 
