@@ -11,6 +11,7 @@ pub mod optimizer;
 pub mod products;
 pub mod profile;
 pub mod recurrent;
+pub mod threads;
 
 use std::ffi::{c_char, CStr, CString};
 use std::fmt;

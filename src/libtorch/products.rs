@@ -8,6 +8,7 @@ use rustix::time::{clock_gettime, ClockId};
 use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
+use super::threads::OneEach;
 use super::{check, given};
 
 extern "C" {
@@ -81,18 +82,14 @@ pub fn rates() -> Result<Vec<(Library, f64)>> {
         Ok(own_time() - begun)
     };
     // One core's own time, in turns: what else the machine does must not decide.
-    let threads = tch::get_num_threads();
-    tch::set_num_threads(1);
+    let _one_each = OneEach::begin();
     let mut rates = vec![0.0; libraries.len()];
-    let tried = (0..TRIES).try_for_each(|_| {
-        let mut each = libraries.iter().zip(&mut rates);
-        each.try_for_each(|(library, rate)| {
+    for _ in 0..TRIES {
+        for (library, rate) in libraries.iter().zip(&mut rates) {
             *rate = f64::max(*rate, operations / seconds(*library)?);
-            Ok(())
-        })
-    });
-    tch::set_num_threads(threads);
-    tried.map(|()| libraries.into_iter().zip(rates).collect())
+        }
+    }
+    Ok(libraries.into_iter().zip(rates).collect())
 }
 
 /// Seconds that this thread has computed.

@@ -1,7 +1,7 @@
 //! The shared encoder with every task's head and alignment.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::Result;
 use tch::nn::VarStore;
@@ -13,6 +13,7 @@ use super::head::Head;
 use super::{named_seed, rotation, Mode};
 use crate::config::alignment::{Matrices, Start};
 use crate::data::Batch;
+use crate::libtorch::threads::Readable;
 
 /// What a task brings to the model.
 #[derive(Debug, Clone)]
@@ -39,7 +40,7 @@ struct TaskModule {
     range: Option<(f64, f64)>,
     /// A rotation before the alignment that nothing learns.
     turn: Option<Tensor>,
-    alignment: Option<Rc<Alignment>>,
+    alignment: Option<Arc<Alignment>>,
 }
 
 /// The shared encoder with every task's head and alignment.
@@ -66,10 +67,10 @@ impl MultiTaskModel {
         // Drawn by the CPU's generator: the same start on every device.
         let (mut heads, mut alignments) = (VarStore::new(Device::Cpu), VarStore::new(Device::Cpu));
         let (width, output) = (encoder.embedding_width(), encoder.output_width());
-        let learned = |name: &str, form| -> Result<Rc<Alignment>> {
+        let learned = |name: &str, form| -> Result<Arc<Alignment>> {
             tch::manual_seed(named_seed(seed, &format!("alignment {name}")));
             let path = alignments.root() / name;
-            Ok(Rc::new(Alignment::new(
+            Ok(Arc::new(Alignment::new(
                 &path,
                 form,
                 sharing.start,
@@ -250,6 +251,9 @@ pub struct Predictor<'a> {
     task: usize,
     change: Option<Change>,
 }
+
+// SAFETY: a pass of evaluation reads tensors and plain numbers, and changes none.
+unsafe impl Readable for Predictor<'_> {}
 
 impl Predictor<'_> {
     /// Logits `[batch, outputs]`, in float32 whatever the precision.

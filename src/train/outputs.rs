@@ -1,5 +1,6 @@
 //! What the model puts out for a split.
 
+use std::ops::RangeInclusive;
 use std::sync::mpsc::sync_channel;
 
 use anyhow::{bail, Result};
@@ -7,7 +8,10 @@ use tch::{Device, Tensor};
 
 use super::ranks::Ranks;
 use super::step::precision::Arithmetic;
+use crate::data::batch::Shape;
 use crate::data::{Batch, TokenizedSplit};
+use crate::libtorch::threads;
+use crate::model::multi_task::Predictor;
 use crate::model::{fit, MultiTaskModel};
 use crate::task::Labels;
 
@@ -91,8 +95,7 @@ pub struct Way<'a> {
 }
 
 /// Runs the model over a whole split of a task, given by its index and its name, rows of like length
-/// together; nothing is read back until the end. `progress` is told of the rows of each batch,
-/// and ends it all by an error.
+/// together. `progress` is told of the rows of each batch, and ends it all by an error.
 ///
 /// # Errors
 /// An input error where a row does not fit the encoder; an error where an output is no finite
@@ -107,36 +110,24 @@ pub fn compute(
     fit::check_rows(model.encoder.limits(), split, name)?;
     let mut order: Vec<u32> = (0..split.len() as u32).collect();
     order.sort_by_key(|&row| split.length(row as usize));
+    // Every process has every so many-th row: of all lengths.
+    let own = order.iter().copied().skip(way.ranks.rank);
+    let own: Vec<u32> = own.step_by(way.ranks.size).collect();
     let device = model.encoder.variables().device();
-    let shape = model.encoder.batch_shape(way.pad);
-    let chunks: Vec<&[u32]> = order.chunks(way.batch_size).collect();
-    // Every process has every so many-th batch: of all lengths.
-    let own = chunks.into_iter().skip(way.ranks.rank);
-    let own: Vec<&[u32]> = own.step_by(way.ranks.size).collect();
-    let arithmetic = way.arithmetic;
-    let logits = std::thread::scope(|scope| -> Result<Vec<Tensor>> {
-        // Images take time to decode: the next batches are put together while one is computed.
-        let (done, batches) = sync_channel(AHEAD);
-        let own = &own;
-        scope.spawn(move || {
-            for rows in own {
-                let batch = Batch::collate(split, rows, shape, Device::Cpu);
-                let batch = batch.and_then(|batch| batch.staged(device));
-                // The one who asked has gone: a batch has failed.
-                if done.send(batch).is_err() {
-                    return;
-                }
-            }
-        });
-        let predictor = tch::no_grad(|| model.predictor(task))?;
-        let computed = batches.iter().map(|batch| {
-            let batch = batch?.to(device)?;
-            let logits = tch::no_grad(|| arithmetic.run(|| predictor.logits(&batch)))?;
-            progress(logits.size()[0] as usize)?;
-            Ok(logits)
-        });
-        computed.collect()
-    })?;
+    let pass = Pass {
+        predictor: tch::no_grad(|| model.predictor(task))?,
+        shape: model.encoder.batch_shape(way.pad),
+        batches: match device {
+            Device::Cpu => for_threads(&own, split, way.batch_size),
+            _ => own.chunks(way.batch_size).collect(),
+        },
+        arithmetic: way.arithmetic,
+        split,
+    };
+    let sorted = match device {
+        Device::Cpu => pass.on_threads(progress)?,
+        _ => pass.on_device(device, progress)?,
+    };
     if order.is_empty() {
         return Ok(Outputs {
             values: Vec::new(),
@@ -144,17 +135,10 @@ pub fn compute(
         });
     }
     let width = model.outputs(task);
-    let sorted: Vec<f32> = match logits.is_empty() {
-        true => Vec::new(),
-        false => {
-            let logits = Tensor::f_cat(&logits, 0)?.f_to_device(Device::Cpu)?;
-            Vec::try_from(logits.f_view([-1])?)?
-        }
-    };
     let mut values = vec![0.0; order.len() * width];
-    for (own, &row) in sorted.chunks(width).zip(own.iter().copied().flatten()) {
+    for (logits, &row) in sorted.chunks(width).zip(&own) {
         let to = row as usize * width;
-        values[to..to + width].copy_from_slice(own);
+        values[to..to + width].copy_from_slice(logits);
     }
     if way.ranks.size > 1 {
         let all = Tensor::f_from_slice(&values)?;
@@ -170,4 +154,100 @@ pub fn compute(
         );
     }
     Ok(Outputs { values, width })
+}
+
+/// Tokens that a thread of a CPU takes at a time, at least and at most.
+const TOKENS: RangeInclusive<usize> = 128..=1024;
+
+/// So many batches at least, where that leaves each enough tokens: threads then end together.
+const BATCHES: usize = 64;
+
+/// Rows in batches for threads that take each one alone: of few tokens, whatever the number of threads, so that
+/// the outputs do not depend on it; of all images that are computed at a time no more than one batch.
+fn for_threads<'a>(rows: &'a [u32], split: &TokenizedSplit, batch_size: usize) -> Vec<&'a [u32]> {
+    if split.has_images() {
+        let threads = tch::get_num_threads().max(1) as usize;
+        return rows.chunks(batch_size.div_ceil(threads)).collect();
+    }
+    let all: usize = rows.iter().map(|&row| split.length(row as usize)).sum();
+    let most = (all / BATCHES).clamp(*TOKENS.start(), *TOKENS.end());
+    let (mut begin, mut tokens, mut batches) = (0, 0, Vec::new());
+    for (place, &row) in rows.iter().enumerate() {
+        tokens += split.length(row as usize);
+        if place > begin && (tokens > most || place - begin == batch_size) {
+            batches.push(&rows[begin..place]);
+            (begin, tokens) = (place, split.length(row as usize));
+        }
+    }
+    batches.extend(Some(&rows[begin..]).filter(|rest| !rest.is_empty()));
+    batches
+}
+
+/// Batches that a task's predictor is to answer.
+struct Pass<'a> {
+    predictor: Predictor<'a>,
+    shape: Shape,
+    batches: Vec<&'a [u32]>,
+    arithmetic: Arithmetic,
+    split: &'a TokenizedSplit,
+}
+
+impl Pass<'_> {
+    /// Each thread takes batch after batch by itself, and decodes its images.
+    fn on_threads(&self, progress: &dyn Fn(usize) -> Result<()>) -> Result<Vec<f32>> {
+        let Pass { shape, split, .. } = *self;
+        let (batches, arithmetic) = (&self.batches, self.arithmetic);
+        let mut values = vec![Vec::new(); batches.len()];
+        threads::share_out(
+            &self.predictor,
+            batches.len(),
+            |predictor, number| {
+                tch::no_grad(|| {
+                    let batch = Batch::collate(split, batches[number], shape, Device::Cpu)?;
+                    numbers(&arithmetic.run(|| predictor.logits(&batch))?)
+                })
+            },
+            |number, logits| {
+                values[number] = logits;
+                progress(batches[number].len())
+            },
+        )?;
+        Ok(values.concat())
+    }
+
+    /// A device takes batch after batch; nothing is read back until the end.
+    fn on_device(&self, device: Device, progress: &dyn Fn(usize) -> Result<()>) -> Result<Vec<f32>> {
+        let Pass { shape, split, .. } = *self;
+        let (rows, batches) = (&self.batches, sync_channel(AHEAD));
+        std::thread::scope(|scope| {
+            // Images take time to decode: the next batches are put together while one is computed.
+            let (done, batches) = batches;
+            scope.spawn(move || {
+                for rows in rows {
+                    let batch = Batch::collate(split, rows, shape, Device::Cpu);
+                    let batch = batch.and_then(|batch| batch.staged(device));
+                    // The one who asked has gone: a batch has failed.
+                    if done.send(batch).is_err() {
+                        return;
+                    }
+                }
+            });
+            let computed = batches.iter().map(|batch| {
+                let batch = batch?.to(device)?;
+                let run = || self.arithmetic.run(|| self.predictor.logits(&batch));
+                let logits = tch::no_grad(run)?;
+                progress(logits.size()[0] as usize)?;
+                Ok(logits)
+            });
+            let logits: Vec<Tensor> = computed.collect::<Result<_>>()?;
+            match logits.is_empty() {
+                true => Ok(Vec::new()),
+                false => numbers(&Tensor::f_cat(&logits, 0)?.f_to_device(Device::Cpu)?),
+            }
+        })
+    }
+}
+
+fn numbers(logits: &Tensor) -> Result<Vec<f32>> {
+    Ok(Vec::try_from(logits.f_reshape([-1])?)?)
 }
