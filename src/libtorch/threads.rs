@@ -70,6 +70,8 @@ pub fn share_out<T: Readable, R: Send>(
             });
         }
         drop(give);
-        results.iter().try_for_each(|(number, result)| done(number, result?))
+        results
+            .iter()
+            .try_for_each(|(number, result)| done(number, result?))
     })
 }

@@ -216,7 +216,11 @@ impl Pass<'_> {
     }
 
     /// A device takes batch after batch; nothing is read back until the end.
-    fn on_device(&self, device: Device, progress: &dyn Fn(usize) -> Result<()>) -> Result<Vec<f32>> {
+    fn on_device(
+        &self,
+        device: Device,
+        progress: &dyn Fn(usize) -> Result<()>,
+    ) -> Result<Vec<f32>> {
         let Pass { shape, split, .. } = *self;
         let (rows, batches) = (&self.batches, sync_channel(AHEAD));
         std::thread::scope(|scope| {
