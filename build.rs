@@ -67,6 +67,7 @@ fn main() {
                 "fused",
                 "group",
                 "layer",
+                "layers",
                 "optimizer",
                 "products",
                 "profile",

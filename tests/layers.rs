@@ -1,5 +1,5 @@
-//! Whole layers, of which each thread takes some rows, beside the same layer operation by operation. How many
-//! threads there are is the process's: the test is alone.
+//! Layers through which each thread takes some rows, beside the same layers operation by operation. How many threads
+//! there are is the process's: the test is alone.
 
 use covalign::libtorch::fused::{self, Dropout, Layer, Norm};
 use tch::{Device, Kind, Tensor};
@@ -9,18 +9,19 @@ const WIDTH: i64 = 20;
 const INNER: i64 = 56;
 const HEADS: i64 = 4;
 
-/// A layer's input, matrices with biases, and norms, all of which learn.
+/// A layer's matrices with biases, and norms, all of which learn.
 struct Parameters {
-    x: Tensor,
     linear: [[Tensor; 2]; 4],
     norms: [Norm; 2],
 }
 
+fn random(size: &[i64]) -> Tensor {
+    Tensor::randn(size, FLOAT)
+}
+
 impl Parameters {
-    fn random(tokens: i64) -> Parameters {
-        tch::manual_seed(5);
+    fn random() -> Parameters {
         let leaf = |x: Tensor| x.set_requires_grad(true);
-        let random = |size: &[i64]| Tensor::randn(size, FLOAT);
         let linear =
             |out: i64, from: i64| [random(&[out, from]) * 0.2, random(&[out]) * 0.2].map(leaf);
         let norm = || Norm {
@@ -29,7 +30,6 @@ impl Parameters {
             eps: 1e-12,
         };
         Parameters {
-            x: leaf(random(&[tokens, WIDTH])),
             linear: [
                 linear(3 * WIDTH, WIDTH),
                 linear(WIDTH, WIDTH),
@@ -40,41 +40,39 @@ impl Parameters {
         }
     }
 
-    /// The input first.
     fn all(&self) -> Vec<&Tensor> {
         let norms = self.norms.iter().flat_map(|norm| [&norm.gamma, &norm.beta]);
-        [&self.x]
-            .into_iter()
-            .chain(self.linear.iter().flatten())
-            .chain(norms)
-            .collect()
+        self.linear.iter().flatten().chain(norms).collect()
     }
 
-    fn whole(&self, starts: &Tensor, first: bool, dropouts: [Dropout; 3]) -> Option<Tensor> {
+    fn whole(&self, dropouts: [Dropout; 3]) -> Layer<'_> {
         let [qkv, attention, wide, narrow] = self.linear.each_ref().map(|[w, b]| (w, b));
-        let layer = Layer {
+        Layer {
             qkv,
             attention,
             attention_norm: &self.norms[0],
             wide,
             narrow,
             norm: &self.norms[1],
-            heads: HEADS,
-        };
-        fused::layer(&layer, &self.x, (starts, longest(starts)), first, dropouts).unwrap()
+            dropouts,
+        }
     }
 
-    fn by_operation(&self, starts: &Tensor, first: bool, dropouts: [Dropout; 3]) -> Tensor {
+    fn by_operation(
+        &self,
+        x: &Tensor,
+        starts: &Tensor,
+        first: bool,
+        dropouts: [Dropout; 3],
+    ) -> Tensor {
         let [qkv, attention, wide, narrow] = &self.linear;
         let product = |x: &Tensor, [weight, _]: &[Tensor; 2]| x.linear(weight, None::<Tensor>);
         let cut = (starts, longest(starts));
-        let heads = product(&self.x, qkv);
+        let heads = product(x, qkv);
         let seen = fused::packed_attention(&heads, &qkv[1], cut, HEADS, first, dropouts[0]);
         let residual = match first {
-            true => self
-                .x
-                .index_select(0, &starts.narrow(0, 0, starts.size()[0] - 1)),
-            false => self.x.shallow_clone(),
+            true => x.index_select(0, &starts.narrow(0, 0, starts.size()[0] - 1)),
+            false => x.shallow_clone(),
         };
         let sum = |x: Tensor, linear: &[Tensor; 2], residual: &Tensor, at: usize| {
             fused::add_norm(x, &linear[1], residual, &self.norms[at], dropouts[at + 1]).unwrap()
@@ -82,6 +80,38 @@ impl Parameters {
         let y = sum(product(&seen.unwrap(), attention), attention, &residual, 0);
         let inner = fused::gelu(product(&y, wide), &wide[1]).unwrap();
         sum(product(&inner, narrow), narrow, &y, 1)
+    }
+}
+
+/// Layers one after the other, each of which drops with probability `p`.
+struct Stack {
+    layers: Vec<Parameters>,
+    starts: Tensor,
+    first: bool,
+    p: f64,
+}
+
+impl Stack {
+    fn dropouts(&self, index: usize) -> [Dropout; 3] {
+        [1, 2, 3].map(|site| Dropout {
+            p: self.p,
+            key: 3 * index as u64 + site,
+        })
+    }
+
+    fn whole(&self, x: &Tensor) -> Option<Tensor> {
+        let each = self.layers.iter().enumerate();
+        let layers: Vec<Layer> = each.map(|(i, l)| l.whole(self.dropouts(i))).collect();
+        let cut = (&self.starts, longest(&self.starts));
+        fused::layers(&layers, HEADS, x, cut, self.first).unwrap()
+    }
+
+    fn by_operation(&self, x: &Tensor) -> Tensor {
+        let each = self.layers.iter().enumerate();
+        each.fold(x.shallow_clone(), |x, (i, layer)| {
+            let first = self.first && i + 1 == self.layers.len();
+            layer.by_operation(&x, &self.starts, first, self.dropouts(i))
+        })
     }
 }
 
@@ -106,62 +136,87 @@ fn error(a: &Tensor, b: &Tensor) -> f64 {
     norm(&(a - b)) / norm(b)
 }
 
-#[test]
-fn a_whole_layer_is_the_layer_operation_by_operation() {
-    // Several parts for each thread, rows of one token among them.
-    let lengths: Vec<i64> = (0..90).map(|i| 1 + i * 7 % 23).collect();
-    let starts: Vec<i64> = std::iter::once(0)
-        .chain(lengths.iter().scan(0, |at, length| {
-            *at += length;
-            Some(*at)
-        }))
-        .collect();
-    let parameters = Parameters::random(starts[lengths.len()]);
-    let starts = Tensor::from_slice(&starts);
-    let all = parameters.all();
-    for threads in [1, 2, 3] {
-        tch::set_num_threads(threads);
-        for first in [false, true] {
-            for p in [0.0, 0.3] {
-                let dropouts = [11, 12, 13].map(|key| Dropout { p, key });
-                let case = format!("{threads} threads, first {first}, dropout {p}");
-                let expected = parameters.by_operation(&starts, first, dropouts);
-                let whole = parameters.whole(&starts, first, dropouts).expect(&case);
-                assert!(error(&whole, &expected) < 1e-5, "{case}");
-                let kept_nothing = tch::no_grad(|| parameters.whole(&starts, first, dropouts));
-                assert_eq!(kept_nothing.unwrap(), whole, "{case}");
+fn starts(lengths: impl IntoIterator<Item = i64>) -> Tensor {
+    let mut starts = vec![0];
+    for length in lengths {
+        starts.push(starts[starts.len() - 1] + length);
+    }
+    Tensor::from_slice(&starts)
+}
 
-                let pairs = gradients(&whole, &all)
-                    .into_iter()
-                    .zip(gradients(&expected, &all));
-                for (at, (whole, expected)) in pairs.enumerate() {
-                    let error = error(&whole, &expected);
-                    assert!(error < 2e-5, "{case}, number {at}: {error:e}");
-                }
-                // The same bits again; and of the input alone, which is all that a frozen layer passes on.
-                let again = parameters.whole(&starts, first, dropouts).unwrap();
-                let once = parameters.whole(&starts, first, dropouts).unwrap();
-                let all_of_them = gradients(&again, &all);
-                let input = gradients(&once, &all[..1]);
-                assert_eq!(all_of_them[0], input[0], "{case}");
-            }
+#[test]
+fn layers_by_rows_are_the_layers_operation_by_operation() {
+    rows_are_shared_out_where_threads_end_together();
+    tch::manual_seed(5);
+    // Several parts for each thread, rows of one token among them.
+    let starts_of_many = starts((0..90).map(|i| 1 + i * 7 % 23));
+    let tokens = i64::try_from(starts_of_many.max()).unwrap();
+    let x = random(&[tokens, WIDTH]).set_requires_grad(true);
+    let cases = [1, 2, 3].into_iter().flat_map(|threads| {
+        let of = move |count| [(threads, count, false, 0.3), (threads, count, true, 0.0)];
+        [1, 3].into_iter().flat_map(of)
+    });
+    let all_of_two = [(2, 3, false, 0.0), (2, 3, true, 0.3)];
+    for (threads, count, first, p) in cases.chain(all_of_two) {
+        let case = format!("{threads} threads, {count} layers, first {first}, dropout {p}");
+        tch::set_num_threads(threads);
+        let stack = Stack {
+            layers: (0..count).map(|_| Parameters::random()).collect(),
+            starts: starts_of_many.shallow_clone(),
+            first,
+            p,
+        };
+        let weights: Vec<&Tensor> = stack.layers.iter().flat_map(Parameters::all).collect();
+        let all = [&[&x], &weights[..]].concat();
+        let expected = stack.by_operation(&x);
+        let whole = stack.whole(&x).expect(&case);
+        assert!(error(&whole, &expected) < 1e-5, "{case}");
+        let kept_nothing = tch::no_grad(|| stack.whole(&x));
+        assert_eq!(kept_nothing.unwrap(), whole, "{case}");
+
+        let expected = gradients(&expected, &all);
+        let found = gradients(&whole, &all);
+        for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            let error = error(found, expected);
+            assert!(error < 2e-5, "{case}, number {at}: {error:e}");
+        }
+        // The same bits again; and of the input alone, which is all that frozen layers pass on.
+        assert_eq!(gradients(&stack.whole(&x).unwrap(), &all), found, "{case}");
+        let input = gradients(&stack.whole(&x).unwrap(), &all[..1]);
+        assert_eq!(input[0], found[0], "{case}");
+        // Layers at the bottom that stand still.
+        let still = x.detach();
+        let lowest = stack.layers[0].all();
+        lowest
+            .iter()
+            .for_each(|weight| drop(weight.set_requires_grad(count == 1)));
+        let upper = &weights[weights.len() - lowest.len()..];
+        let found = gradients(&stack.whole(&still).unwrap(), upper);
+        let expected = &expected[all.len() - lowest.len()..];
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(
+                error(found, expected) < 2e-5,
+                "{case}, above what stands still"
+            );
         }
     }
+}
+
+fn rows_are_shared_out_where_threads_end_together() {
     // A row that is longer than half of all rows keeps one of two threads waiting.
     tch::set_num_threads(2);
-    let none = [0; 3].map(|key| Dropout { p: 0.0, key });
     for (lengths, is_shared) in [
         (vec![30], false),
         (vec![20, 5, 5], false),
         (vec![15, 15], true),
     ] {
-        let tokens: i64 = lengths.iter().sum();
-        let parameters = Parameters::random(tokens);
-        let mut starts = vec![0];
-        for length in lengths {
-            starts.push(starts[starts.len() - 1] + length);
-        }
-        let whole = parameters.whole(&Tensor::from_slice(&starts), false, none);
-        assert_eq!(whole.is_some(), is_shared, "{starts:?}");
+        let x = random(&[lengths.iter().sum(), WIDTH]);
+        let stack = Stack {
+            layers: vec![Parameters::random()],
+            starts: starts(lengths),
+            first: false,
+            p: 0.0,
+        };
+        assert_eq!(stack.whole(&x).is_some(), is_shared, "{}", stack.starts);
     }
 }

@@ -1,4 +1,4 @@
-//! Operations in one pass where libtorch takes several, forward and backward, on CPU and CUDA. But for whole layers,
+//! Operations in one pass where libtorch takes several, forward and backward, on CPU and CUDA. But for [`layers`],
 //! sums over rows are taken in a fixed order: results do not depend on the number of threads.
 
 use std::ffi::{c_char, CStr};
@@ -38,8 +38,9 @@ extern "C" {
         key: u64,
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
-    fn covalign_layer(
+    fn covalign_layers(
         tensors: *const *const C_tensor,
+        count: i64,
         starts: *const C_tensor,
         longest: i64,
         heads: i64,
@@ -169,47 +170,56 @@ pub struct Layer<'a> {
     pub narrow: (&'a Tensor, &'a Tensor),
     /// With the same `eps` as the other norm.
     pub norm: &'a Norm,
-    pub heads: i64,
+    /// Attention's, and those of the two sums.
+    pub dropouts: [Dropout; 3],
 }
 
-/// A whole layer with GELU over packed rows in float32 on a CPU: [`packed_attention`], [`add_norm`], [`gelu`],
-/// [`add_norm`] and the products between them, of which each thread takes some rows' from the first to the last.
-/// `x` is `[tokens, width]`, and so is the output, or with `first` `[rows, width]`. `dropouts` are attention's and
-/// those of the two sums. None where rows of these lengths cannot be shared out evenly over the threads.
-pub fn layer(
-    layer: &Layer,
+impl<'a> Layer<'a> {
+    fn tensors(&self) -> [&'a Tensor; 12] {
+        let (first, second) = (self.attention_norm, self.norm);
+        [
+            self.qkv.0,
+            self.qkv.1,
+            self.attention.0,
+            self.attention.1,
+            &first.gamma,
+            &first.beta,
+            self.wide.0,
+            self.wide.1,
+            self.narrow.0,
+            self.narrow.1,
+            &second.gamma,
+            &second.beta,
+        ]
+    }
+}
+
+/// Layers with GELU and `heads` heads over packed rows in float32 on a CPU, one after the other: [`packed_attention`],
+/// [`add_norm`], [`gelu`], [`add_norm`] and the products between them. Each thread takes some rows through all of them.
+/// `x` is `[tokens, width]`, and so is the output, or with `first` `[rows, width]`. None where rows of these lengths
+/// cannot be shared out evenly over the threads.
+pub fn layers(
+    layers: &[Layer],
+    heads: i64,
     x: &Tensor,
     (starts, longest): (&Tensor, i64),
     first: bool,
-    dropouts: [Dropout; 3],
 ) -> Result<Option<Tensor>> {
-    let (attention_norm, norm) = (layer.attention_norm, layer.norm);
-    let tensors = [
-        x,
-        layer.qkv.0,
-        layer.qkv.1,
-        layer.attention.0,
-        layer.attention.1,
-        &attention_norm.gamma,
-        &attention_norm.beta,
-        layer.wide.0,
-        layer.wide.1,
-        layer.narrow.0,
-        layer.narrow.1,
-        &norm.gamma,
-        &norm.beta,
-    ]
-    .map(Tensor::as_ptr);
-    let (p, keys) = (dropouts.map(|d| d.p), dropouts.map(|d| d.key));
+    let weights = layers.iter().flat_map(Layer::tensors);
+    let tensors: Vec<_> = [x].into_iter().chain(weights).map(Tensor::as_ptr).collect();
+    let dropouts = || layers.iter().flat_map(|layer| layer.dropouts);
+    let p: Vec<f64> = dropouts().map(|dropout| dropout.p).collect();
+    let keys: Vec<u64> = dropouts().map(|dropout| dropout.key).collect();
     let mut out = std::ptr::null_mut();
     check(unsafe {
-        covalign_layer(
+        covalign_layers(
             tensors.as_ptr(),
+            layers.len() as i64,
             starts.as_ptr(),
             longest,
-            layer.heads,
+            heads,
             first,
-            norm.eps,
+            layers.first().map_or(0.0, |layer| layer.norm.eps),
             p.as_ptr(),
             keys.as_ptr(),
             &mut out,

@@ -247,13 +247,17 @@ impl Encoder for Bert {
     }
 
     fn pooled(&self, embeddings: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
-        if let Forward::Reference = self.forward {
-            let output = self.reference(embeddings, batch, mode)?;
-            return output.pooled_output.context("the encoder has no pooler");
+        match &self.forward {
+            Forward::Packed(packed) => packed.pool(&packed.layers(embeddings, batch, mode)?, batch),
+            Forward::Padded(_) => (0..self.segments())
+                .try_fold(embeddings.shallow_clone(), |x, segment| {
+                    self.segment(segment, &x, batch, mode)
+                }),
+            Forward::Reference => {
+                let output = self.reference(embeddings, batch, mode)?;
+                output.pooled_output.context("the encoder has no pooler")
+            }
         }
-        (0..self.segments()).try_fold(embeddings.shallow_clone(), |x, segment| {
-            self.segment(segment, &x, batch, mode)
-        })
     }
 
     fn segments(&self) -> usize {

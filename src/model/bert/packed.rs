@@ -1,9 +1,11 @@
 //! BERT's forward pass made for training: rows lie packed without padding, query, key
 //! and value come from one product, what lies between two products is one pass
 //! ([`crate::libtorch::fused`]), and the last layer computes only what the pooler reads. In float32 on a CPU
-//! each thread takes its rows through a whole layer.
+//! each thread takes its rows through all layers.
 //!
 //! Tests hold it to transformers' and rust-bert's outputs and gradients.
+
+use std::ops::Range;
 
 use anyhow::{bail, Result};
 use rust_bert::bert::BertConfig;
@@ -73,19 +75,58 @@ impl PackedForward {
         first: bool,
         mode: Mode,
     ) -> Result<Tensor> {
-        let (layer, rows) = (&self.parameters.layers[index], packed(batch)?);
-        let index = index as u64;
-        let hidden = |site: u64| self.dropout(mode, 3 * index + site, self.hidden_dropout);
-        let dropout = self.dropout(mode, 3 * index + 1, self.attention_dropout);
-        if self.takes_whole_layers(x) {
-            let dropouts = [dropout, hidden(2), hidden(3)];
-            let cut = (&rows.starts, rows.longest);
-            let whole = fused::layer(&layer.whole(self.heads), x, cut, first, dropouts)?;
-            if let Some(whole) = whole {
-                return Ok(whole);
-            }
+        match self.whole(index..index + 1, x, batch, first, mode)? {
+            Some(y) => Ok(y),
+            None => self.by_operation(index, x, batch, first, mode),
         }
-        let context = self.attention(layer, x, rows, first, dropout)?;
+    }
+
+    /// All layers, of each row's first token as [`PackedForward::layer`] gives it.
+    pub fn layers(&self, x: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
+        let count = self.parameters.layers.len();
+        if let Some(first) = self.whole(0..count, x, batch, true, mode)? {
+            return Ok(first);
+        }
+        (0..count).try_fold(x.shallow_clone(), |x, index| {
+            self.by_operation(index, &x, batch, index + 1 == count, mode)
+        })
+    }
+
+    /// Some layers, each thread its rows: in float32 on a CPU, with GELU, and not where the library of products has
+    /// to know each size beforehand, nor where rows cannot be shared out evenly.
+    fn whole(
+        &self,
+        layers: Range<usize>,
+        x: &Tensor,
+        batch: &Batch,
+        first: bool,
+        mode: Mode,
+    ) -> Result<Option<Tensor>> {
+        let takes = x.device() == Device::Cpu
+            && x.kind() == Kind::Float
+            && matches!(self.activation, Activation::gelu)
+            && self.parameters.products() == Kind::Float
+            && !self.parameters.compiles_products();
+        if !takes {
+            return Ok(None);
+        }
+        let whole = |index: usize| self.parameters.layers[index].whole(self.dropouts(index, mode));
+        let layers: Vec<fused::Layer> = layers.map(whole).collect();
+        let rows = packed(batch)?;
+        fused::layers(&layers, self.heads, x, (&rows.starts, rows.longest), first)
+    }
+
+    fn by_operation(
+        &self,
+        index: usize,
+        x: &Tensor,
+        batch: &Batch,
+        first: bool,
+        mode: Mode,
+    ) -> Result<Tensor> {
+        let (layer, rows) = (&self.parameters.layers[index], packed(batch)?);
+        let [attention, after_attention, after_layer] = self.dropouts(index, mode);
+        let context = self.attention(layer, x, rows, first, attention)?;
         let residual = match first {
             true => {
                 let at = rows.starts.f_narrow(0, 0, rows.starts.size()[0] - 1)?;
@@ -96,22 +137,12 @@ impl PackedForward {
         let attention = layer.attention_output.product(&context)?;
         let bias = &layer.attention_output.bias;
         let norm = &layer.attention_norm.1;
-        let x = fused::add_norm(attention, bias, &residual, norm, hidden(2))?;
+        let x = fused::add_norm(attention, bias, &residual, norm, after_attention)?;
         let wide = layer.intermediate.product(&x)?;
         let wide = self.activate(wide, &layer.intermediate.bias)?;
         let narrow = layer.output.product(&wide)?;
         let norm = &layer.output_norm.1;
-        fused::add_norm(narrow, &layer.output.bias, &x, norm, hidden(3))
-    }
-
-    /// Whether threads can take their rows through a whole layer: in float32 on a CPU, with GELU, and not
-    /// where the library of products has to know each size beforehand.
-    fn takes_whole_layers(&self, x: &Tensor) -> bool {
-        x.device() == Device::Cpu
-            && x.kind() == Kind::Float
-            && matches!(self.activation, Activation::gelu)
-            && self.parameters.products() == Kind::Float
-            && !self.parameters.compiles_products()
+        fused::add_norm(narrow, &layer.output.bias, &x, norm, after_layer)
     }
 
     /// What the tokens of each row see of it, or with `first` what its first token sees.
@@ -141,6 +172,16 @@ impl PackedForward {
                 Ok(x.f_to_kind(kind)?)
             }
         }
+    }
+
+    /// Attention's in the layer at `index`, and those of its two sums.
+    fn dropouts(&self, index: usize, mode: Mode) -> [Dropout; 3] {
+        let site = 3 * index as u64;
+        [
+            self.dropout(mode, site + 1, self.attention_dropout),
+            self.dropout(mode, site + 2, self.hidden_dropout),
+            self.dropout(mode, site + 3, self.hidden_dropout),
+        ]
     }
 
     /// Every place of a pass where something is dropped has a key of its own. On CUDA the seed lies on

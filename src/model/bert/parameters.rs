@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::config::LAYER_NORM_EPS;
 use crate::libtorch;
-use crate::libtorch::fused::{self, Norm};
+use crate::libtorch::fused::{self, Dropout, Norm};
 use crate::libtorch::products::{self, Library};
 use crate::model::encoder::WORDS;
 use crate::model::Parameter;
@@ -98,8 +98,8 @@ fn copy_in(leaf: &mut Tensor, master: &Tensor, kind: Kind) -> Result<()> {
 }
 
 impl Layer {
-    /// As one operation takes it, with so many heads.
-    pub fn whole(&self, heads: i64) -> fused::Layer<'_> {
+    /// As one operation takes it, with attention's dropout and those of the two sums.
+    pub fn whole(&self, dropouts: [Dropout; 3]) -> fused::Layer<'_> {
         fused::Layer {
             qkv: self.qkv.tensors(),
             attention: self.attention_output.tensors(),
@@ -107,7 +107,7 @@ impl Layer {
             wide: self.intermediate.tensors(),
             narrow: self.output.tensors(),
             norm: &self.output_norm.1,
-            heads,
+            dropouts,
         }
     }
 
