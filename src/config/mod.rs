@@ -158,7 +158,7 @@ pub struct Evaluation {
     /// Stop after this many evaluations without a better mean score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<u64>,
-    /// Rows in a forward pass; changes speed and memory, no score.
+    /// Rows in a forward pass at most; changes speed and memory, no score.
     pub batch_size: usize,
     /// Score a task's test rows too whenever it is best on dev: dev chooses, test judges.
     pub test: bool,

@@ -36,7 +36,7 @@ struct AddNorm {
   Dropout dropout;
 };
 
-// Its gradients. `dx` may be `dresidual` where nothing is dropped, and `dresidual` may be `xhat`.
+// Its gradients, one of which may lie in `xhat`. Where nothing is dropped they are one, in `dresidual`.
 template <typename T>
 struct AddNormBackward {
   const T* dy;
@@ -72,7 +72,7 @@ struct Attention {
   T* context;    // [tokens or rows, heads * depth]
   // Backward only.
   const T* dcontext;
-  T* dqkv;
+  T* dqkv;  // may be `qkv`
   float* dbias;  // [rows, 3 * heads * depth]
   Dropout dropout;
 };

@@ -90,7 +90,7 @@ void forward(const Layer& l, const Passed& p, const Part& part, float* spare) {
 namespace {
 
 // Back through a sum and its norm: `hat` becomes the gradient of what is dropped from, `residual` that of what is
-// added. `dy` may be `residual`.
+// added.
 struct SumBackward {
   const float* dy;
   float* hat;

@@ -8,7 +8,7 @@ use anyhow::Result;
 /// What several threads may read at once: tensors that nobody changes meanwhile, and what is `Sync`.
 ///
 /// # Safety
-/// Reading it must change nothing but tensors' counts of references, which are atomic.
+/// Who reads it changes nothing but tensors' counts of references, which are atomic.
 pub unsafe trait Readable {}
 
 /// Lets several threads read what is behind it.

@@ -1,7 +1,7 @@
 //! The shared encoder with every task's head and alignment.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use anyhow::Result;
 use tch::nn::VarStore;
@@ -40,7 +40,7 @@ struct TaskModule {
     range: Option<(f64, f64)>,
     /// A rotation before the alignment that nothing learns.
     turn: Option<Tensor>,
-    alignment: Option<Arc<Alignment>>,
+    alignment: Option<Rc<Alignment>>,
 }
 
 /// The shared encoder with every task's head and alignment.
@@ -67,10 +67,10 @@ impl MultiTaskModel {
         // Drawn by the CPU's generator: the same start on every device.
         let (mut heads, mut alignments) = (VarStore::new(Device::Cpu), VarStore::new(Device::Cpu));
         let (width, output) = (encoder.embedding_width(), encoder.output_width());
-        let learned = |name: &str, form| -> Result<Arc<Alignment>> {
+        let learned = |name: &str, form| -> Result<Rc<Alignment>> {
             tch::manual_seed(named_seed(seed, &format!("alignment {name}")));
             let path = alignments.root() / name;
-            Ok(Arc::new(Alignment::new(
+            Ok(Rc::new(Alignment::new(
                 &path,
                 form,
                 sharing.start,
@@ -252,7 +252,7 @@ pub struct Predictor<'a> {
     change: Option<Change>,
 }
 
-// SAFETY: a pass of evaluation reads tensors and plain numbers, and changes none.
+// SAFETY: a pass of evaluation reads tensors and plain numbers, changes none, and copies no `Rc`.
 unsafe impl Readable for Predictor<'_> {}
 
 impl Predictor<'_> {
