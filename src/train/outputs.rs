@@ -108,6 +108,12 @@ pub fn compute(
     progress: &dyn Fn(usize) -> Result<()>,
 ) -> Result<Outputs> {
     fit::check_rows(model.encoder.limits(), split, name)?;
+    if split.is_empty() {
+        return Ok(Outputs {
+            values: Vec::new(),
+            width: 1,
+        });
+    }
     let mut order: Vec<u32> = (0..split.len() as u32).collect();
     order.sort_by_key(|&row| split.length(row as usize));
     // Every process has every so many-th row: of all lengths.
@@ -128,12 +134,6 @@ pub fn compute(
         Device::Cpu => pass.on_threads(progress)?,
         _ => pass.on_device(device, progress)?,
     };
-    if order.is_empty() {
-        return Ok(Outputs {
-            values: Vec::new(),
-            width: 1,
-        });
-    }
     let width = model.outputs(task);
     let mut values = vec![0.0; order.len() * width];
     for (logits, &row) in sorted.chunks(width).zip(&own) {
@@ -222,12 +222,12 @@ impl Pass<'_> {
         progress: &dyn Fn(usize) -> Result<()>,
     ) -> Result<Vec<f32>> {
         let Pass { shape, split, .. } = *self;
-        let (rows, batches) = (&self.batches, sync_channel(AHEAD));
+        let all = &self.batches;
         std::thread::scope(|scope| {
             // Images take time to decode: the next batches are put together while one is computed.
-            let (done, batches) = batches;
+            let (done, batches) = sync_channel(AHEAD);
             scope.spawn(move || {
-                for rows in rows {
+                for rows in all {
                     let batch = Batch::collate(split, rows, shape, Device::Cpu);
                     let batch = batch.and_then(|batch| batch.staged(device));
                     // The one who asked has gone: a batch has failed.

@@ -240,7 +240,7 @@ impl Encoder for Bert {
 
     fn layer(&self, index: usize, x: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
         match &self.forward {
-            Forward::Packed(packed) => packed.layer(index, x, batch, false, mode),
+            Forward::Packed(packed) => packed.layers(index..index + 1, x, batch, false, mode),
             Forward::Padded(padded) => padded.layer(index, x, batch, false, mode),
             Forward::Reference => bail!("rust-bert's pass cannot be cut into layers"),
         }
@@ -248,7 +248,10 @@ impl Encoder for Bert {
 
     fn pooled(&self, embeddings: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
         match &self.forward {
-            Forward::Packed(packed) => packed.pool(&packed.layers(embeddings, batch, mode)?, batch),
+            Forward::Packed(packed) => {
+                let first = packed.layers(0..self.segments(), embeddings, batch, true, mode)?;
+                packed.pool(&first, batch)
+            }
             Forward::Padded(_) => (0..self.segments())
                 .try_fold(embeddings.shallow_clone(), |x, segment| {
                     self.segment(segment, &x, batch, mode)
@@ -268,10 +271,12 @@ impl Encoder for Bert {
     fn segment(&self, index: usize, x: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
         let last = index + 1 == self.segments();
         match &self.forward {
-            Forward::Packed(packed) => match packed.layer(index, x, batch, last, mode)? {
-                hidden if last => packed.pool(&hidden, batch),
-                hidden => Ok(hidden),
-            },
+            Forward::Packed(packed) => {
+                match packed.layers(index..index + 1, x, batch, last, mode)? {
+                    hidden if last => packed.pool(&hidden, batch),
+                    hidden => Ok(hidden),
+                }
+            }
             Forward::Padded(padded) => match padded.layer(index, x, batch, last, mode)? {
                 hidden if last => padded.pool(&hidden),
                 hidden => Ok(hidden),

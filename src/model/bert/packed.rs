@@ -65,66 +65,51 @@ impl PackedForward {
         self.parameters.pool(&first.f_to_kind(Kind::Float)?)
     }
 
-    /// The layer at `index`: of all tokens, `[tokens, width]` as it takes them, or with `first` of
+    /// Some layers, one after the other: of all tokens, `[tokens, width]` as the first takes them, or with `first` of
     /// each row's first token, the filling's too, `[batch, width]`.
-    pub fn layer(
+    pub fn layers(
         &self,
-        index: usize,
+        mut layers: Range<usize>,
         x: &Tensor,
         batch: &Batch,
         first: bool,
         mode: Mode,
     ) -> Result<Tensor> {
-        match self.whole(index..index + 1, x, batch, first, mode)? {
-            Some(y) => Ok(y),
-            None => self.by_operation(index, x, batch, first, mode),
+        let rows = packed(batch)?;
+        if self.takes_rows_through_layers(x) {
+            let whole =
+                |index: usize| self.parameters.layers[index].whole(self.dropouts(index, mode));
+            let layers: Vec<fused::Layer> = layers.clone().map(whole).collect();
+            let cut = (&rows.starts, rows.longest);
+            if let Some(y) = fused::layers(&layers, self.heads, x, cut, first)? {
+                return Ok(y);
+            }
         }
-    }
-
-    /// All layers, of each row's first token as [`PackedForward::layer`] gives it.
-    pub fn layers(&self, x: &Tensor, batch: &Batch, mode: Mode) -> Result<Tensor> {
-        let count = self.parameters.layers.len();
-        if let Some(first) = self.whole(0..count, x, batch, true, mode)? {
-            return Ok(first);
-        }
-        (0..count).try_fold(x.shallow_clone(), |x, index| {
-            self.by_operation(index, &x, batch, index + 1 == count, mode)
+        let end = layers.end;
+        layers.try_fold(x.shallow_clone(), |x, index| {
+            self.by_operation(index, &x, rows, first && index + 1 == end, mode)
         })
     }
 
-    /// Some layers, each thread its rows: in float32 on a CPU, with GELU, and not where the library of products has
-    /// to know each size beforehand, nor where rows cannot be shared out evenly.
-    fn whole(
-        &self,
-        layers: Range<usize>,
-        x: &Tensor,
-        batch: &Batch,
-        first: bool,
-        mode: Mode,
-    ) -> Result<Option<Tensor>> {
-        let takes = x.device() == Device::Cpu
+    /// Whether threads can take their rows through layers: in float32 on a CPU, with GELU, and not where the
+    /// library of products has to know each size beforehand.
+    fn takes_rows_through_layers(&self, x: &Tensor) -> bool {
+        x.device() == Device::Cpu
             && x.kind() == Kind::Float
             && matches!(self.activation, Activation::gelu)
             && self.parameters.products() == Kind::Float
-            && !self.parameters.compiles_products();
-        if !takes {
-            return Ok(None);
-        }
-        let whole = |index: usize| self.parameters.layers[index].whole(self.dropouts(index, mode));
-        let layers: Vec<fused::Layer> = layers.map(whole).collect();
-        let rows = packed(batch)?;
-        fused::layers(&layers, self.heads, x, (&rows.starts, rows.longest), first)
+            && !self.parameters.compiles_products()
     }
 
     fn by_operation(
         &self,
         index: usize,
         x: &Tensor,
-        batch: &Batch,
+        rows: &Packed,
         first: bool,
         mode: Mode,
     ) -> Result<Tensor> {
-        let (layer, rows) = (&self.parameters.layers[index], packed(batch)?);
+        let layer = &self.parameters.layers[index];
         let [attention, after_attention, after_layer] = self.dropouts(index, mode);
         let context = self.attention(layer, x, rows, first, attention)?;
         let residual = match first {
