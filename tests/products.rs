@@ -1,4 +1,4 @@
-//! Float32 products on a CPU by either library that libtorch holds. The library is the process's: what
+//! Products on a CPU by either library that libtorch holds. The library is the process's: what
 //! switches it is here alone.
 
 mod common;
@@ -28,7 +28,7 @@ fn compare(a: &Tensor, b: &Tensor) -> (bool, f64) {
 
 #[test]
 fn onednns_products_are_mkls_up_to_rounding_and_small_ones_stay_as_they_are() {
-    if !has_onednn() {
+    if !has_onednn(Kind::Float) {
         eprintln!("skipped: libtorch lets oneDNN multiply in float32 with AVX-512 alone");
         return;
     }
@@ -63,7 +63,7 @@ fn onednns_products_are_mkls_up_to_rounding_and_small_ones_stay_as_they_are() {
     // Were the switch without effect, all were the same.
     assert!(changed > 0);
 
-    let rates = rates().unwrap();
+    let rates = rates(Kind::Float).unwrap();
     assert_eq!(rates.len(), 2);
     assert!(rates.iter().all(|(_, rate)| *rate > 1e8), "{rates:?}");
 }
@@ -90,7 +90,7 @@ fn encoder(folder: &Path, out: &str) -> Vec<(String, Tensor)> {
 fn a_run_keeps_the_library_that_it_was_begun_with() {
     let folder = workplace();
     let folder = folder.path();
-    if !has_onednn() {
+    if !has_onednn(Kind::Float) {
         let line = common::refused(folder, &["training.products=onednn"]);
         assert!(line.contains("say mkl or auto"), "{line}");
         return;

@@ -6,13 +6,13 @@ use std::process::Command;
 use anyhow::{bail, Result};
 use comfy_table::{presets, Cell, ColumnConstraint, Table, Width};
 use serde_json::{json, Value};
+use tch::Kind;
 
 use super::encoder::megabytes;
 use crate::cli::out::say;
 use crate::hub::encoder_dir::{cache_dir, encoders_dir, home, list, size_on_disk};
-use crate::libtorch::products;
 use crate::libtorch::{self, Capability, CudaStatus, OLDEST};
-use crate::train::step::precision::faster_of;
+use crate::train::step::precision::{bf16_is_faster, faster_of, measured};
 
 /// The libtorch that covalign is tested with.
 const TESTED: &str = "2.11.0";
@@ -47,7 +47,7 @@ pub fn run(args: DoctorArgs) -> Result<()> {
     let cuda = libtorch::load_cuda();
     let mut findings = vec![covalign(), library()];
     findings.extend(cuda_devices(cuda));
-    findings.extend([bf16_on_cpu(), products_on_cpu(), threads()]);
+    findings.extend([bf16_on_cpu(), fp32_on_cpu(), threads()]);
     findings.extend(encoders());
     findings.extend([token_cache(), writable_home()]);
 
@@ -231,36 +231,47 @@ fn device_lines() -> Vec<String> {
     text.lines().filter_map(describe).collect()
 }
 
-/// Whether the processor multiplies bf16 in hardware.
+/// Whether the processor multiplies bf16 in hardware, and whether that is worth while.
 fn bf16_on_cpu() -> Finding {
     let text = match libtorch::bf16_units() {
         None => "unknown: this system has no /proc/cpuinfo".into(),
         Some(units) if units.is_empty() => {
             "no AMX, AVX512-BF16 or Arm BF16: fp32 is faster here".into()
         }
-        Some(units) => units.join(", "),
+        Some(units) => bf16_is_faster()
+            .and_then(|is_faster| {
+                let faster = if is_faster { "bf16" } else { "fp32" };
+                let rates = products(Kind::BFloat16)?;
+                Ok(format!(
+                    "{}; {rates}; {faster} is faster here",
+                    units.join(", ")
+                ))
+            })
+            .unwrap_or_else(|error| crate::error::one_line(&error)),
     };
     fine("bf16 on CPU", text)
 }
 
 /// What the libraries of float32 products reach.
-fn products_on_cpu() -> Finding {
-    let rates = match products::rates() {
-        Ok(rates) => rates,
-        Err(error) => return fine("fp32 on CPU", crate::error::one_line(&error)),
-    };
+fn fp32_on_cpu() -> Finding {
+    let text = products(Kind::Float).unwrap_or_else(|error| crate::error::one_line(&error));
+    fine("fp32 on CPU", text)
+}
+
+/// What the libraries of products on a CPU reach, and which is taken.
+fn products(kind: Kind) -> Result<String> {
+    let rates = measured(kind)?;
     let each = rates
         .iter()
         .map(|(library, rate)| format!("{} {:.0}", library.name(), rate / 1e9));
     let each: Vec<String> = each.collect();
-    let text = match &each[..] {
+    Ok(match &each[..] {
         [only] => format!("{only} GFLOP/s a core in products; oneDNN's need AVX-512"),
         _ => {
             let (all, taken) = (each.join(", "), faster_of(&rates).name());
             format!("{all} GFLOP/s a core in products: {taken} is taken")
         }
-    };
-    fine("fp32 on CPU", text)
+    })
 }
 
 fn threads() -> Finding {

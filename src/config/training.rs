@@ -11,7 +11,7 @@ use super::values::{task_of, Rate, RowLimit};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
-    /// bf16 where the device multiplies it in hardware, fp16 on GPUs before it, else fp32.
+    /// bf16 on GPUs that multiply it, and on CPUs that multiply it faster than fp32; fp16 on older GPUs; else fp32.
     #[default]
     Auto,
     /// float32 throughout.
@@ -24,16 +24,17 @@ pub enum Precision {
     Fp16,
 }
 
-/// The library that multiplies matrices in float32 on a CPU.
+/// The library that multiplies matrices on a CPU.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Products {
     /// For a BERT the fastest on this machine, which is measured; for smaller modules `mkl`.
     #[default]
     Auto,
-    /// What libtorch takes by itself: MKL, on other processors than x86 another BLAS.
+    /// What libtorch takes for fp32: MKL, on other processors than x86 another BLAS. bf16 is widened to fp32, and the
+    /// product is rounded.
     Mkl,
-    /// oneDNN: twice as fast as MKL on AMD's processors with AVX-512.
+    /// oneDNN: in fp32 twice as fast as MKL on AMD's processors with AVX-512, in bf16 where a unit for it is fast.
     Onednn,
 }
 
@@ -199,7 +200,7 @@ pub struct Training {
     pub head_dropout: Option<f64>,
     /// Arithmetic of the forward and backward pass; parameters and optimiser are always float32.
     pub precision: Precision,
-    /// The library that multiplies matrices in float32 on a CPU. A run keeps the one that it was begun with.
+    /// The library that multiplies matrices on a CPU. A run keeps the one that it was begun with.
     pub products: Products,
     /// Keep only the layers' inputs for the backward pass and compute the rest again: about a third
     /// slower, a fraction of the memory.

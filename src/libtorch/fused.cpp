@@ -9,6 +9,7 @@
 #include <cstring>
 #include <vector>
 
+#include "by_type.h"
 #include "checks.h"
 #include "cuda/rows.h"
 #include "guard.h"
@@ -24,25 +25,6 @@ namespace covalign {
 namespace {
 
 constexpr int64_t kParts = 16;
-
-template <typename T>
-struct Of;
-template <>
-struct Of<float> {
-  static const Kernels<float>& kernels() { return float_kernels(); }
-};
-template <>
-struct Of<bf16> {
-  static const Kernels<bf16>& kernels() { return bf16_kernels(); }
-};
-
-// Calls `body` with a value of the type that the tensor holds.
-template <typename F>
-void by_type(const Tensor& x, F body) {
-  if (x.scalar_type() == at::kBFloat16) return body(bf16{});
-  TORCH_CHECK(x.scalar_type() == at::kFloat, "the fused operations take fp32 and bf16");
-  body(0.0f);
-}
 
 template <typename T>
 T* data(const Tensor& x) {
@@ -97,7 +79,7 @@ struct AddNormFunction : Function<AddNormFunction> {
                      data<float>(rstd), width,             static_cast<float>(eps),
                      dropout};
         over_rows(rows, [&](int64_t begin, int64_t end) {
-          Of<T>::kernels().add_norm(a, scratch(width), begin, end);
+          kernels_of<T>().add_norm(a, scratch(width), begin, end);
         });
       });
     }
@@ -126,7 +108,7 @@ struct AddNormFunction : Function<AddNormFunction> {
         AddNormBackward<T> a{data<T>(dy), data<T>(xhat),      data<float>(rstd), data<float>(gamma),
                              data<T>(dx), data<T>(dresidual), width,             dropout};
         sums = summed(rows, 3 * width, [&](int64_t begin, int64_t end, float* part) {
-          Of<T>::kernels().add_norm_backward(a, part, scratch(width), begin, end);
+          kernels_of<T>().add_norm_backward(a, part, scratch(width), begin, end);
         });
       });
     }
@@ -155,7 +137,7 @@ struct EmbedFunction : Function<EmbedFunction> {
         auto a = arguments<T>(words, positions, segments, word_at, position_at, segment_at, gamma,
                               beta, xhat, y, rstd, eps, dropout);
         over_rows(rows, [&](int64_t begin, int64_t end) {
-          Of<T>::kernels().embed(a, scratch(width), begin, end);
+          kernels_of<T>().embed(a, scratch(width), begin, end);
         });
       });
     }
@@ -189,7 +171,7 @@ struct EmbedFunction : Function<EmbedFunction> {
         a.width = width;
         a.dropout = dropout;
         sums = summed(rows, 2 * width, [&](int64_t begin, int64_t end, float* part) {
-          Of<T>::kernels().embed_backward(a, data<T>(dy), data<float>(ds), part, nullptr, begin,
+          kernels_of<T>().embed_backward(a, data<T>(dy), data<float>(ds), part, nullptr, begin,
                                           end);
         });
       });
@@ -260,7 +242,7 @@ struct GeluFunction : Function<GeluFunction> {
       by_type(x, [&](auto type) {
         using T = decltype(type);
         over_rows(rows, [&](int64_t begin, int64_t end) {
-          Of<T>::kernels().gelu(data<T>(x), data<float>(bias), data<T>(y), width, begin, end);
+          kernels_of<T>().gelu(data<T>(x), data<float>(bias), data<T>(y), width, begin, end);
         });
       });
     }
@@ -279,7 +261,7 @@ struct GeluFunction : Function<GeluFunction> {
       by_type(slope, [&](auto type) {
         using T = decltype(type);
         sums = summed(rows, width, [&](int64_t begin, int64_t end, float* part) {
-          Of<T>::kernels().gelu_backward(data<T>(dy), data<T>(slope), part, width, begin, end);
+          kernels_of<T>().gelu_backward(data<T>(dy), data<T>(slope), part, width, begin, end);
         });
       });
     }
@@ -301,7 +283,7 @@ struct AttentionFunction : Function<AttentionFunction> {
       using T = decltype(type);
       Attention<T> a = arguments<T>(qkv, bias, starts, longest, heads, first, lse, dropout);
       a.context = data<T>(context);
-      run(a, rows, Of<T>::kernels().attention);
+      run(a, rows, kernels_of<T>().attention);
     });
     ctx->saved_data["tensors"] =
         std::vector<Tensor>{qkv.detach(), bias.detach(), starts, lse};
@@ -325,7 +307,7 @@ struct AttentionFunction : Function<AttentionFunction> {
       a.dcontext = data<T>(dcontext);
       a.dqkv = data<T>(dqkv);
       a.dbias = data<float>(dbias);
-      run(a, rows, Of<T>::kernels().attention_backward);
+      run(a, rows, kernels_of<T>().attention_backward);
     });
     ctx->saved_data.clear();
     return {dqkv, dbias.sum(0), Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
@@ -351,7 +333,7 @@ struct AttentionFunction : Function<AttentionFunction> {
 
   template <typename T, typename Kernel>
   static void run(const Attention<T>& a, int64_t rows, Kernel kernel) {
-    const int64_t floats = Of<T>::kernels().attention_scratch(a.longest, a.depth);
+    const int64_t floats = kernels_of<T>().attention_scratch(a.longest, a.depth);
     at::parallel_for(0, rows * a.heads, 1, [&](int64_t begin, int64_t end) {
       kernel(a, scratch(floats), begin, end);
     });

@@ -116,6 +116,16 @@ struct Kernels {
 // The best for this machine, and their instruction set's name as ATEN_CPU_CAPABILITY has it.
 const Kernels<float>& float_kernels();
 const Kernels<bf16>& bf16_kernels();
+template <typename T>
+const Kernels<T>& kernels_of();
+template <>
+inline const Kernels<float>& kernels_of() {
+  return float_kernels();
+}
+template <>
+inline const Kernels<bf16>& kernels_of() {
+  return bf16_kernels();
+}
 const char* kernel_name();
 
 }  // namespace covalign

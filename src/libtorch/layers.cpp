@@ -1,7 +1,8 @@
-// Layers of an encoder over packed rows, one after the other, in float32 on a CPU. Operation by operation (fused.cpp),
+// Layers of an encoder over packed rows, one after the other, in float32 or bfloat16 on a CPU. Operation by operation (fused.cpp),
 // the threads wait for each other at the end of each product and each pass between two; here a thread takes some rows
 // through all layers, forward or back, and what it computes from is in its cache. Only the gradients of matrices are
-// products over all rows.
+// products over all rows. Where a library compiles products for their sizes, arrays have gaps behind each thread's rows,
+// so that few sizes come up.
 //
 // Sums over rows are taken part by part and added in order: results depend on how many threads there are, and on
 // nothing else.
@@ -13,6 +14,7 @@
 #include "checks.h"
 #include "guard.h"
 #include "layer.h"
+#include "products.h"
 
 using at::Tensor;
 using at::TensorList;
@@ -23,106 +25,209 @@ using torch::autograd::variable_list;
 namespace covalign {
 namespace {
 
-using Layers = std::vector<Layer>;
+template <typename T>
+using Layers = std::vector<Layer<T>>;
 
-Tensor room(int64_t rows, int64_t width) { return at::empty({rows, width}, at::kFloat); }
+template <typename T>
+T* data(const Tensor& x) {
+  return static_cast<T*>(x.data_ptr());
+}
+
+template <typename T>
+Tensor room(int64_t rows, int64_t width) {
+  return at::empty({rows, width}, kind_of<T>);
+}
+
+template <typename T>
+Parts parts_of(const Layers<T>& layers) {
+  const Layer<T>& any = layers.front();
+  return parts_of(any.begins(), any.rows(), takes_onednn() ? kFewSizes : Grain());
+}
 
 // Some rows through all layers; nothing is kept.
-void through(const Layers& layers, const Part& part, const float* x, float* y) {
-  const Layer& any = layers.front();
+template <typename T>
+void through(const Layers<T>& layers, const Part& part, const T* x, T* y) {
+  const Layer<T>& any = layers.front();
   const int64_t floats = Pieces::floats(any, part, 9 * any.width + 2 * any.inner + any.heads + 2, 12);
   Pieces whole(scratch(floats), any, part);
   // What one layer puts out and the next one takes.
-  float* states = whole.all(any.width);
-  for (const Layer& l : layers) {
+  T* states = whole.all<T>(any.width);
+  const Range& tokens = part.tokens.range;
+  std::copy_n(x + tokens.begin * any.width, tokens.size() * any.width, states + tokens.begin * any.width);
+  for (const Layer<T>& l : layers) {
     Pieces pieces(whole.rest(), l, part);
-    Passed p = laid_out(l, [&](int64_t width) { return pieces.all(width); },
-                        [&](int64_t width) { return pieces.asked(width); });
-    p.x = &l == &layers.front() ? x : states;
+    Passed<T> p = laid_out(l, pieces);
+    p.x = states;
     p.y = &l == &layers.back() ? y : states;
     forward(l, p, part, pieces.rest());
   }
 }
 
-Tensor run(const Layers& layers, const Tensor& x) {
-  const Layer& last = layers.back();
-  Tensor y = room(last.asked(), last.width);
-  const auto parts = parts_of(last.begins(), last.rows());
-  shared_out(parts.size(), [&](int64_t i) {
-    through(layers, parts[i], x.const_data_ptr<float>(), y.data_ptr<float>());
-  });
+template <typename T>
+Tensor run(const Layers<T>& layers, const Tensor& x) {
+  const Layer<T>& last = layers.back();
+  Tensor y = room<T>(last.asked(), last.width);
+  const Parts parts = parts_of(layers);
+  shared_out(parts.each.size(), [&](int64_t i) { through(layers, parts.each[i], data<T>(x), data<T>(y)); });
   return y;
 }
 
-// A layer's arrays and the tensors that they lie in.
-struct Held {
-  Passed passed;
-  std::vector<Tensor> tensors;
-  Held(const Layer& l, const float* x) {
-    const auto keep = [&](int64_t rows, int64_t width) {
-      tensors.push_back(room(rows, width));
-      return tensors.back().data_ptr<float>();
-    };
-    passed = laid_out(l, [&](int64_t width) { return keep(l.tokens(), width); },
-                      [&](int64_t width) { return keep(l.asked(), width); });
-    passed.x = x;
-    passed.y = keep(l.asked(), l.width);
+// Makes a layer's arrays, with zeros in the gaps.
+struct Maker {
+  const Parts& parts;
+  bool first;
+  std::vector<Tensor> made;
+  template <typename E>
+  E* all(int64_t width) {
+    return make<E>(parts.tokens, width, [](const Part& part) { return part.tokens; });
+  }
+  template <typename E>
+  E* asked(int64_t width) {
+    if (!first) return all<E>(width);
+    return make<E>(parts.rows, width, [](const Part& part) { return part.rows; });
+  }
+
+ private:
+  template <typename E, typename Of>
+  E* make(int64_t rows, int64_t width, Of of) {
+    const Tensor x = room<E>(rows, width);
+    made.push_back(x);
+    for (size_t i = 0; parts.has_gaps && i < parts.each.size(); i++) {
+      const Span here = of(parts.each[i]);
+      const int64_t begin = here.range.end + here.before;
+      const int64_t end = i + 1 < parts.each.size() ? here.range.begin + here.before + here.room : rows;
+      x.narrow(0, begin, end - begin).zero_();
+    }
+    return data<E>(x);
+  }
+};
+
+// Hands what a Maker made out again, so that a part's rows lie where their numbers say.
+struct Finder {
+  const std::vector<Tensor>& made;
+  int64_t tokens_before, asked_before;
+  size_t next = 0;
+  template <typename E>
+  E* all(int64_t width) {
+    return data<E>(made[next++]) + tokens_before * width;
+  }
+  template <typename E>
+  E* asked(int64_t width) {
+    return data<E>(made[next++]) + asked_before * width;
+  }
+};
+
+// What a pass keeps for the way back.
+template <typename T>
+struct Kept : torch::CustomClassHolder {
+  Layers<T> layers;
+  Parts parts;
+  // What each layer takes, and its other arrays.
+  std::vector<Tensor> states;
+  std::vector<std::vector<Tensor>> arrays;
+
+  // Memory for what is computed from x.
+  Kept(const Layers<T>& of, const Tensor& x) : layers(of), parts(parts_of(of)) {
+    states.push_back(x);
+    if (parts.has_gaps) {
+      states[0] = state();
+      for (const Part& part : parts.each) {
+        const Range& tokens = part.tokens.range;
+        const auto rows = [&](const Tensor& t, int64_t from) { return t.narrow(0, from, tokens.size()); };
+        rows(states[0], tokens.begin + part.tokens.before).copy_(rows(x, tokens.begin));
+      }
+    }
+    for (const Layer<T>& l : layers) {
+      if (&l != &layers.front()) states.push_back(state());
+      Maker maker{parts, l.first, {}};
+      laid_out(l, maker);
+      arrays.push_back(std::move(maker.made));
+    }
+  }
+
+  // A layer's arrays for a part, but for what the last one puts out; without a part, as they lie.
+  Passed<T> at(size_t layer, const Part& part = {}) const {
+    const Layer<T>& l = layers[layer];
+    Finder finder{arrays[layer], part.tokens.before, l.asked(part).before};
+    Passed<T> p = laid_out(l, finder);
+    const auto from = [&](const Tensor& x) { return data<T>(x) + part.tokens.before * l.width; };
+    p.x = from(states[layer]);
+    if (layer + 1 < layers.size()) p.y = from(states[layer + 1]);
+    return p;
+  }
+
+  // Frees the memory of the topmost layer.
+  void drop_last() {
+    arrays.pop_back();
+    states.pop_back();
+    layers.pop_back();
+  }
+
+ private:
+  Tensor state() const {
+    Maker maker{parts, false, {}};
+    maker.all<T>(layers.front().width);
+    return maker.made[0];
   }
 };
 
 // What threads add up on the way back through one layer.
+template <typename T>
 struct Sums {
   Tensor dbias, queries, norm2, norm1, wide_bias;
-  Sums(const Layer& l, int64_t parts)
-      : dbias(room(l.rows(), 3 * l.width)),
-        queries(room(l.first ? l.rows() : 0, l.width)),
-        norm2(at::zeros({parts, 3 * l.width}, at::kFloat)),
-        norm1(at::zeros({parts, 3 * l.width}, at::kFloat)),
-        wide_bias(at::zeros({parts, l.inner}, at::kFloat)) {}
-  Gradients of(int64_t part) {
-    const auto row = [&](Tensor& sums) { return sums.data_ptr<float>() + part * sums.size(1); };
-    return {nullptr, nullptr, true, queries.data_ptr<float>(), dbias.data_ptr<float>(),
-            row(norm2), row(norm1), row(wide_bias)};
+  Sums(const Layer<T>& l, const Parts& parts) : dbias(room<float>(l.rows(), 3 * l.width)) {
+    const auto zeros = [&](int64_t width) {
+      return at::zeros({static_cast<int64_t>(parts.each.size()), width}, at::kFloat);
+    };
+    Maker maker{parts, l.first, {}};
+    maker.asked<T>(l.first ? l.width : 0);
+    queries = maker.made[0];
+    norm2 = zeros(3 * l.width);
+    norm1 = zeros(3 * l.width);
+    wide_bias = zeros(l.inner);
+  }
+  Gradients<T> of(int64_t part, const Span& rows) {
+    const auto row = [&](Tensor& sums) { return data<float>(sums) + part * sums.size(1); };
+    Gradients<T> g{};
+    g.queries = data<T>(queries) + rows.before * queries.size(1);
+    g.dbias = data<float>(dbias);
+    g.norm2 = row(norm2);
+    g.norm1 = row(norm1);
+    g.wide_bias = row(wide_bias);
+    return g;
   }
 };
 
-// Each product in as many pieces as there are threads.
-void run_outer(const std::vector<Outer>& products) {
+// oneDNN shares each product out over the threads by itself; others are taken in as many pieces as there are threads.
+template <typename T>
+void run_outer(const std::vector<Outer<T>>& products) {
+  if (takes_onednn()) {
+    for (const Outer<T>& product : products) product.run();
+    return;
+  }
   const int64_t threads = at::get_num_threads();
   shared_out(products.size() * threads, [&](int64_t i) {
-    const Outer& whole = products[i / threads];
+    const Outer<T>& whole = products[i / threads];
     const int64_t rows = whole.dy.columns, piece = i % threads;
     whole.some({rows * piece / threads, rows * (piece + 1) / threads}).run();
   });
 }
 
-struct LayersFunction : Function<LayersFunction> {
-  struct Kept : torch::CustomClassHolder {
-    Layers layers;
-    Tensor x;
-    std::vector<Held> held;
-  };
-
+template <typename T>
+struct LayersFunction : Function<LayersFunction<T>> {
   // The tensors are x and all layers' weights, for autograd to see.
-  static Tensor forward(AutogradContext* ctx, TensorList tensors, const Layers& layers) {
-    auto kept = c10::make_intrusive<Kept>();
-    kept->layers = layers;
-    kept->x = tensors[0].detach();
-    const float* x = kept->x.const_data_ptr<float>();
-    for (const Layer& l : layers) {
-      kept->held.emplace_back(l, x);
-      x = kept->held.back().passed.y;
-    }
-    const Layer& last = layers.back();
-    const auto parts = parts_of(last.begins(), last.rows());
-    shared_out(parts.size(), [&](int64_t i) {
+  static Tensor forward(AutogradContext* ctx, TensorList tensors, const Layers<T>& layers) {
+    auto kept = c10::make_intrusive<Kept<T>>(layers, tensors[0].detach());
+    const Layer<T>& last = layers.back();
+    Tensor y = room<T>(last.asked(), last.width);
+    shared_out(kept->parts.each.size(), [&](int64_t i) {
+      const Part& part = kept->parts.each[i];
       for (size_t n = 0; n < layers.size(); n++) {
-        covalign::forward(layers[n], kept->held[n].passed, parts[i], scratch(last.spare()));
+        Passed<T> p = kept->at(n, part);
+        if (n + 1 == layers.size()) p.y = data<T>(y);
+        covalign::forward(layers[n], p, part, scratch(last.spare()));
       }
     });
-    // The pass back does not read it.
-    Tensor y = kept->held.back().tensors.back();
-    kept->held.back().tensors.pop_back();
     ctx->saved_data["kept"] = at::IValue::make_capsule(kept);
     return y;
   }
@@ -130,51 +235,50 @@ struct LayersFunction : Function<LayersFunction> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto holder = ctx->saved_data["kept"].toCapsule();
     ctx->saved_data.clear();
-    auto& kept = static_cast<Kept&>(*holder);
-    const Layers& layers = kept.layers;
-    const Layer& last = layers.back();
-    const auto parts = parts_of(last.begins(), last.rows());
-    std::vector<Sums> sums;
-    for (const Layer& l : layers) sums.emplace_back(l, parts.size());
+    auto& kept = static_cast<Kept<T>&>(*holder);
+    const Layers<T>& layers = kept.layers;
+    const Layer<T>& any = layers.front();
+    std::vector<Sums<T>> sums;
+    for (const Layer<T>& l : layers) sums.emplace_back(l, kept.parts);
     // And none for `layers`.
     variable_list out(1 + kWeights * layers.size() + 1);
     const bool goes_on = ctx->needs_input_grad(0);
-    if (goes_on) out[0] = room(last.tokens(), last.width);
+    if (goes_on) out[0] = room<T>(any.tokens(), any.width);
     const Tensor dy = grads[0].contiguous();
-    shared_out(parts.size(), [&](int64_t i) {
-      const Layer& first = layers.front();
-      const Part& part = parts[i];
-      const int64_t states = Pieces::floats(first, part, first.width, 1);
-      float* memory = scratch(states + backward_floats(first, part));
-      float* dstates = Pieces(memory, first, part).all(first.width);
-      const float* from = dy.const_data_ptr<float>();
+    shared_out(kept.parts.each.size(), [&](int64_t i) {
+      const Part& part = kept.parts.each[i];
+      const Range& tokens = part.tokens.range;
+      const int64_t states = lines(part.tokens.room * any.width), begin = tokens.begin * any.width;
+      float* memory = scratch(states + backward_floats(any, part));
+      T* dstates = reinterpret_cast<T*>(memory) - begin;
+      const T* from = data<T>(dy);
       for (int64_t n = layers.size() - 1; n >= 0; n--) {
-        Gradients g = sums[n].of(i);
+        Gradients<T> g = sums[n].of(i, part.rows);
         g.dy = from;
+        g.dx = dstates;
         g.goes_on = n > 0 || goes_on;
-        g.dx = n == 0 && goes_on ? out[0].data_ptr<float>() : dstates;
-        covalign::backward(layers[n], kept.held[n].passed, g, part, memory + states);
-        from = g.dx;
+        covalign::backward(layers[n], kept.at(n, part), g, part, memory + states);
+        from = dstates;
       }
+      if (goes_on) std::copy_n(dstates + begin, tokens.size() * any.width, data<T>(out[0]) + begin);
     });
-    for (int64_t n = layers.size() - 1; n >= 0; n--) {
-      collect(ctx, layers[n], kept.held[n].passed, sums[n], 1 + kWeights * n, out);
-      kept.held[n].tensors.clear();
-    }
+    for (; !kept.layers.empty(); kept.drop_last()) collect(ctx, kept, sums[kept.layers.size() - 1], out);
     return out;
   }
 
-  // The gradients of a layer's weights, which `out` takes from `at` on.
-  static void collect(AutogradContext* ctx, const Layer& l, const Passed& p, const Sums& sums, int64_t at,
-                      variable_list& out) {
-    std::vector<Outer> products;
-    const auto made = [&](Weight weight) -> float* {
+  // The gradients of the topmost layer's weights.
+  static void collect(AutogradContext* ctx, const Kept<T>& kept, const Sums<T>& sums, variable_list& out) {
+    const size_t layer = kept.layers.size() - 1, at = 1 + kWeights * layer;
+    const Layer<T>& l = kept.layers[layer];
+    std::vector<Outer<T>> products;
+    const auto made = [&](Weight weight) -> T* {
       if (!ctx->needs_input_grad(at + weight)) return nullptr;
       const Tensor& w = l.weights[weight];
-      out[at + weight] = room(w.size(0), w.size(1));
-      return out[at + weight].data_ptr<float>();
+      Tensor& gradient = out[at + weight];
+      if (!gradient.defined()) gradient = room<T>(w.size(0), w.size(1));
+      return data<T>(gradient);
     };
-    add_outer(l, p, sums.queries.const_data_ptr<float>(), made, &products);
+    add_outer(l, kept.at(layer), kept.parts, data<T>(sums.queries), made, &products);
     run_outer(products);
     const auto norm = [&](const Tensor& parts, Weight gamma, Weight beta, Weight bias) {
       const auto each = parts.sum(0).view({3, l.width}).unbind(0);
@@ -189,11 +293,18 @@ struct LayersFunction : Function<LayersFunction> {
   }
 };
 
-void check_layer(const Layer& l) {
+bool is_matrix(int weight) {
+  return std::find(std::begin(kMatrices), std::end(kMatrices), weight) != std::end(kMatrices);
+}
+
+template <typename T>
+void check_layer(const Layer<T>& l) {
   const int64_t w = l.width, inner = l.inner;
   TORCH_CHECK(l.heads > 0 && w % l.heads == 0, l.heads, " heads cannot share a width of ", w);
   const int64_t sizes[] = {3 * w * w, 3 * w, w * w, w, w, w, w * inner, inner, w * inner, w, w, w};
-  for (int i = 0; i < kWeights; i++) check_dense(l.weights[i], at::kFloat, sizes[i], "a layer's parameter");
+  for (int i = 0; i < kWeights; i++) {
+    check_dense(l.weights[i], is_matrix(i) ? kind_of<T> : at::kFloat, sizes[i], "a layer's parameter");
+  }
 }
 
 bool any_learns(TensorList tensors) {
@@ -201,16 +312,17 @@ bool any_learns(TensorList tensors) {
 }
 
 // The layers' output. Those at the bottom through which no gradient goes keep nothing.
-Tensor run_layers(const std::vector<Tensor>& tensors, const Layers& layers) {
+template <typename T>
+Tensor run_layers(const std::vector<Tensor>& tensors, const Layers<T>& layers) {
   const TensorList weights = TensorList(tensors).slice(1);
   if (!at::GradMode::is_enabled() || !any_learns(tensors)) return run(layers, tensors[0].detach());
   size_t still = 0;
   while (!tensors[0].requires_grad() && !any_learns(weights.slice(kWeights * still, kWeights))) still++;
-  if (still == 0) return LayersFunction::apply(TensorList(tensors), layers);
+  if (still == 0) return LayersFunction<T>::apply(TensorList(tensors), layers);
   const auto lowest = layers.begin() + still;
-  std::vector<Tensor> upper{run(Layers(layers.begin(), lowest), tensors[0].detach())};
+  std::vector<Tensor> upper{run(Layers<T>(layers.begin(), lowest), tensors[0].detach())};
   upper.insert(upper.end(), tensors.begin() + 1 + kWeights * still, tensors.end());
-  return LayersFunction::apply(TensorList(upper), Layers(lowest, layers.end()));
+  return LayersFunction<T>::apply(TensorList(upper), Layers<T>(lowest, layers.end()));
 }
 
 }  // namespace
@@ -230,27 +342,36 @@ char* covalign_layers(const Tensor* const* tensors, int64_t count, const Tensor*
     std::vector<Tensor> all;
     for (int64_t i = 0; i < 1 + kWeights * count; i++) all.push_back(*tensors[i]);
     const Tensor& x = all[0];
-    check_dense(x, at::kFloat, x.size(0) * x.size(-1), "x");
-    check_starts(*starts, x.size(0), longest);
-    Layers layers(count);
-    for (int64_t n = 0; n < count; n++) {
-      Layer& l = layers[n];
-      for (int i = 0; i < kWeights; i++) l.weights[i] = all[1 + kWeights * n + i].detach();
-      l.starts = *starts;
-      l.width = x.size(-1);
-      l.inner = l.weights[kWideBias].numel();
-      l.heads = heads;
-      l.longest = longest;
-      l.first = first && n == count - 1;
-      l.eps = static_cast<float>(eps);
-      for (int i = 0; i < 3; i++) l.dropouts[i] = {keys[3 * n + i], static_cast<float>(p[3 * n + i])};
-      check_layer(l);
-      TORCH_CHECK(l.inner == layers[0].inner, "layers of several inner widths");
-    }
     *out = nullptr;
-    const int64_t rows = starts->numel() - 1;
-    if (count == 0 || rows == 0 || !is_even(parts_of(layers[0].begins(), rows))) return;
-    *out = new Tensor(run_layers(all, layers));
+    by_type(x, [&](auto type) {
+      using T = decltype(type);
+      check_dense(x, kind_of<T>, x.size(0) * x.size(-1), "x");
+      check_starts(*starts, x.size(0), longest);
+      if (count == 0 || starts->numel() == 1) return;
+      const bool widens = kind_of<T> != at::kFloat && !takes_onednn();
+      Layers<T> layers(count);
+      for (int64_t n = 0; n < count; n++) {
+        Layer<T>& l = layers[n];
+        for (int i = 0; i < kWeights; i++) l.weights[i] = all[1 + kWeights * n + i].detach();
+        l.starts = *starts;
+        l.width = x.size(-1);
+        l.inner = l.weights[kWideBias].numel();
+        l.heads = heads;
+        l.longest = longest;
+        l.first = first && n == count - 1;
+        l.eps = static_cast<float>(eps);
+        for (int i = 0; i < 3; i++) l.dropouts[i] = {keys[3 * n + i], static_cast<float>(p[3 * n + i])};
+        check_layer(l);
+        TORCH_CHECK(l.inner == layers[0].inner, "layers of several inner widths");
+      }
+      if (!is_even(parts_of(layers))) return;
+      for (Layer<T>& l : layers) {
+        for (Weight weight : kMatrices) {
+          if (widens) l.widened[weight] = l.weights[weight].to(at::kFloat);
+        }
+      }
+      *out = new Tensor(run_layers(all, layers));
+    });
   });
 }
 }

@@ -318,13 +318,7 @@ pub fn bf16_units() -> Option<Vec<&'static str>> {
     Some(found.map(|(_, name)| *name).collect())
 }
 
-/// Whether products in bfloat16 are better taken in float32 and rounded: the device has no unit for
-/// them, and libtorch's own take a hundred times as long.
-pub fn widens_bf16(device: Device) -> bool {
-    !device.is_cuda() && bf16_units().is_some_and(|units| units.is_empty())
-}
-
-/// x Wᵀ in bfloat16 as a unit for it gives it, computed in float32; see [`widens_bf16`].
+/// x Wᵀ in bfloat16 as a unit for it gives it, computed in float32; see [`products::widens`].
 pub fn widened_product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let mut out = std::ptr::null_mut();
     check(unsafe { covalign_widened_product(x.as_ptr(), weight.as_ptr(), &mut out) })?;

@@ -4,10 +4,15 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <dlfcn.h>
 
 #include <algorithm>
 #include <atomic>
 #include <vector>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 namespace covalign {
 
@@ -23,33 +28,97 @@ struct Range {
   int64_t size() const { return end - begin; }
 };
 
+// Multiples that a library of products wants: rows of matrices for parts, for their tokens, and for all of these.
+struct Grain {
+  int64_t rows = 1, tokens = 1, all = 1;
+};
+// One that compiles a product for each size should meet few.
+constexpr Grain kFewSizes{8, 16, 64};
+
+inline int64_t rounded_up(int64_t n, int64_t grain) { return (n + grain - 1) / grain * grain; }
+
+// Rows or tokens, and where they lie in arrays that have a gap behind each part: `before` further than their number
+// says, in a place for `room`.
+struct Span {
+  Range range;
+  int64_t before = 0, room = 0;
+  Range with_gap() const { return {range.begin, range.begin + room}; }
+};
+
 // Rows that go through the layer together.
 struct Part {
-  Range rows, tokens;
+  Span rows, tokens;
+};
+
+struct Parts {
+  std::vector<Part> each;
+  // What arrays with gaps hold.
+  int64_t rows = 0, tokens = 0;
+  bool has_gaps = false;
 };
 
 // Parts of nearly as many tokens each, as many for each thread.
-inline std::vector<Part> parts_of(const int64_t* starts, int64_t rows) {
+inline Parts parts_of(const int64_t* starts, int64_t rows, Grain grain) {
   const int64_t tokens = starts[rows], threads = at::get_num_threads();
   const int64_t share = threads * kTogether;
   const int64_t count = threads * std::max<int64_t>(1, (tokens + share / 2) / share);
-  std::vector<Part> parts;
+  Parts parts;
+  const auto span = [](Range range, int64_t grain, int64_t& end) {
+    const Span s{range, end - range.begin, rounded_up(range.size(), grain)};
+    end += s.room;
+    return s;
+  };
   int64_t row = 0;
   for (int64_t i = 1; i <= count; i++) {
     const int64_t begin = row, target = tokens * i / count;
     while (row < rows && starts[row] + starts[row + 1] <= 2 * target) row++;
-    if (row > begin) parts.push_back({{begin, row}, {starts[begin], starts[row]}});
+    if (row == begin) continue;
+    parts.each.push_back({span({begin, row}, grain.rows, parts.rows),
+                          span({starts[begin], starts[row]}, grain.tokens, parts.tokens)});
   }
+  parts.rows = rounded_up(parts.rows, grain.rows);
+  parts.tokens = rounded_up(parts.tokens, grain.all);
+  parts.has_gaps = grain.all > 1;
   return parts;
 }
 
 // Whether threads that take the parts in turn end at about the same time.
-inline bool is_even(const std::vector<Part>& parts) {
+inline bool is_even(const Parts& parts) {
   std::vector<int64_t> loads(at::get_num_threads(), 0);
-  for (const Part& part : parts) *std::min_element(loads.begin(), loads.end()) += part.tokens.size();
-  const double share = static_cast<double>(parts.back().tokens.end) / loads.size();
+  for (const Part& part : parts.each) {
+    *std::min_element(loads.begin(), loads.end()) += part.tokens.range.size();
+  }
+  const double share = static_cast<double>(parts.each.back().tokens.range.end) / loads.size();
   return *std::max_element(loads.begin(), loads.end()) <= kUneven * share;
 }
+
+// While it lives, libraries that this thread calls take no others. That none are there would not do: a product is cut
+// as for the threads that are allowed, which are not the same for each thread, and so are its bits.
+class Alone {
+ public:
+  Alone() {
+    if (auto set = mkl()) mkl_before_ = set(1);
+#ifdef _OPENMP
+    openmp_before_ = omp_get_max_threads();
+    omp_set_num_threads(1);
+#endif
+  }
+  ~Alone() {
+    if (auto set = mkl()) set(mkl_before_);
+#ifdef _OPENMP
+    omp_set_num_threads(openmp_before_);
+#endif
+  }
+
+ private:
+  // MKL's setting for the thread that calls it, in libtorch_cpu; null where that has another BLAS.
+  using Set = int (*)(int);
+  static Set mkl() {
+    static const auto set = reinterpret_cast<Set>(dlsym(RTLD_DEFAULT, "MKL_Set_Num_Threads_Local"));
+    return set;
+  }
+  int mkl_before_ = 0, openmp_before_ = 1;
+};
 
 // Calls body(i) for each i below `count`, which the threads take in turn.
 template <typename F>
@@ -57,6 +126,7 @@ void shared_out(int64_t count, F body) {
   std::atomic<int64_t> next{0};
   at::parallel_for(0, std::min<int64_t>(count, at::get_num_threads()), 1, [&](int64_t, int64_t) {
     at::AutoDispatchBelowADInplaceOrView no_autograd;
+    const Alone alone;
     for (int64_t i = next++; i < count; i = next++) body(i);
   });
 }

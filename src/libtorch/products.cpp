@@ -1,8 +1,9 @@
-// Float32 products of matrices on a CPU by oneDNN, where libtorch itself takes MKL: on AMD's processors
-// with AVX-512 MKL uses AVX2 alone. `aten::mm` and `aten::addmm`, to which linear layers and their
-// gradients come, get kernels of ours, which hand on what oneDNN does not gain by.
+// See products.h. In float32 libtorch itself takes MKL, which on AMD's processors with AVX-512 uses AVX2 alone. Where
+// oneDNN is taken, `aten::mm` and `aten::addmm`, to which linear layers and their gradients come, get kernels of ours,
+// which hand on what oneDNN does not gain by.
 
-#include <ATen/ATen.h>
+#include "products.h"
+
 #include <ATen/CPUFunctions.h>
 #include <ATen/Context.h>
 #include <c10/util/Exception.h>
@@ -81,22 +82,39 @@ void register_kernels() {
 
 }  // namespace
 
+namespace covalign {
+
+bool takes_onednn() { return taken; }
+
+void multiply(const Tensor& a, const Tensor& b, Tensor& out, bool add) {
+  if (a.scalar_type() == at::kBFloat16 || (taken && gains(a, b))) {
+    at::native::mkldnn_matmul(a, b, out, /*beta=*/add ? 1 : 0, /*alpha=*/1);
+  } else if (add) {
+    at::cpu::addmm_(out, a, b, 1, 1);
+  } else {
+    at::cpu::mm_out(out, a, b);
+  }
+}
+
+}  // namespace covalign
+
 extern "C" {
 
-// Whether oneDNN takes float32 here: libtorch 2.11 lets nobody but processors with AVX-512 have it.
-bool covalign_has_onednn() {
-  static const bool has = [] {
+// Whether oneDNN takes float32, or bfloat16, here: libtorch 2.11 lets nobody but processors with AVX-512 have it.
+bool covalign_has_onednn(bool half) {
+  const auto takes = [](at::ScalarType kind) {
     if (!at::globalContext().hasMKLDNN()) return false;
     at::NoGradGuard no_grad;
-    const Tensor one = at::ones({1, 1});
+    const Tensor one = at::ones({1, 1}, kind);
     try {
       by_onednn(one, one);
       return true;
     } catch (const c10::Error&) {
       return false;
     }
-  }();
-  return has;
+  };
+  static const bool has[] = {takes(at::kFloat), takes(at::kBFloat16)};
+  return has[half];
 }
 
 bool covalign_takes_onednn() { return taken; }
@@ -108,11 +126,12 @@ char* covalign_take_onednn(bool takes) {
   });
 }
 
-// a b by one of the libraries, whichever is taken.
+// a b by one of the libraries, whichever is taken; libtorch's own multiplies in float32.
 char* covalign_product(const Tensor* a, const Tensor* b, bool onednn, Tensor** out) {
   return guarded([&] {
     at::NoGradGuard no_grad;
-    *out = new Tensor(onednn ? by_onednn(*a, *b) : at::cpu::mm(*a, *b));
+    const auto own = [&] { return at::cpu::mm(a->to(at::kFloat), b->to(at::kFloat)).to(a->scalar_type()); };
+    *out = new Tensor(onednn ? by_onednn(*a, *b) : own());
   });
 }
 }

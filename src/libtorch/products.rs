@@ -1,5 +1,5 @@
-//! The library that multiplies float32 matrices on a CPU: libtorch holds several, and which is the
-//! fastest is the machine's.
+//! The library that multiplies matrices on a CPU: libtorch holds several, and which is the fastest is the
+//! machine's.
 
 use std::ffi::c_char;
 
@@ -9,10 +9,10 @@ use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
 use super::threads::OneEach;
-use super::{check, given};
+use super::{bf16_units, check, given};
 
 extern "C" {
-    fn covalign_has_onednn() -> bool;
+    fn covalign_has_onednn(half: bool) -> bool;
     fn covalign_takes_onednn() -> bool;
     fn covalign_take_onednn(takes: bool) -> *mut c_char;
     fn covalign_product(
@@ -26,8 +26,10 @@ extern "C" {
 /// One that multiplies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Library {
-    /// libtorch's own choice: MKL, on other processors than x86 another BLAS.
+    /// libtorch's own choice for float32: MKL, on other processors than x86 another BLAS. What is in bfloat16
+    /// is widened for it, and the product is rounded.
     Own,
+    /// Takes float32 and bfloat16 as they are.
     OneDnn,
 }
 
@@ -42,9 +44,15 @@ impl Library {
     }
 }
 
-/// Whether oneDNN takes float32 on this machine: where libtorch holds it, and the processor has AVX-512.
-pub fn has_onednn() -> bool {
-    unsafe { covalign_has_onednn() }
+/// Whether oneDNN takes float32, or bfloat16, on this machine: where libtorch holds it, and the processor has
+/// AVX-512.
+pub fn has_onednn(kind: Kind) -> bool {
+    unsafe { covalign_has_onednn(kind == Kind::BFloat16) }
+}
+
+/// Whether products of `kind` on `device` are taken in float32, and rounded.
+pub fn widens(kind: Kind, device: Device) -> bool {
+    kind == Kind::BFloat16 && !device.is_cuda() && taken() == Library::Own
 }
 
 /// The library that multiplies now.
@@ -66,13 +74,15 @@ const LAYER: [i64; 3] = [256, 384, 1536];
 /// Of so many times each library's fastest counts; in the first it sets itself up.
 const TRIES: usize = 6;
 
-/// Floating-point operations that each library which is there does in a second of one core's time: in a
-/// linear layer, forward and the gradient of its weights. A few milliseconds.
-pub fn rates() -> Result<Vec<(Library, f64)>> {
+/// Floating-point operations that each library which is there does in a second of one core's time: in a linear layer
+/// of float32 or bfloat16, forward and the gradient of its weights. A few milliseconds. Of bfloat16 oneDNN's is
+/// measured only where the processor has a unit for it: without one it takes twenty times as long.
+pub fn rates(kind: Kind) -> Result<Vec<(Library, f64)>> {
     let [tokens, width, inner] = LAYER;
-    let ones = |size: [i64; 2]| Tensor::f_ones(size, (Kind::Float, Device::Cpu));
+    let ones = |size: [i64; 2]| Tensor::f_ones(size, (kind, Device::Cpu));
     let (x, weight) = (ones([tokens, width])?, ones([inner, width])?);
-    let onednn = has_onednn().then_some(Library::OneDnn);
+    let has_unit = kind == Kind::Float || bf16_units().is_some_and(|units| !units.is_empty());
+    let onednn = (has_unit && has_onednn(kind)).then_some(Library::OneDnn);
     let libraries: Vec<Library> = [Library::Own].into_iter().chain(onednn).collect();
     let operations = 4.0 * (tokens * width * inner) as f64;
     let seconds = |library: Library| -> Result<f64> {

@@ -12,7 +12,9 @@ namespace covalign {
 // Floats to a whole line of the cache: what begins behind them begins at a line, too.
 inline int64_t lines(int64_t floats) { return (floats + 15) / 16 * 16; }
 
-// `floats` of this thread's own, which begin at a line of the cache. What the last call wrote to them is gone.
+// `floats` of this thread's own, which begin at a line of the cache. What the last call with this number wrote to
+// them is gone.
+template <int Number = 0>
 inline float* scratch(int64_t floats) {
   struct Free {
     void operator()(float* p) const { std::free(p); }

@@ -16,7 +16,7 @@ use super::step::schedule::Plan;
 use crate::config::alignment::{Form, Matrices};
 use crate::config::Method;
 use crate::data::planned::PlannedBatch;
-use crate::libtorch::{self, products, profile};
+use crate::libtorch::{products, profile};
 use crate::telemetry::progress::Progress;
 
 /// Steps before those that are measured, where nobody says otherwise: libraries set themselves up in them.
@@ -144,7 +144,7 @@ pub fn measure(
         matmul_flops: matmul_flops(learner)?,
         matmul_size: matmul_size(device),
         libraries: match device {
-            Device::Cpu => products::rates()?
+            Device::Cpu => products::rates(learner.arithmetic.products())?
                 .into_iter()
                 .map(|(library, rate)| (library.name(), rate))
                 .collect(),
@@ -230,10 +230,7 @@ fn matmul_size(device: Device) -> i64 {
 fn matmul_flops(learner: &Learner) -> Result<f64> {
     let device = learner.arithmetic.device();
     let size = matmul_size(device);
-    let kind = match learner.arithmetic.products() {
-        Kind::BFloat16 if libtorch::widens_bf16(device) => Kind::Float,
-        kind => kind,
-    };
+    let kind = learner.arithmetic.multiplied_in();
     // Of random numbers: products of ones take a device less power, and run faster than any real one.
     let matrix = Tensor::f_randn([size, size], (Kind::Float, device))?.f_to_kind(kind)?;
     let mut best = f64::INFINITY;

@@ -181,8 +181,10 @@ impl Encoder for Bert {
     fn batch_shape(&self, pad: i64) -> Shape {
         match &self.forward {
             Forward::Packed(_) if self.variables.device().is_cuda() => Shape::Filled { pad },
-            Forward::Packed(PackedForward { parameters, .. }) => {
-                match parameters.compiles_products() {
+            Forward::Packed(forward) => {
+                // Of rows that go through all layers, those see to it that few sizes come up.
+                let by_operation = !forward.takes_rows_through_layers();
+                match by_operation && forward.parameters.compiles_products() {
                     true => Shape::Rounded { pad },
                     false => Shape::Packed,
                 }

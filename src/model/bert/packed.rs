@@ -1,7 +1,7 @@
 //! BERT's forward pass made for training: rows lie packed without padding, query, key
 //! and value come from one product, what lies between two products is one pass
-//! ([`crate::libtorch::fused`]), and the last layer computes only what the pooler reads. In float32 on a CPU
-//! each thread takes its rows through all layers.
+//! ([`crate::libtorch::fused`]), and the last layer computes only what the pooler reads. On a CPU each thread
+//! takes its rows through all layers.
 //!
 //! Tests hold it to transformers' and rust-bert's outputs and gradients.
 
@@ -76,7 +76,7 @@ impl PackedForward {
         mode: Mode,
     ) -> Result<Tensor> {
         let rows = packed(batch)?;
-        if self.takes_rows_through_layers(x) {
+        if self.takes_rows_through_layers() {
             let whole =
                 |index: usize| self.parameters.layers[index].whole(self.dropouts(index, mode));
             let layers: Vec<fused::Layer> = layers.clone().map(whole).collect();
@@ -91,14 +91,9 @@ impl PackedForward {
         })
     }
 
-    /// Whether threads can take their rows through layers: in float32 on a CPU, with GELU, and not where the
-    /// library of products has to know each size beforehand.
-    fn takes_rows_through_layers(&self, x: &Tensor) -> bool {
-        x.device() == Device::Cpu
-            && x.kind() == Kind::Float
-            && matches!(self.activation, Activation::gelu)
-            && self.parameters.products() == Kind::Float
-            && !self.parameters.compiles_products()
+    /// Whether threads can take their rows through layers: on a CPU, with GELU.
+    pub fn takes_rows_through_layers(&self) -> bool {
+        self.parameters.words.device() == Device::Cpu && matches!(self.activation, Activation::gelu)
     }
 
     fn by_operation(

@@ -79,7 +79,7 @@ impl Linear {
 
     /// Takes products in `kind` from now on, from the master as it is now.
     fn set_products(&mut self, kind: Kind) -> Result<()> {
-        self.widens = kind == Kind::BFloat16 && libtorch::widens_bf16(self.master.device());
+        self.widens = products::widens(kind, self.master.device());
         copy_in(&mut self.leaf, &self.master, kind)
     }
 }
@@ -203,8 +203,7 @@ impl Parameters {
     /// Whether the library of the layers' products on a CPU compiles one for each size, as oneDNN does.
     pub fn compiles_products(&self) -> bool {
         let device = self.words.device();
-        let half = self.products() == Kind::BFloat16 && !libtorch::widens_bf16(device);
-        !device.is_cuda() && (half || products::taken() == Library::OneDnn)
+        !device.is_cuda() && products::taken() == Library::OneDnn
     }
 
     /// tanh of the pooler's layer on states of first tokens, `[batch, hidden]`.

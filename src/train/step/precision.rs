@@ -23,8 +23,10 @@ pub struct Arithmetic {
     /// What matrix products are computed in.
     products: Kind,
     tf32: bool,
-    /// What takes them in float32 on a CPU.
+    /// What takes them on a CPU.
     library: Library,
+    /// Whether it takes them in float32.
+    in_float32: bool,
 }
 
 impl Arithmetic {
@@ -71,21 +73,24 @@ impl Arithmetic {
             });
         }
         let products = match settings.precision {
-            Precision::Auto if images_on_cpu => Kind::Float,
             // A module over words has products too small for half precision.
             Precision::Auto if config.encoder.words().is_some() => Kind::Float,
-            Precision::Auto => fastest(device)?,
+            Precision::Auto => fastest(config, device)?,
             Precision::Bf16 => Kind::BFloat16,
             Precision::Fp16 => Kind::Half,
             Precision::Fp32 | Precision::Tf32 => Kind::Float,
         };
+        let library = library(config, device, products)?;
+        products::take(library)?;
+        // What is no BERT's is left to libtorch.
+        let widens = is_bert(config) && products::widens(products, device);
         let arithmetic = Arithmetic {
             device,
             products,
             tf32: settings.precision == Precision::Tf32,
-            library: library(config, device, products)?,
+            library,
+            in_float32: products == Kind::Float || widens,
         };
-        products::take(arithmetic.library)?;
         if device.is_cuda() {
             graph::own_stream(device)?;
             libtorch::allow_tf32(arithmetic.tf32)?;
@@ -145,10 +150,18 @@ impl Arithmetic {
 
     /// The library that multiplies matrices.
     pub fn library(self) -> &'static str {
-        match self.products {
+        match self.in_float32 {
             _ if self.device.is_cuda() => "cuBLAS",
-            products if in_float32(self.device, products) => self.library.name(),
-            _ => "oneDNN",
+            true => self.library.name(),
+            false => "oneDNN",
+        }
+    }
+
+    /// What matrices are multiplied in: float32 where a CPU widens bfloat16.
+    pub fn multiplied_in(self) -> Kind {
+        match self.in_float32 {
+            true => Kind::Float,
+            false => self.products,
         }
     }
 
@@ -169,41 +182,35 @@ impl Arithmetic {
     }
 }
 
-/// What `auto` picks: bf16 where the device multiplies it in hardware, fp16 on GPUs before it.
-fn fastest(device: Device) -> Result<Kind> {
+fn is_bert(config: &Config) -> bool {
+    config.encoder.words().is_none() && config.encoder.images().is_none()
+}
+
+/// What `auto` picks: bf16 where the device multiplies it in hardware, fp16 on GPUs before it; on a CPU bf16 where
+/// that is faster than fp32.
+fn fastest(config: &Config, device: Device) -> Result<Kind> {
     Ok(match device {
         Device::Cuda(index) if libtorch::compute_capability(index)? < BF16 => Kind::Half,
         Device::Cuda(_) => Kind::BFloat16,
-        _ if libtorch::bf16_units().is_some_and(|units| !units.is_empty()) => Kind::BFloat16,
+        _ if is_bert(config) && bf16_is_faster()? => Kind::BFloat16,
         _ => Kind::Float,
     })
 }
 
-/// Whether products in a kind are taken in float32.
-fn in_float32(device: Device, kind: Kind) -> bool {
-    match kind {
-        Kind::Float => true,
-        Kind::BFloat16 => libtorch::widens_bf16(device),
-        _ => false,
-    }
-}
-
-/// The library of products in float32 on a CPU that `training.products` comes to.
+/// The library of products on a CPU that `training.products` comes to.
 fn library(config: &Config, device: Device, products: Kind) -> Result<Library> {
-    let encoder = &config.encoder;
-    let is_bert = encoder.words().is_none() && encoder.images().is_none();
     Ok(match config.training.products {
         _ if device.is_cuda() => Library::Own,
         Products::Mkl => Library::Own,
-        Products::Onednn if products::has_onednn() => Library::OneDnn,
+        Products::Onednn if products::has_onednn(products) => Library::OneDnn,
         Products::Onednn => {
             bail_input!(
-                "key `training.products`: libtorch lets oneDNN multiply in fp32 on processors with \
-                 AVX-512 alone, and this is none; say mkl or auto"
+                "key `training.products`: libtorch lets oneDNN multiply on processors with AVX-512 alone, and \
+                 this is none; say mkl or auto"
             )
         }
-        Products::Auto if is_bert && in_float32(device, products) && products::has_onednn() => {
-            faster_library()?
+        Products::Auto if is_bert(config) && products != Kind::Half => {
+            faster_of(&measured(products)?)
         }
         Products::Auto => Library::Own,
     })
@@ -225,14 +232,27 @@ pub fn faster_of(rates: &[(Library, f64)]) -> Library {
     }
 }
 
-/// The library that is faster on this machine, measured once a process.
-fn faster_library() -> Result<Library> {
-    static FASTER: OnceLock<Library> = OnceLock::new();
-    if let Some(known) = FASTER.get() {
-        return Ok(*known);
+/// The libraries' rates in float32 or bfloat16, measured once a process.
+pub fn measured(kind: Kind) -> Result<Vec<(Library, f64)>> {
+    static OF: [OnceLock<Vec<(Library, f64)>>; 2] = [OnceLock::new(), OnceLock::new()];
+    let known = &OF[usize::from(kind == Kind::BFloat16)];
+    if let Some(rates) = known.get() {
+        return Ok(rates.clone());
     }
-    let faster = faster_of(&products::rates()?);
-    Ok(*FASTER.get_or_init(|| faster))
+    let rates = products::rates(kind)?;
+    Ok(known.get_or_init(|| rates).clone())
+}
+
+/// Whether this CPU multiplies bf16 clearly faster than fp32: a processor may have a unit for it that is slower.
+pub fn bf16_is_faster() -> Result<bool> {
+    if libtorch::bf16_units().is_none_or(|units| units.is_empty()) {
+        return Ok(false);
+    }
+    let most = |kind| -> Result<f64> {
+        let rates = measured(kind)?.into_iter().map(|(_, rate)| rate);
+        Ok(rates.fold(0.0, f64::max))
+    };
+    Ok(most(Kind::BFloat16)? > CLEARLY * most(Kind::Float)?)
 }
 
 /// The device that `training.device` names.
