@@ -16,10 +16,6 @@
 
 namespace covalign {
 
-// Tokens that a thread takes at a time: of fewer, products would repack the weights too often; more leave the
-// cache.
-constexpr int64_t kTogether = 256;
-
 // So much more than its share of the tokens the busiest thread may get.
 constexpr double kUneven = 1.15;
 
@@ -28,12 +24,15 @@ struct Range {
   int64_t size() const { return end - begin; }
 };
 
-// Multiples that a library of products wants: rows of matrices for parts, for their tokens, and for all of these.
+// How a library of products wants rows cut.
 struct Grain {
+  // Tokens that a thread takes at a time: of fewer, products would repack the weights too often; more leave the cache.
+  int64_t together = 256;
+  // Multiples that the numbers of a part's rows and tokens are filled up to, and that of all parts' tokens.
   int64_t rows = 1, tokens = 1, all = 1;
 };
-// One that compiles a product for each size should meet few.
-constexpr Grain kFewSizes{8, 16, 64};
+// For one that compiles a product for each size, and should meet few; its calls cost more.
+constexpr Grain kFewSizes{1024, 8, 16, 32};
 
 inline int64_t rounded_up(int64_t n, int64_t grain) { return (n + grain - 1) / grain * grain; }
 
@@ -60,7 +59,7 @@ struct Parts {
 // Parts of nearly as many tokens each, as many for each thread.
 inline Parts parts_of(const int64_t* starts, int64_t rows, Grain grain) {
   const int64_t tokens = starts[rows], threads = at::get_num_threads();
-  const int64_t share = threads * kTogether;
+  const int64_t share = threads * grain.together;
   const int64_t count = threads * std::max<int64_t>(1, (tokens + share / 2) / share);
   Parts parts;
   const auto span = [](Range range, int64_t grain, int64_t& end) {
