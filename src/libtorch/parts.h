@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -24,14 +25,24 @@ struct Range {
   int64_t size() const { return end - begin; }
 };
 
+// Tokens that a thread takes at a time: of fewer, products would repack the weights too often; more leave the cache
+// that each core has for itself.
+inline int64_t together() {
+#ifdef _SC_LEVEL2_CACHE_SIZE
+  static const bool is_large = sysconf(_SC_LEVEL2_CACHE_SIZE) >= 1 << 20;
+  return is_large ? 512 : 256;
+#else
+  return 256;
+#endif
+}
+
 // How a library of products wants rows cut.
 struct Grain {
-  // Tokens that a thread takes at a time: of fewer, products would repack the weights too often; more leave the cache.
-  int64_t together = 256;
+  int64_t together = covalign::together();
   // Multiples that the numbers of a part's rows and tokens are filled up to, and that of all parts' tokens.
   int64_t rows = 1, tokens = 1, all = 1;
 };
-// For one that compiles a product for each size, and should meet few; its calls cost more.
+// For one that compiles a product for each size, and should meet few; its calls cost more, too.
 constexpr Grain kFewSizes{1024, 8, 16, 32};
 
 inline int64_t rounded_up(int64_t n, int64_t grain) { return (n + grain - 1) / grain * grain; }
