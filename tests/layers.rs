@@ -209,7 +209,7 @@ fn layers_by_rows_are_the_layers_operation_by_operation() {
 fn by_rows_are_by_operation(kind: Kind) {
     tch::manual_seed(5);
     // Several parts for each thread, rows of one token among them.
-    let starts_of_many = starts((0..90).map(|i| 1 + i * 7 % 23));
+    let starts_of_many = starts((0..270).map(|i| 1 + i * 7 % 23));
     let tokens = i64::try_from(starts_of_many.max()).unwrap();
     let x = random(&[tokens, WIDTH])
         .to_kind(kind)
