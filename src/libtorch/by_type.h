@@ -1,4 +1,4 @@
-// From a tensor's kind to the type that the kernels take its numbers as, and back.
+// From a tensor to the type that the kernels take its numbers as, and back.
 
 #pragma once
 
@@ -20,5 +20,10 @@ template <typename T>
 constexpr at::ScalarType kind_of = at::kFloat;
 template <>
 constexpr at::ScalarType kind_of<bf16> = at::kBFloat16;
+
+template <typename T>
+T* data(const at::Tensor& x) {
+  return static_cast<T*>(x.data_ptr());
+}
 
 }  // namespace covalign

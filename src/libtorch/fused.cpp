@@ -26,11 +26,6 @@ namespace {
 
 constexpr int64_t kParts = 16;
 
-template <typename T>
-T* data(const Tensor& x) {
-  return static_cast<T*>(x.data_ptr());
-}
-
 template <typename F>
 void over_rows(int64_t rows, F body) {
   at::parallel_for(0, rows, 32, body);

@@ -159,7 +159,7 @@ pub fn packed_attention(
     })
 }
 
-/// A layer's parameters in float32: matrices `[out, in]`, each with its bias.
+/// A layer's parameters: matrices `[out, in]` in x's kind, each with its bias in float32.
 #[derive(Debug)]
 pub struct Layer<'a> {
     /// Query, key and value one below the other, `[3 width, width]`.
@@ -194,8 +194,9 @@ impl<'a> Layer<'a> {
     }
 }
 
-/// Layers with GELU and `heads` heads over packed rows in float32 on a CPU, one after the other: [`packed_attention`],
-/// [`add_norm`], [`gelu`], [`add_norm`] and the products between them. Each thread takes some rows through all of them.
+/// Layers with GELU and `heads` heads over packed rows in float32 or bfloat16 on a CPU, one after the other:
+/// [`packed_attention`], [`add_norm`], [`gelu`], [`add_norm`] and the products between them. Each thread takes some
+/// rows through all of them.
 /// `x` is `[tokens, width]`, and so is the output, or with `first` `[rows, width]`. None where rows of these lengths
 /// cannot be shared out evenly over the threads.
 pub fn layers(

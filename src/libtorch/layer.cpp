@@ -2,8 +2,6 @@
 
 #include "layer.h"
 
-#include <ATen/CPUFunctions.h>
-
 #include <algorithm>
 
 #include "products.h"
@@ -13,15 +11,14 @@ using at::Tensor;
 namespace covalign {
 namespace {
 
-// Widened factors of a product and what it gives.
+// Room for a matrix in float32.
 Matrix<float> floats(const Matrix<bf16>& x, float*& memory) {
   const Matrix<float> wide{memory, x.rows, x.columns, x.columns};
   memory += lines(x.rows * x.columns);
   return wide;
 }
 
-template <typename T>
-Matrix<float> widened(const Matrix<T>& x, float*& memory) {
+Matrix<float> widened(const Matrix<bf16>& x, float*& memory) {
   const Matrix<float> wide = floats(x, memory);
   wide.tensor().copy_(x.tensor());
   return wide;
@@ -191,12 +188,8 @@ void backward(const Layer<T>& l, const Passed<T>& p, const Gradients<T>& g, cons
   if (g.goes_on) input_backward(l, p, g, part, residual);
 }
 
-namespace {
-
 // Tokens whose factors are widened at a time.
 constexpr int64_t kWidened = 512;
-
-}  // namespace
 
 template <typename T>
 void Outer<T>::run() const {
@@ -210,7 +203,7 @@ void Outer<T>::run() const {
         const int64_t rows = std::min(kWidened, dy.rows - i);
         float* rest = memory;
         const auto some = [&](const Matrix<T>& m) {
-          return widened(Matrix<T>{m.p + i * m.stride, rows, m.columns, m.stride}, rest);
+          return widened({m.p + i * m.stride, rows, m.columns, m.stride}, rest);
         };
         const Matrix<float> wide = some(dy);
         multiply(wide.transposed(), some(x).tensor(), sum, i > 0);

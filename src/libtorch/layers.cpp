@@ -1,8 +1,7 @@
-// Layers of an encoder over packed rows, one after the other, in float32 or bfloat16 on a CPU. Operation by operation (fused.cpp),
-// the threads wait for each other at the end of each product and each pass between two; here a thread takes some rows
-// through all layers, forward or back, and what it computes from is in its cache. Only the gradients of matrices are
-// products over all rows. Where a library compiles products for their sizes, arrays have gaps behind each thread's rows,
-// so that few sizes come up.
+// Layers of an encoder over packed rows, one after the other, in float32 or bfloat16 on a CPU. Operation by operation
+// (fused.cpp), the threads wait for each other at the end of each product and each pass between two; here a thread
+// takes some rows through all layers, forward or back, and what it computes from is in its cache. Only the gradients
+// of matrices are products over all rows.
 //
 // Sums over rows are taken part by part and added in order: results depend on how many threads there are, and on
 // nothing else.
@@ -13,8 +12,7 @@
 
 #include "checks.h"
 #include "guard.h"
-#include "layer.h"
-#include "products.h"
+#include "kept.h"
 
 using at::Tensor;
 using at::TensorList;
@@ -25,25 +23,6 @@ using torch::autograd::variable_list;
 namespace covalign {
 namespace {
 
-template <typename T>
-using Layers = std::vector<Layer<T>>;
-
-template <typename T>
-T* data(const Tensor& x) {
-  return static_cast<T*>(x.data_ptr());
-}
-
-template <typename T>
-Tensor room(int64_t rows, int64_t width) {
-  return at::empty({rows, width}, kind_of<T>);
-}
-
-template <typename T>
-Parts parts_of(const Layers<T>& layers) {
-  const Layer<T>& any = layers.front();
-  return parts_of(any.begins(), any.rows(), takes_onednn() ? kFewSizes : Grain());
-}
-
 // Some rows through all layers; nothing is kept.
 template <typename T>
 void through(const Layers<T>& layers, const Part& part, const T* x, T* y) {
@@ -53,11 +32,12 @@ void through(const Layers<T>& layers, const Part& part, const T* x, T* y) {
   // What one layer puts out and the next one takes.
   T* states = whole.all<T>(any.width);
   const Range& tokens = part.tokens.range;
-  std::copy_n(x + tokens.begin * any.width, tokens.size() * any.width, states + tokens.begin * any.width);
+  const int64_t begin = tokens.begin * any.width;
+  if (part.tokens.has_gap()) std::copy_n(x + begin, tokens.size() * any.width, states + begin);
   for (const Layer<T>& l : layers) {
     Pieces pieces(whole.rest(), l, part);
     Passed<T> p = laid_out(l, pieces);
-    p.x = states;
+    p.x = &l == &layers.front() && !part.tokens.has_gap() ? x : states;
     p.y = &l == &layers.back() ? y : states;
     forward(l, p, part, pieces.rest());
   }
@@ -71,105 +51,6 @@ Tensor run(const Layers<T>& layers, const Tensor& x) {
   shared_out(parts.each.size(), [&](int64_t i) { through(layers, parts.each[i], data<T>(x), data<T>(y)); });
   return y;
 }
-
-// Makes a layer's arrays, with zeros in the gaps.
-struct Maker {
-  const Parts& parts;
-  bool first;
-  std::vector<Tensor> made;
-  template <typename E>
-  E* all(int64_t width) {
-    return make<E>(parts.tokens, width, [](const Part& part) { return part.tokens; });
-  }
-  template <typename E>
-  E* asked(int64_t width) {
-    if (!first) return all<E>(width);
-    return make<E>(parts.rows, width, [](const Part& part) { return part.rows; });
-  }
-
- private:
-  template <typename E, typename Of>
-  E* make(int64_t rows, int64_t width, Of of) {
-    const Tensor x = room<E>(rows, width);
-    made.push_back(x);
-    for (size_t i = 0; parts.has_gaps && i < parts.each.size(); i++) {
-      const Span here = of(parts.each[i]);
-      const int64_t begin = here.range.end + here.before;
-      const int64_t end = i + 1 < parts.each.size() ? here.range.begin + here.before + here.room : rows;
-      x.narrow(0, begin, end - begin).zero_();
-    }
-    return data<E>(x);
-  }
-};
-
-// Hands what a Maker made out again, so that a part's rows lie where their numbers say.
-struct Finder {
-  const std::vector<Tensor>& made;
-  int64_t tokens_before, asked_before;
-  size_t next = 0;
-  template <typename E>
-  E* all(int64_t width) {
-    return data<E>(made[next++]) + tokens_before * width;
-  }
-  template <typename E>
-  E* asked(int64_t width) {
-    return data<E>(made[next++]) + asked_before * width;
-  }
-};
-
-// What a pass keeps for the way back.
-template <typename T>
-struct Kept : torch::CustomClassHolder {
-  Layers<T> layers;
-  Parts parts;
-  // What each layer takes, and its other arrays.
-  std::vector<Tensor> states;
-  std::vector<std::vector<Tensor>> arrays;
-
-  // Memory for what is computed from x.
-  Kept(const Layers<T>& of, const Tensor& x) : layers(of), parts(parts_of(of)) {
-    states.push_back(x);
-    if (parts.has_gaps) {
-      states[0] = state();
-      for (const Part& part : parts.each) {
-        const Range& tokens = part.tokens.range;
-        const auto rows = [&](const Tensor& t, int64_t from) { return t.narrow(0, from, tokens.size()); };
-        rows(states[0], tokens.begin + part.tokens.before).copy_(rows(x, tokens.begin));
-      }
-    }
-    for (const Layer<T>& l : layers) {
-      if (&l != &layers.front()) states.push_back(state());
-      Maker maker{parts, l.first, {}};
-      laid_out(l, maker);
-      arrays.push_back(std::move(maker.made));
-    }
-  }
-
-  // A layer's arrays for a part, but for what the last one puts out; without a part, as they lie.
-  Passed<T> at(size_t layer, const Part& part = {}) const {
-    const Layer<T>& l = layers[layer];
-    Finder finder{arrays[layer], part.tokens.before, l.asked(part).before};
-    Passed<T> p = laid_out(l, finder);
-    const auto from = [&](const Tensor& x) { return data<T>(x) + part.tokens.before * l.width; };
-    p.x = from(states[layer]);
-    if (layer + 1 < layers.size()) p.y = from(states[layer + 1]);
-    return p;
-  }
-
-  // Frees the memory of the topmost layer.
-  void drop_last() {
-    arrays.pop_back();
-    states.pop_back();
-    layers.pop_back();
-  }
-
- private:
-  Tensor state() const {
-    Maker maker{parts, false, {}};
-    maker.all<T>(layers.front().width);
-    return maker.made[0];
-  }
-};
 
 // What threads add up on the way back through one layer.
 template <typename T>
@@ -251,16 +132,18 @@ struct LayersFunction : Function<LayersFunction<T>> {
       const int64_t states = lines(part.tokens.room * any.width), begin = tokens.begin * any.width;
       float* memory = scratch(states + backward_floats(any, part));
       T* dstates = reinterpret_cast<T*>(memory) - begin;
+      // What nobody asks for, and what has a gap behind it, does not go where all parts' gradients go.
+      T* dx = goes_on && !part.tokens.has_gap() ? data<T>(out[0]) : dstates;
       const T* from = data<T>(dy);
       for (int64_t n = layers.size() - 1; n >= 0; n--) {
         Gradients<T> g = sums[n].of(i, part.rows);
         g.dy = from;
-        g.dx = dstates;
+        g.dx = n == 0 ? dx : dstates;
         g.goes_on = n > 0 || goes_on;
         covalign::backward(layers[n], kept.at(n, part), g, part, memory + states);
-        from = dstates;
+        from = g.dx;
       }
-      if (goes_on) std::copy_n(dstates + begin, tokens.size() * any.width, data<T>(out[0]) + begin);
+      if (goes_on && dx == dstates) std::copy_n(dstates + begin, tokens.size() * any.width, data<T>(out[0]) + begin);
     });
     for (; !kept.layers.empty(); kept.drop_last()) collect(ctx, kept, sums[kept.layers.size() - 1], out);
     return out;

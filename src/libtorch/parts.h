@@ -53,6 +53,7 @@ struct Span {
   Range range;
   int64_t before = 0, room = 0;
   Range with_gap() const { return {range.begin, range.begin + room}; }
+  bool has_gap() const { return room > range.size(); }
 };
 
 // Rows that go through the layer together.
@@ -86,7 +87,6 @@ inline Parts parts_of(const int64_t* starts, int64_t rows, Grain grain) {
     parts.each.push_back({span({begin, row}, grain.rows, parts.rows),
                           span({starts[begin], starts[row]}, grain.tokens, parts.tokens)});
   }
-  parts.rows = rounded_up(parts.rows, grain.rows);
   parts.tokens = rounded_up(parts.tokens, grain.all);
   parts.has_gaps = grain.all > 1;
   return parts;

@@ -74,15 +74,20 @@ const LAYER: [i64; 3] = [256, 384, 1536];
 /// Of so many times each library's fastest counts; in the first it sets itself up.
 const TRIES: usize = 6;
 
-/// Floating-point operations that each library which is there does in a second of one core's time: in a linear layer
-/// of float32 or bfloat16, forward and the gradient of its weights. A few milliseconds. Of bfloat16 oneDNN's is
-/// measured only where the processor has a unit for it: without one it takes twenty times as long.
+/// Whether oneDNN may be the faster one: it takes `kind`, and for bfloat16 the processor has a unit, without which
+/// it takes twenty times as long.
+pub fn onednn_competes(kind: Kind) -> bool {
+    let has_unit = || bf16_units().is_some_and(|units| !units.is_empty());
+    has_onednn(kind) && (kind != Kind::BFloat16 || has_unit())
+}
+
+/// Floating-point operations that each library that competes does in a second of one core's time: in a linear layer of
+/// float32 or bfloat16, forward and the gradient of its weights. Takes tens of milliseconds.
 pub fn rates(kind: Kind) -> Result<Vec<(Library, f64)>> {
     let [tokens, width, inner] = LAYER;
     let ones = |size: [i64; 2]| Tensor::f_ones(size, (kind, Device::Cpu));
     let (x, weight) = (ones([tokens, width])?, ones([inner, width])?);
-    let has_unit = kind == Kind::Float || bf16_units().is_some_and(|units| !units.is_empty());
-    let onednn = (has_unit && has_onednn(kind)).then_some(Library::OneDnn);
+    let onednn = onednn_competes(kind).then_some(Library::OneDnn);
     let libraries: Vec<Library> = [Library::Own].into_iter().chain(onednn).collect();
     let operations = 4.0 * (tokens * width * inner) as f64;
     let seconds = |library: Library| -> Result<f64> {

@@ -11,12 +11,12 @@ use super::feed::batches::Batches;
 use super::feed::loader::Loader;
 use super::say::stages::{synchronize, Stage, Stages};
 use super::step::learner::Learner;
-use super::step::precision::device_name;
+use super::step::precision::{device_name, measured};
 use super::step::schedule::Plan;
 use crate::config::alignment::{Form, Matrices};
 use crate::config::Method;
 use crate::data::planned::PlannedBatch;
-use crate::libtorch::{products, profile};
+use crate::libtorch::profile;
 use crate::telemetry::progress::Progress;
 
 /// Steps before those that are measured, where nobody says otherwise: libraries set themselves up in them.
@@ -144,7 +144,7 @@ pub fn measure(
         matmul_flops: matmul_flops(learner)?,
         matmul_size: matmul_size(device),
         libraries: match device {
-            Device::Cpu => products::rates(learner.arithmetic.products())?
+            Device::Cpu => measured(learner.arithmetic.products())?
                 .into_iter()
                 .map(|(library, rate)| (library.name(), rate))
                 .collect(),

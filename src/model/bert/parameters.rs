@@ -25,8 +25,6 @@ pub struct Linear {
     leaf: Tensor,
     /// What is added in the same operation as a product: the bias, or on CUDA such a copy.
     bias_leaf: Tensor,
-    /// Whether factors in bfloat16 are widened, and the product is rounded.
-    widens: bool,
 }
 
 /// A LayerNorm by its name.
@@ -56,11 +54,15 @@ pub struct Parameters {
 impl Linear {
     /// x Wᵀ.
     pub fn product(&self, x: &Tensor) -> Result<Tensor> {
-        if self.widens {
+        if self.widens() {
             return libtorch::widened_product(x, &self.leaf);
         }
         let none: Option<Tensor> = None;
         Ok(x.f_linear(&self.leaf, none)?)
+    }
+
+    fn widens(&self) -> bool {
+        products::widens(self.leaf.kind(), self.leaf.device())
     }
 
     /// The matrix as products use it, and its bias.
@@ -70,7 +72,7 @@ impl Linear {
 
     /// x Wᵀ + b, in the kind of what products use.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        if self.widens {
+        if self.widens() {
             let product = self.product(&x.f_to_kind(self.leaf.kind())?)?;
             return Ok(product.f_add(&self.bias.f_to_kind(product.kind())?)?);
         }
@@ -79,7 +81,6 @@ impl Linear {
 
     /// Takes products in `kind` from now on, from the master as it is now.
     fn set_products(&mut self, kind: Kind) -> Result<()> {
-        self.widens = products::widens(kind, self.master.device());
         copy_in(&mut self.leaf, &self.master, kind)
     }
 }
@@ -147,7 +148,6 @@ impl Parameters {
             bias,
             leaf: master.shallow_clone(),
             master,
-            widens: false,
         };
         let dense = |name: String| -> Result<Linear> {
             let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));

@@ -209,7 +209,9 @@ fn library(config: &Config, device: Device, products: Kind) -> Result<Library> {
                  this is none; say mkl or auto"
             )
         }
-        Products::Auto if is_bert(config) && products != Kind::Half => {
+        Products::Auto
+            if is_bert(config) && products != Kind::Half && products::onednn_competes(products) =>
+        {
             faster_of(&measured(products)?)
         }
         Products::Auto => Library::Own,
@@ -232,10 +234,14 @@ pub fn faster_of(rates: &[(Library, f64)]) -> Library {
     }
 }
 
-/// The libraries' rates in float32 or bfloat16, measured once a process.
+/// The libraries' rates in bfloat16, or for another kind in float32, measured once a process.
 pub fn measured(kind: Kind) -> Result<Vec<(Library, f64)>> {
-    static OF: [OnceLock<Vec<(Library, f64)>>; 2] = [OnceLock::new(), OnceLock::new()];
-    let known = &OF[usize::from(kind == Kind::BFloat16)];
+    static FLOAT: OnceLock<Vec<(Library, f64)>> = OnceLock::new();
+    static BFLOAT16: OnceLock<Vec<(Library, f64)>> = OnceLock::new();
+    let (known, kind) = match kind {
+        Kind::BFloat16 => (&BFLOAT16, Kind::BFloat16),
+        _ => (&FLOAT, Kind::Float),
+    };
     if let Some(rates) = known.get() {
         return Ok(rates.clone());
     }
@@ -245,7 +251,7 @@ pub fn measured(kind: Kind) -> Result<Vec<(Library, f64)>> {
 
 /// Whether this CPU multiplies bf16 clearly faster than fp32: a processor may have a unit for it that is slower.
 pub fn bf16_is_faster() -> Result<bool> {
-    if libtorch::bf16_units().is_none_or(|units| units.is_empty()) {
+    if !products::onednn_competes(Kind::BFloat16) {
         return Ok(false);
     }
     let most = |kind| -> Result<f64> {
