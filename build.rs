@@ -9,19 +9,12 @@ fn main() {
     watch(Path::new("src/libtorch"));
 
     let x86 = std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64");
-    let base: (&str, &[&str]) = ("base", &[]);
-    let wider: [(&str, &[&str]); 2] = [
-        ("avx2", &["-mavx2", "-mfma"]),
-        (
-            "avx512",
-            &[
-                "-mavx512f",
-                "-mavx512bw",
-                "-mavx512dq",
-                "-mavx512vl",
-                "-mfma",
-            ],
-        ),
+    let base = ("base", String::new());
+    let avx512 = "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma";
+    let wider = [
+        ("avx2", "-mavx2 -mfma".to_string()),
+        ("avx512", avx512.to_string()),
+        ("avx512_bf16", format!("{avx512} -mavx512bf16")),
     ];
     let sets = [base].into_iter().chain(wider.into_iter().filter(|_| x86));
     for (isa, flags) in sets {
@@ -29,7 +22,7 @@ fn main() {
         build.define("COVALIGN_ISA", isa).opt_level(3);
         build.flags(["-ffp-contract=fast", "-fno-math-errno"]);
         build.flag("-Wno-psabi");
-        build.flags(flags);
+        build.flags(flags.split_whitespace());
         build.files(
             ["kernels", "lstm_kernels", "convolution_kernels"]
                 .map(|f| format!("src/libtorch/{f}.cpp")),

@@ -1,5 +1,6 @@
 // Takes the kernels of the best instruction set that both the build and the machine have; of none
-// better than ATEN_CPU_CAPABILITY allows (default, avx2 or avx512), which holds for libtorch's too.
+// better than ATEN_CPU_CAPABILITY allows (default, avx2 or avx512), which holds for libtorch's too. That a processor
+// with AVX-512 has AVX512-BF16 besides, libtorch has no word for.
 
 #include "convolution_kernels.h"
 #include "kernels.h"
@@ -21,21 +22,22 @@ DECLARE(base);
 #ifdef COVALIGN_X86
 DECLARE(avx2);
 DECLARE(avx512);
+DECLARE(avx512_bf16);
 
 namespace {
 
-enum class Isa { base, avx2, avx512 };
+enum class Isa { base, avx2, avx512, avx512_bf16 };
 
 Isa isa() {
   static const Isa best = [] {
     __builtin_cpu_init();
     const char* given = std::getenv("ATEN_CPU_CAPABILITY");
-    const std::string most = given ? given : "avx512";
+    const std::string most = given ? given : "avx512_bf16";
     if (most == "default") return Isa::base;
     if (most != "avx2" && __builtin_cpu_supports("avx512f") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl")) {
-      return Isa::avx512;
+      return most != "avx512" && __builtin_cpu_supports("avx512bf16") ? Isa::avx512_bf16 : Isa::avx512;
     }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::avx2;
     return Isa::base;
@@ -45,10 +47,14 @@ Isa isa() {
 
 }  // namespace
 
-#define CHOOSE(kind)                                                                          \
-  (isa() == Isa::avx512 ? kind##_avx512 : isa() == Isa::avx2 ? kind##_avx2 : kind##_base)
+#define CHOOSE(kind)                                            \
+  (isa() == Isa::avx512_bf16 ? kind##_avx512_bf16               \
+   : isa() == Isa::avx512    ? kind##_avx512                    \
+   : isa() == Isa::avx2      ? kind##_avx2                      \
+                             : kind##_base)
 const char* kernel_name() {
-  return isa() == Isa::avx512 ? "avx512" : isa() == Isa::avx2 ? "avx2" : "default";
+  static const char* const names[] = {"default", "avx2", "avx512", "avx512_bf16"};
+  return names[static_cast<int>(isa())];
 }
 #else
 #define CHOOSE(kind) kind##_base

@@ -191,6 +191,20 @@ void gelu_backward(const T* dy, T* d, float* sums, int64_t w, int64_t begin, int
   }
 }
 
+template <typename T>
+void widen(const T* x, int64_t stride, float* y, int64_t rows, int64_t w) {
+  for (int64_t i = 0; i < rows; i++) {
+    for (int64_t j = 0; j < w; j += kLanes) store(y + i * w + j, load(x + i * stride + j, w - j), w - j);
+  }
+}
+
+template <typename T>
+void narrow(const float* x, T* y, int64_t stride, int64_t rows, int64_t w) {
+  for (int64_t i = 0; i < rows; i++) {
+    for (int64_t j = 0; j < w; j += kLanes) store(y + i * stride + j, load(x + i * w + j, w - j), w - j);
+  }
+}
+
 // --- Attention: small matrix products in the cache ---
 
 // Rows and vectors of a block of the result that stays in registers: 16 of 32, or 12 of 16.
@@ -535,7 +549,8 @@ template <typename T>
 constexpr Kernels<T> kernels() {
   return {add_norm<T>,  add_norm_backward<T>,  embed<T>,          embed_backward<T>,
           gelu<T>,      gelu_backward<T>,      attention<T>,      attention_backward<T>,
-          attention_scratch, sum_of_squares<T>, adamw<T>,         adamw_idle};
+          attention_scratch, widen<T>,         narrow<T>,         sum_of_squares<T>,
+          adamw<T>,     adamw_idle};
 }
 
 }  // namespace

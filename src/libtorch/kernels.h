@@ -104,6 +104,9 @@ struct Kernels {
   void (*attention)(const Attention<T>&, float* scratch, int64_t begin, int64_t end);
   void (*attention_backward)(const Attention<T>&, float* scratch, int64_t begin, int64_t end);
   int64_t (*attention_scratch)(int64_t longest, int64_t depth);  // floats
+  // y = x, and back, [rows, width]; rows of T begin `stride` after each other, the others lie close.
+  void (*widen)(const T* x, int64_t stride, float* y, int64_t rows, int64_t width);
+  void (*narrow)(const float* x, T* y, int64_t stride, int64_t rows, int64_t width);
   double (*sum_of_squares)(const T*, int64_t count);
   // `copy`, where not null, gets the parameter in bfloat16.
   void (*adamw)(const AdamW&, float* parameter, const T* gradient, float* m, float* v, bf16* copy,

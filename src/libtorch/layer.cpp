@@ -20,8 +20,12 @@ Matrix<float> floats(const Matrix<bf16>& x, float*& memory) {
 
 Matrix<float> widened(const Matrix<bf16>& x, float*& memory) {
   const Matrix<float> wide = floats(x, memory);
-  wide.tensor().copy_(x.tensor());
+  bf16_kernels().widen(x.p, x.stride, const_cast<float*>(wide.p), x.rows, x.columns);
   return wide;
+}
+
+void narrow(const Matrix<float>& x, const Matrix<bf16>& y) {
+  bf16_kernels().narrow(x.p, const_cast<bf16*>(y.p), y.stride, x.rows, x.columns);
 }
 
 // out = a W or a Wᵀ, or added to out.
@@ -34,7 +38,7 @@ void product(const Matrix<T>& a, const Factor<T>& weight, bool transposed, const
       const Matrix<float> wide = widened(a, memory), sum = add ? widened(out, memory) : floats(out, memory);
       Tensor y = sum.tensor();
       multiply(wide.tensor(), factor(weight.widened), y, add);
-      out.tensor().copy_(y);
+      narrow(sum, out);
       return;
     }
   }
@@ -198,7 +202,8 @@ void Outer<T>::run() const {
     if (widens) {
       const int64_t most = std::min(dy.rows, kWidened);
       float* memory = scratch<1>(lines(out.rows * out.columns) + lines(most * dy.columns) + lines(most * x.columns));
-      Tensor sum = floats(out, memory).tensor();
+      const Matrix<float> whole = floats(out, memory);
+      Tensor sum = whole.tensor();
       for (int64_t i = 0; i < dy.rows; i += kWidened) {
         const int64_t rows = std::min(kWidened, dy.rows - i);
         float* rest = memory;
@@ -208,7 +213,7 @@ void Outer<T>::run() const {
         const Matrix<float> wide = some(dy);
         multiply(wide.transposed(), some(x).tensor(), sum, i > 0);
       }
-      out.tensor().copy_(sum);
+      narrow(whole, out);
       return;
     }
   }

@@ -52,11 +52,17 @@ INLINE void store(float* p, vf x) { memcpy(p, &x, sizeof x); }
 
 // To nearest, ties to even; NaN stays NaN.
 INLINE void store(bf16* p, vf x) {
+#ifdef __AVX512BF16__
+  // Of what is too small to be a normal number, zero.
+  const __m256bh half = _mm512_cvtneps_pbh((__m512)x);
+  memcpy(p, &half, sizeof half);
+#else
   vu u = bits(x);
   vu rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
   vu nan = (vu)(x != x);
   vh half = __builtin_convertvector((rounded & ~nan) | (nan & 0x7fc0u), vh);
   memcpy(p, &half, sizeof half);
+#endif
 }
 
 #ifdef __AVX512F__
