@@ -3,7 +3,7 @@
 
 use covalign::libtorch::fused::{self, Dropout, Layer, Norm};
 use covalign::libtorch::products::{has_onednn, take, taken, widens, Library};
-use covalign::libtorch::widened_product;
+use covalign::libtorch::{bf16_units, widened_product};
 use tch::{Device, Kind, Tensor};
 
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
@@ -202,6 +202,46 @@ fn layers_by_rows_are_the_layers_operation_by_operation() {
         }
     }
     take(Library::Own).unwrap();
+    if has_onednn(Kind::BFloat16) {
+        attention_in_pairs_is_attention();
+    }
+}
+
+/// With oneDNN, where the processor has AVX512-BF16 and no AMX, attention multiplies pairs of numbers in bfloat16. What
+/// it rounds more than attention in float32 does moves results no further than a few times what bfloat16 itself does.
+fn attention_in_pairs_is_attention() {
+    tch::set_num_threads(2);
+    tch::manual_seed(9);
+    // An odd number of queries, keys and numbers a head, and more queries than are taken at a time.
+    let (heads, depth) = (2, 33);
+    let starts = starts([1, 2, 45, 31, 70]);
+    let tokens = i64::try_from(starts.max()).unwrap();
+    let leaf = |x: Tensor| x.set_requires_grad(true);
+    let x = leaf(random(&[tokens, 3 * heads * depth]).to_kind(Kind::BFloat16));
+    let bias = leaf(random(&[3 * heads * depth]) * 0.2);
+    for (first, p) in [(false, 0.0), (true, 0.0), (false, 0.3)] {
+        let attended = |x: &Tensor| -> Vec<Tensor> {
+            let (cut, dropout) = ((&starts, longest(&starts)), Dropout { p, key: 7 });
+            let y = fused::packed_attention(x, &bias, cut, heads, first, dropout).unwrap();
+            let gradients = gradients(&y, &[x, &bias]);
+            [y].into_iter().chain(gradients).collect()
+        };
+        let exact = attended(&float32(&x));
+        let by_library = [Library::Own, Library::OneDnn].map(|library| {
+            take(library).unwrap();
+            attended(&x)
+        });
+        take(Library::Own).unwrap();
+        for (at, exact) in exact.iter().enumerate() {
+            let [own, onednn] = by_library.each_ref().map(|found| &found[at]);
+            let errors = [own, onednn].map(|found| error(found, exact));
+            let case = format!("first {first}, dropout {p}, number {at}: {errors:?}");
+            assert!(errors[1] < 3.0 * errors[0], "{case}");
+            let in_pairs = bf16_units().unwrap() == ["AVX512-BF16"]
+                && fused::instruction_set() == "avx512_bf16";
+            assert_eq!(own == onednn, !in_pairs, "{case}");
+        }
+    }
 }
 
 /// In such a kind and by the library that is taken. The operations' results in float32 are the measure, from which in

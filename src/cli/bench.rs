@@ -91,8 +91,9 @@ fn table(costs: &Costs, unit: &str) -> Table {
     let size = costs.matmul_size;
     let product = format!("  a {size} × {size} product's");
     row(&product, billions(costs.matmul_flops));
+    let precision = &costs.precision;
     for (library, rate) in &costs.libraries {
-        let title = format!("  a layer's in fp32 by {library}, a core");
+        let title = format!("  a layer's in {precision} by {library}, a core");
         row(&title, billions(*rate));
     }
     let mut table = Table::new();

@@ -6,6 +6,7 @@
 #include "kernels.h"
 #include "lstm_kernels.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <string>
 
@@ -23,6 +24,7 @@ DECLARE(base);
 DECLARE(avx2);
 DECLARE(avx512);
 DECLARE(avx512_bf16);
+extern const Kernels<bf16> paired_kernels_avx512_bf16;
 
 namespace {
 
@@ -45,6 +47,8 @@ Isa isa() {
   return best;
 }
 
+std::atomic<bool> pairs{false};
+
 }  // namespace
 
 #define CHOOSE(kind)                                            \
@@ -56,14 +60,19 @@ const char* kernel_name() {
   static const char* const names[] = {"default", "avx2", "avx512", "avx512_bf16"};
   return names[static_cast<int>(isa())];
 }
+
+void take_pairs(bool takes) { pairs = takes && isa() == Isa::avx512_bf16; }
+const Kernels<bf16>& bf16_kernels() { return pairs ? paired_kernels_avx512_bf16 : CHOOSE(bf16_kernels); }
 #else
 #define CHOOSE(kind) kind##_base
 
 const char* kernel_name() { return "default"; }
+
+void take_pairs(bool) {}
+const Kernels<bf16>& bf16_kernels() { return bf16_kernels_base; }
 #endif
 
 const Kernels<float>& float_kernels() { return CHOOSE(float_kernels); }
-const Kernels<bf16>& bf16_kernels() { return CHOOSE(bf16_kernels); }
 const LstmKernels& lstm_kernels() { return CHOOSE(lstm_kernels); }
 const ConvolutionKernels& convolution_kernels() { return CHOOSE(convolution_kernels); }
 

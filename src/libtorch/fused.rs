@@ -88,7 +88,7 @@ pub struct Norm {
     pub eps: f64,
 }
 
-/// The instruction set of the passes here: `default`, `avx2` or `avx512`. The machine's best, unless
+/// The instruction set of the passes here: `default`, `avx2`, `avx512` or `avx512_bf16`. The machine's best, unless
 /// libtorch's variable `ATEN_CPU_CAPABILITY` names a lesser one.
 pub fn instruction_set() -> String {
     unsafe { CStr::from_ptr(covalign_kernel_name()) }

@@ -214,31 +214,44 @@ constexpr int kRows = 8;
 constexpr int kRows = 6;
 #endif
 
+// What a product takes at a time of what it sums over: a number, or a pair of numbers in bfloat16.
+template <typename E>
+constexpr int64_t kPer = 1;
+template <>
+constexpr int64_t kPer<Pair> = 2;
+
+template <typename E>
+INLINE int64_t steps(int64_t count) {
+  return (count + kPer<E> - 1) / kPer<E>;
+}
+
 // A matrix whose element (i, k) is at p[i * row + k * column].
+template <typename E>
 struct Strided {
-  const float* p;
+  const E* p;
   int64_t row, column;
+  INLINE Strided from(int64_t i) const { return {p + i * row, row, column}; }
 };
 
-template <int M, int N, bool Add>
-INLINE void tile(Strided a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t k_count) {
+template <int M, int N, bool Add, typename E>
+INLINE void tile(Strided<E> a, const E* b, int64_t ldb, float* c, int64_t ldc, int64_t k_count) {
   vf acc[M][N];
   for (int i = 0; i < M; i++)
     for (int j = 0; j < N; j++) acc[i][j] = Add ? load(c + i * ldc + j * kLanes) : vf{};
   for (int64_t k = 0; k < k_count; k++) {
-    vf row[N];
+    decltype(load(b)) row[N];
     for (int j = 0; j < N; j++) row[j] = load(b + k * ldb + j * kLanes);
     for (int i = 0; i < M; i++) {
-      const float x = a.p[i * a.row + k * a.column];
-      for (int j = 0; j < N; j++) acc[i][j] += x * row[j];
+      const E x = a.p[i * a.row + k * a.column];
+      for (int j = 0; j < N; j++) acc[i][j] = add_product(acc[i][j], x, row[j]);
     }
   }
   for (int i = 0; i < M; i++)
     for (int j = 0; j < N; j++) store(c + i * ldc + j * kLanes, acc[i][j]);
 }
 
-template <int M, bool Add>
-INLINE void strip(Strided a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t n,
+template <int M, bool Add, typename E>
+INLINE void strip(Strided<E> a, const E* b, int64_t ldb, float* c, int64_t ldc, int64_t n,
                   int64_t k) {
   int64_t j = 0;
   for (; j + 2 * kLanes <= n; j += 2 * kLanes) tile<M, 2, Add>(a, b + j, ldb, c + j, ldc, k);
@@ -246,8 +259,8 @@ INLINE void strip(Strided a, const float* b, int64_t ldb, float* c, int64_t ldc,
 }
 
 // The last rows of a product, fewer than M + 1, all at once.
-template <int M, bool Add>
-INLINE void rest(Strided a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n,
+template <int M, bool Add, typename E>
+INLINE void rest(Strided<E> a, const E* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n,
                  int64_t k) {
   if constexpr (M > 0) {
     if (m == M) return strip<M, Add>(a, b, ldb, c, ldc, n, k);
@@ -255,15 +268,13 @@ INLINE void rest(Strided a, const float* b, int64_t ldb, float* c, int64_t ldc, 
   }
 }
 
-// C [m, n] = A [m, k] B [k, n], or C + A B; n is a multiple of the lanes.
-template <bool Add>
-void product(Strided a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n,
+// C [m, n] = A [m, k] B [k, n], or C + A B; n is a multiple of the lanes, and k a number of `steps`.
+template <bool Add, typename E>
+void product(Strided<E> a, const E* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n,
              int64_t k) {
   int64_t i = 0;
-  for (; i + kRows <= m; i += kRows) {
-    strip<kRows, Add>({a.p + i * a.row, a.row, a.column}, b, ldb, c + i * ldc, ldc, n, k);
-  }
-  rest<kRows - 1, Add>({a.p + i * a.row, a.row, a.column}, b, ldb, c + i * ldc, ldc, m - i, n, k);
+  for (; i + kRows <= m; i += kRows) strip<kRows, Add>(a.from(i), b, ldb, c + i * ldc, ldc, n, k);
+  rest<kRows - 1, Add>(a.from(i), b, ldb, c + i * ldc, ldc, m - i, n, k);
 }
 
 constexpr int64_t kBlock = 32;  // queries at a time
@@ -282,20 +293,49 @@ INLINE void unpack(const T* source, int64_t stride, const float* bias, float sca
   }
 }
 
-// [rows, padded(depth)] to [depth, ld], where zeros stand behind the rows; ld is a multiple of the lanes.
-INLINE void transpose(const float* x, int64_t rows, int64_t depth, float* out, int64_t ld) {
-  const int64_t d = padded(depth);
+// x [rows, width] in E, for a product that sums along its rows, or across them. `room` is of as many numbers of E, and
+// may be x; numbers in float32 stay where they are.
+template <typename E>
+INLINE const E* along(const float* x, int64_t rows, int64_t width, float* room) {
+  if constexpr (kPer<E> == 1) return x;
+  for (int64_t i = 0; i < rows * width; i += kLanes) store(reinterpret_cast<bf16*>(room) + i, load(x + i));
+  return reinterpret_cast<const E*>(room);
+}
+
+template <typename E>
+INLINE const E* across(const float* x, int64_t rows, int64_t width, float* room) {
+  if constexpr (kPer<E> == 1) {
+    return x;
+  } else {
+    E* pairs = reinterpret_cast<E*>(room);
+    for (int64_t i = 0; i < rows; i += 2) {
+      const float *first = x + i * width, *second = first + width;
+      for (int64_t j = 0; j < width; j += kLanes) {
+        store(pairs + i / 2 * width + j, load(first + j), i + 1 < rows ? load(second + j) : vf{});
+      }
+    }
+    return pairs;
+  }
+}
+
+// x [rows, padded(depth)] to [steps(depth), ld] of E, where zeros stand behind the rows; ld is a multiple of the lanes.
+// `room` is as `along`'s.
+template <typename E>
+INLINE const E* transposed(float* x, int64_t rows, int64_t depth, float* out, int64_t ld, float* room) {
+  const int64_t d = padded(depth), count = steps<E>(depth), stride = d / kPer<E>;
+  const float* source = reinterpret_cast<const float*>(along<E>(x, rows, d, room));
   for (int64_t i = 0; i < ld; i += kLanes) {
-    for (int64_t j = 0; j < depth; j += kLanes) {
+    for (int64_t j = 0; j < count; j += kLanes) {
       vf block[kLanes];
       for (int64_t r = 0; r < kLanes; r++) {
-        block[r] = i + r < rows ? load(x + (i + r) * d + j) : vf{};
+        block[r] = i + r < rows ? load(source + (i + r) * stride + j) : vf{};
       }
       transpose(block);
-      const int64_t columns = std::min(kLanes, depth - j);
+      const int64_t columns = std::min(kLanes, count - j);
       for (int64_t c = 0; c < columns; c++) store(out + (j + c) * ld + i, block[c]);
     }
   }
+  return reinterpret_cast<const E*>(out);
 }
 
 // Where one pair (row, head) lies.
@@ -320,13 +360,16 @@ INLINE Job job_at(const Attention<T>& a, int64_t index) {
   return job;
 }
 
+template <typename E>
 int64_t attention_scratch(int64_t longest, int64_t depth) {
   const int64_t l = padded(longest), d = padded(depth);
   // q, kT, v, k, vT, do, dk, dv; scores and their gradient; dq and its sums.
-  return 8 * l * d + 2 * kBlock * l + kBlock * d + d;
+  const int64_t floats = 8 * l * d + 2 * kBlock * l + kBlock * d + d;
+  // q, k and do, and the gradient of scores, once more.
+  return kPer<E> == 1 ? floats : floats + (3 * l * d + kBlock * l) / kPer<E>;
 }
 
-template <typename T>
+template <typename T, typename E>
 void attention(const Attention<T>& a, float* scratch, int64_t begin, int64_t end) {
   const float scale = 1.0f / std::sqrt((float)a.depth);
   const int64_t d = padded(a.depth);
@@ -335,15 +378,18 @@ void attention(const Attention<T>& a, float* scratch, int64_t begin, int64_t end
     const int64_t length = job.length, l = padded(length);
     float *q = scratch, *k = q + l * d, *kt = k + l * d, *v = kt + l * d;
     float *scores = v + l * d, *out = scores + kBlock * l;
+    const int64_t step = d / kPer<E>;
     const T* source = a.qkv + job.start * job.stride + job.head * a.depth;
     const float* bias = a.bias + job.head * a.depth;
     unpack(source, job.stride, bias, scale, job.queries, a.depth, q);
+    const E* queries = along<E>(q, job.queries, d, q);
     unpack(source + job.width, job.stride, bias + job.width, 1.0f, length, a.depth, k);
-    transpose(k, length, a.depth, kt, l);
+    const E* keys = transposed<E>(k, length, a.depth, kt, l, k);
     unpack(source + 2 * job.width, job.stride, bias + 2 * job.width, 1.0f, length, a.depth, v);
+    const E* values = across<E>(v, length, d, v);
     for (int64_t first = 0; first < job.queries; first += kBlock) {
       const int64_t count = std::min(kBlock, job.queries - first);
-      product<false>({q + first * d, d, 1}, kt, l, scores, l, count, l, a.depth);
+      product<false, E>({queries + first * step, step, 1}, keys, l, scores, l, count, l, steps<E>(a.depth));
       for (int64_t i = 0; i < count; i++) {
         float* row = scores + i * l;
         for (int64_t j = length; j < l; j++) row[j] = -INFINITY;
@@ -373,7 +419,8 @@ void attention(const Attention<T>& a, float* scratch, int64_t begin, int64_t end
           for (int64_t j = 0; j < l; j += kLanes) store(row + j, load(row + j) * (1.0f / all));
         }
       }
-      product<false>({scores, l, 1}, v, d, out, d, count, d, length);
+      const E* weights = along<E>(scores, count, l, scores);
+      product<false, E>({weights, l / kPer<E>, 1}, values, d, out, d, count, d, steps<E>(length));
       for (int64_t i = 0; i < count; i++) {
         T* row = a.context + (job.out + first + i) * job.width + job.head * a.depth;
         for (int64_t j = 0; j < a.depth; j += kLanes) {
@@ -400,7 +447,7 @@ INLINE void pack(const float* x, float scale, int64_t rows, int64_t depth, T* ou
   }
 }
 
-template <typename T>
+template <typename T, typename E>
 void attention_backward(const Attention<T>& a, float* scratch, int64_t begin, int64_t end) {
   const float scale = 1.0f / std::sqrt((float)a.depth);
   const int64_t d = padded(a.depth);
@@ -411,23 +458,29 @@ void attention_backward(const Attention<T>& a, float* scratch, int64_t begin, in
     float *dout = vt + l * d, *dk = dout + l * d, *dv = dk + l * d;
     float *scores = dv + l * d, *ds = scores + kBlock * l, *dq = ds + kBlock * l;
     float* query_sums = dq + kBlock * d;
+    // Where numbers become pairs.
+    const int64_t step = d / kPer<E>;
+    float *q_room = query_sums + d, *k_room = q_room + l * step, *dout_room = k_room + l * step;
+    float* ds_room = dout_room + l * step;
     const T* source = a.qkv + job.start * job.stride + job.head * a.depth;
     const float* bias = a.bias + job.head * a.depth;
     unpack(source, job.stride, bias, scale, job.queries, a.depth, q);
     unpack(source + job.width, job.stride, bias + job.width, 1.0f, length, a.depth, k);
-    transpose(k, length, a.depth, kt, l);
     unpack(source + 2 * job.width, job.stride, bias + 2 * job.width, 1.0f, length, a.depth, v);
-    transpose(v, length, a.depth, vt, l);
     const int64_t at = job.out * job.width + job.head * a.depth;
     unpack(a.dcontext + at, job.width, nullptr, 1.0f, job.queries, a.depth, dout);
+    const E *queries = along<E>(q, job.queries, d, q_room), *summed_queries = across<E>(q, job.queries, d, q);
+    const E *keys = transposed<E>(k, length, a.depth, kt, l, k_room), *summed_keys = across<E>(k, length, d, k);
+    const E* values = transposed<E>(v, length, a.depth, vt, l, v);
+    const E *douts = along<E>(dout, job.queries, d, dout_room), *summed_douts = across<E>(dout, job.queries, d, dout);
     memset(dk, 0, sizeof(float) * 2 * l * d);  // and dv
     T* target = a.dqkv + job.start * job.stride + job.head * a.depth;
     float* dbias = a.dbias + index / a.heads * job.stride + job.head * a.depth;
     memset(query_sums, 0, sizeof(float) * d);
     for (int64_t first = 0; first < job.queries; first += kBlock) {
       const int64_t count = std::min(kBlock, job.queries - first);
-      product<false>({q + first * d, d, 1}, kt, l, scores, l, count, l, a.depth);
-      product<false>({dout + first * d, d, 1}, vt, l, ds, l, count, l, a.depth);
+      product<false, E>({queries + first * step, step, 1}, keys, l, scores, l, count, l, steps<E>(a.depth));
+      product<false, E>({douts + first * step, step, 1}, values, l, ds, l, count, l, steps<E>(a.depth));
       for (int64_t i = 0; i < count; i++) {
         float *p = scores + i * l, *g = ds + i * l;
         const float lse = a.lse[(job.out + first + i) * a.heads + job.head];
@@ -462,9 +515,11 @@ void attention_backward(const Attention<T>& a, float* scratch, int64_t begin, in
           }
         }
       }
-      product<true>({scores, 1, l}, dout + first * d, d, dv, d, length, d, count);
-      product<true>({ds, 1, l}, q + first * d, d, dk, d, length, d, count);
-      product<false>({ds, l, 1}, k, d, dq, d, count, d, length);
+      const E *dscores = along<E>(ds, count, l, ds_room), *summed_dscores = across<E>(ds, count, l, ds);
+      const E* summed_weights = across<E>(scores, count, l, scores);
+      product<true, E>({summed_weights, 1, l}, summed_douts + first * step, d, dv, d, length, d, steps<E>(count));
+      product<true, E>({summed_dscores, 1, l}, summed_queries + first * step, d, dk, d, length, d, steps<E>(count));
+      product<false, E>({dscores, l / kPer<E>, 1}, summed_keys, d, dq, d, count, d, steps<E>(length));
       for (int64_t i = 0; i < count; i++) {
         T* row = target + (first + i) * job.stride;
         for (int64_t j = 0; j < a.depth; j += kLanes) {
@@ -545,11 +600,12 @@ void adamw_idle(const AdamW* steps, int64_t steps_count, float* parameter, float
   }
 }
 
-template <typename T>
+// With attention's products in E.
+template <typename T, typename E = float>
 constexpr Kernels<T> kernels() {
   return {add_norm<T>,  add_norm_backward<T>,  embed<T>,          embed_backward<T>,
-          gelu<T>,      gelu_backward<T>,      attention<T>,      attention_backward<T>,
-          attention_scratch, widen<T>,         narrow<T>,         sum_of_squares<T>,
+          gelu<T>,      gelu_backward<T>,      attention<T, E>,   attention_backward<T, E>,
+          attention_scratch<E>, widen<T>,         narrow<T>,         sum_of_squares<T>,
           adamw<T>,     adamw_idle};
 }
 
@@ -562,5 +618,9 @@ extern const Kernels<bf16> NAME(bf16_kernels_, COVALIGN_ISA);
 // Constants, so that no code of this instruction set runs at start on a machine that lacks it.
 constexpr Kernels<float> NAME(float_kernels_, COVALIGN_ISA) = kernels<float>();
 constexpr Kernels<bf16> NAME(bf16_kernels_, COVALIGN_ISA) = kernels<bf16>();
+#ifdef __AVX512BF16__
+extern const Kernels<bf16> NAME(paired_kernels_, COVALIGN_ISA);
+constexpr Kernels<bf16> NAME(paired_kernels_, COVALIGN_ISA) = kernels<bf16, Pair>();
+#endif
 
 }  // namespace covalign

@@ -13,6 +13,7 @@
 #include <mutex>
 
 #include "guard.h"
+#include "kernels.h"
 
 using at::Scalar;
 using at::Tensor;
@@ -119,10 +120,12 @@ bool covalign_has_onednn(bool half) {
 
 bool covalign_takes_onednn() { return taken; }
 
-char* covalign_take_onednn(bool takes) {
+// With `pairs` AVX512-BF16 multiplies in attention, too.
+char* covalign_take_onednn(bool takes, bool pairs) {
   return guarded([&] {
     if (takes) register_kernels();
     taken = takes;
+    covalign::take_pairs(pairs);
   });
 }
 

@@ -14,7 +14,7 @@ use super::{bf16_units, check, given};
 extern "C" {
     fn covalign_has_onednn(half: bool) -> bool;
     fn covalign_takes_onednn() -> bool;
-    fn covalign_take_onednn(takes: bool) -> *mut c_char;
+    fn covalign_take_onednn(takes: bool, pairs: bool) -> *mut c_char;
     fn covalign_product(
         a: *const C_tensor,
         b: *const C_tensor,
@@ -63,9 +63,12 @@ pub fn taken() -> Library {
     }
 }
 
-/// Multiplies with `library` from now on, in the whole process.
+/// Multiplies with `library` from now on, in the whole process. Where AVX512-BF16 is what oneDNN multiplies bfloat16
+/// with, it does so in attention, too; beside AMX, whose rate says nothing of it, it may be slower than float32.
 pub fn take(library: Library) -> Result<()> {
-    check(unsafe { covalign_take_onednn(library == Library::OneDnn) })
+    let onednn = library == Library::OneDnn;
+    let pairs = onednn && bf16_units().is_some_and(|units| units == ["AVX512-BF16"]);
+    check(unsafe { covalign_take_onednn(onednn, pairs) })
 }
 
 /// Tokens, width and inner width of the layer that is measured: a small BERT's.

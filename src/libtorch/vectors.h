@@ -93,6 +93,33 @@ INLINE void store(T* p, vf x, int64_t n) {
   memcpy(p, some, n * sizeof(T));
 }
 
+// Two numbers in bfloat16, the first in the lower half, whose products are added up together.
+struct Pair {
+  uint32_t bits;
+};
+
+// sum + x y.
+INLINE vf add_product(vf sum, float x, vf y) { return sum + x * y; }
+
+#ifdef __AVX512BF16__
+INLINE vu load(const Pair* p) {
+  vu x;
+  memcpy(&x, p, sizeof x);
+  return x;
+}
+
+// Of pairs of numbers.
+INLINE void store(Pair* p, vf first, vf second) {
+  const auto half = [](vf x) { return (vu)_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)x)); };
+  const vu x = half(first) | half(second) << 16;
+  memcpy(p, &x, sizeof x);
+}
+
+INLINE vf add_product(vf sum, Pair x, vu y) {
+  return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)(x.bits + vu{}), (__m512bh)y);
+}
+#endif
+
 INLINE float sum(vf x) {
   float total = 0;
   for (int i = 0; i < kLanes; i++) total += x[i];

@@ -47,10 +47,10 @@ pub struct Costs {
     pub peak_device_bytes: Option<u64>,
     /// Floating-point operations of the model's products, forward and back, per second.
     pub model_flops: f64,
-    /// What one large product reaches in the same precision, and the size of its matrices.
+    /// What one large product reaches in the same precision, at best, and the size of its matrices.
     pub matmul_flops: f64,
     pub matmul_size: i64,
-    /// The libraries of float32 products on a CPU, and what each reaches in a layer's.
+    /// The libraries of products on a CPU, and what each reaches in a layer's, in this precision.
     pub libraries: Vec<(&'static str, f64)>,
 }
 
@@ -79,6 +79,11 @@ pub fn measure(
     trace: Option<&Path>,
 ) -> Result<Costs> {
     let device = learner.arithmetic.device();
+    // Who shares a CPU may be busy at one time and not at another; a device's memory is to be the steps' alone.
+    let before = match device {
+        Device::Cpu => matmul_flops(learner)?,
+        _ => 0.0,
+    };
     let bar = Progress::new(steps, "measuring");
     let mut loader = learner.loader();
     for step in 0..warm_up {
@@ -141,7 +146,7 @@ pub fn measure(
         peak_host_bytes,
         peak_device_bytes,
         model_flops: work.flops / seconds,
-        matmul_flops: matmul_flops(learner)?,
+        matmul_flops: before.max(matmul_flops(learner)?),
         matmul_size: matmul_size(device),
         libraries: match device {
             Device::Cpu => measured(learner.arithmetic.products())?
@@ -226,7 +231,7 @@ fn matmul_size(device: Device) -> i64 {
 }
 
 /// Operations per second of a product of two square matrices, large enough to fill the device; the
-/// best of five.
+/// best of six.
 fn matmul_flops(learner: &Learner) -> Result<f64> {
     let device = learner.arithmetic.device();
     let size = matmul_size(device);
