@@ -297,9 +297,12 @@ INLINE void unpack(const T* source, int64_t stride, const float* bias, float sca
 // may be x; numbers in float32 stay where they are.
 template <typename E>
 INLINE const E* along(const float* x, int64_t rows, int64_t width, float* room) {
-  if constexpr (kPer<E> == 1) return x;
-  for (int64_t i = 0; i < rows * width; i += kLanes) store(reinterpret_cast<bf16*>(room) + i, load(x + i));
-  return reinterpret_cast<const E*>(room);
+  if constexpr (kPer<E> == 1) {
+    return x;
+  } else {
+    for (int64_t i = 0; i < rows * width; i += kLanes) store(reinterpret_cast<bf16*>(room) + i, load(x + i));
+    return reinterpret_cast<const E*>(room);
+  }
 }
 
 template <typename E>
@@ -321,7 +324,7 @@ INLINE const E* across(const float* x, int64_t rows, int64_t width, float* room)
 // x [rows, padded(depth)] to [steps(depth), ld] of E, where zeros stand behind the rows; ld is a multiple of the lanes.
 // `room` is as `along`'s.
 template <typename E>
-INLINE const E* transposed(float* x, int64_t rows, int64_t depth, float* out, int64_t ld, float* room) {
+INLINE const E* transposed(const float* x, int64_t rows, int64_t depth, float* out, int64_t ld, float* room) {
   const int64_t d = padded(depth), count = steps<E>(depth), stride = d / kPer<E>;
   const float* source = reinterpret_cast<const float*>(along<E>(x, rows, d, room));
   for (int64_t i = 0; i < ld; i += kLanes) {
@@ -458,7 +461,7 @@ void attention_backward(const Attention<T>& a, float* scratch, int64_t begin, in
     float *dout = vt + l * d, *dk = dout + l * d, *dv = dk + l * d;
     float *scores = dv + l * d, *ds = scores + kBlock * l, *dq = ds + kBlock * l;
     float* query_sums = dq + kBlock * d;
-    // Where numbers become pairs.
+    // Where numbers become pairs; those that are summed across their rows become so where they lie.
     const int64_t step = d / kPer<E>;
     float *q_room = query_sums + d, *k_room = q_room + l * step, *dout_room = k_room + l * step;
     float* ds_room = dout_room + l * step;
@@ -469,10 +472,13 @@ void attention_backward(const Attention<T>& a, float* scratch, int64_t begin, in
     unpack(source + 2 * job.width, job.stride, bias + 2 * job.width, 1.0f, length, a.depth, v);
     const int64_t at = job.out * job.width + job.head * a.depth;
     unpack(a.dcontext + at, job.width, nullptr, 1.0f, job.queries, a.depth, dout);
-    const E *queries = along<E>(q, job.queries, d, q_room), *summed_queries = across<E>(q, job.queries, d, q);
-    const E *keys = transposed<E>(k, length, a.depth, kt, l, k_room), *summed_keys = across<E>(k, length, d, k);
+    const E* queries = along<E>(q, job.queries, d, q_room);
+    const E* summed_queries = across<E>(q, job.queries, d, q);
+    const E* keys = transposed<E>(k, length, a.depth, kt, l, k_room);
+    const E* summed_keys = across<E>(k, length, d, k);
     const E* values = transposed<E>(v, length, a.depth, vt, l, v);
-    const E *douts = along<E>(dout, job.queries, d, dout_room), *summed_douts = across<E>(dout, job.queries, d, dout);
+    const E* douts = along<E>(dout, job.queries, d, dout_room);
+    const E* summed_douts = across<E>(dout, job.queries, d, dout);
     memset(dk, 0, sizeof(float) * 2 * l * d);  // and dv
     T* target = a.dqkv + job.start * job.stride + job.head * a.depth;
     float* dbias = a.dbias + index / a.heads * job.stride + job.head * a.depth;
@@ -515,7 +521,8 @@ void attention_backward(const Attention<T>& a, float* scratch, int64_t begin, in
           }
         }
       }
-      const E *dscores = along<E>(ds, count, l, ds_room), *summed_dscores = across<E>(ds, count, l, ds);
+      const E* dscores = along<E>(ds, count, l, ds_room);
+      const E* summed_dscores = across<E>(ds, count, l, ds);
       const E* summed_weights = across<E>(scores, count, l, scores);
       product<true, E>({summed_weights, 1, l}, summed_douts + first * step, d, dv, d, length, d, steps<E>(count));
       product<true, E>({summed_dscores, 1, l}, summed_queries + first * step, d, dk, d, length, d, steps<E>(count));
@@ -603,10 +610,10 @@ void adamw_idle(const AdamW* steps, int64_t steps_count, float* parameter, float
 // With attention's products in E.
 template <typename T, typename E = float>
 constexpr Kernels<T> kernels() {
-  return {add_norm<T>,  add_norm_backward<T>,  embed<T>,          embed_backward<T>,
-          gelu<T>,      gelu_backward<T>,      attention<T, E>,   attention_backward<T, E>,
-          attention_scratch<E>, widen<T>,         narrow<T>,         sum_of_squares<T>,
-          adamw<T>,     adamw_idle};
+  return {add_norm<T>,          add_norm_backward<T>, embed<T>,        embed_backward<T>,
+          gelu<T>,              gelu_backward<T>,     attention<T, E>, attention_backward<T, E>,
+          attention_scratch<E>, widen<T>,             narrow<T>,       sum_of_squares<T>,
+          adamw<T>,             adamw_idle};
 }
 
 }  // namespace

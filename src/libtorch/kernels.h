@@ -131,8 +131,8 @@ inline const Kernels<bf16>& kernels_of() {
 }
 const char* kernel_name();
 
-// Whether attention in bfloat16 multiplies pairs of numbers where the processor has AVX512-BF16. Of weights and
-// gradients that it multiplies it keeps no more than bfloat16 then.
+// Whether attention in bfloat16 multiplies pairs of numbers, where the processor has AVX512-BF16. All that it
+// multiplies is rounded to bfloat16 then.
 void take_pairs(bool takes);
 
 }  // namespace covalign

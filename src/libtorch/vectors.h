@@ -94,7 +94,7 @@ INLINE void store(T* p, vf x, int64_t n) {
 }
 
 // Two numbers in bfloat16, the first in the lower half, whose products are added up together.
-struct Pair {
+struct __attribute__((may_alias)) Pair {
   uint32_t bits;
 };
 
