@@ -23,10 +23,14 @@ fn main() {
         build.flags(["-ffp-contract=fast", "-fno-math-errno"]);
         build.flag("-Wno-psabi");
         build.flags(flags.split_whitespace());
-        build.files(
-            ["kernels", "lstm_kernels", "convolution_kernels"]
-                .map(|f| format!("src/libtorch/{f}.cpp")),
-        );
+        let all = ["kernels", "lstm_kernels", "convolution_kernels"];
+        // The others know float32 alone.
+        let files = if isa == "avx512_bf16" {
+            &all[..1]
+        } else {
+            &all
+        };
+        build.files(files.iter().map(|f| format!("src/libtorch/{f}.cpp")));
         build.compile(&format!("covalign_kernels_{isa}"));
     }
 

@@ -235,9 +235,7 @@ fn device_lines() -> Vec<String> {
 fn bf16_on_cpu() -> Finding {
     let text = match libtorch::bf16_units() {
         None => "unknown: this system has no /proc/cpuinfo".into(),
-        Some(units) if units.is_empty() => {
-            "no AMX, AVX512-BF16 or Arm BF16: fp32 is faster here".into()
-        }
+        Some([]) => "no AMX, AVX512-BF16 or Arm BF16: fp32 is faster here".into(),
         Some(units) => bf16_is_faster()
             .and_then(|is_faster| {
                 let faster = if is_faster { "bf16" } else { "fp32" };

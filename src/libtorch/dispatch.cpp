@@ -23,7 +23,7 @@ DECLARE(base);
 #ifdef COVALIGN_X86
 DECLARE(avx2);
 DECLARE(avx512);
-DECLARE(avx512_bf16);
+extern const Kernels<bf16> bf16_kernels_avx512_bf16;
 extern const Kernels<bf16> paired_kernels_avx512_bf16;
 
 namespace {
@@ -51,18 +51,18 @@ std::atomic<bool> pairs{false};
 
 }  // namespace
 
-#define CHOOSE(kind)                                            \
-  (isa() == Isa::avx512_bf16 ? kind##_avx512_bf16               \
-   : isa() == Isa::avx512    ? kind##_avx512                    \
-   : isa() == Isa::avx2      ? kind##_avx2                      \
-                             : kind##_base)
+#define CHOOSE(kind)                                                                          \
+  (isa() >= Isa::avx512 ? kind##_avx512 : isa() == Isa::avx2 ? kind##_avx2 : kind##_base)
 const char* kernel_name() {
   static const char* const names[] = {"default", "avx2", "avx512", "avx512_bf16"};
   return names[static_cast<int>(isa())];
 }
 
-void take_pairs(bool takes) { pairs = takes && isa() == Isa::avx512_bf16; }
-const Kernels<bf16>& bf16_kernels() { return pairs ? paired_kernels_avx512_bf16 : CHOOSE(bf16_kernels); }
+void take_pairs(bool takes) { pairs = takes; }
+const Kernels<bf16>& bf16_kernels() {
+  if (isa() != Isa::avx512_bf16) return CHOOSE(bf16_kernels);
+  return pairs ? paired_kernels_avx512_bf16 : bf16_kernels_avx512_bf16;
+}
 #else
 #define CHOOSE(kind) kind##_base
 

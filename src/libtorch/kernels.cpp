@@ -620,14 +620,16 @@ constexpr Kernels<T> kernels() {
 
 #define JOIN(a, b) a##b
 #define NAME(a, b) JOIN(a, b)
-extern const Kernels<float> NAME(float_kernels_, COVALIGN_ISA);
-extern const Kernels<bf16> NAME(bf16_kernels_, COVALIGN_ISA);
 // Constants, so that no code of this instruction set runs at start on a machine that lacks it.
-constexpr Kernels<float> NAME(float_kernels_, COVALIGN_ISA) = kernels<float>();
+extern const Kernels<bf16> NAME(bf16_kernels_, COVALIGN_ISA);
 constexpr Kernels<bf16> NAME(bf16_kernels_, COVALIGN_ISA) = kernels<bf16>();
 #ifdef __AVX512BF16__
 extern const Kernels<bf16> NAME(paired_kernels_, COVALIGN_ISA);
 constexpr Kernels<bf16> NAME(paired_kernels_, COVALIGN_ISA) = kernels<bf16, Pair>();
+#else
+// float32 gains nothing by AVX512-BF16.
+extern const Kernels<float> NAME(float_kernels_, COVALIGN_ISA);
+constexpr Kernels<float> NAME(float_kernels_, COVALIGN_ISA) = kernels<float>();
 #endif
 
 }  // namespace covalign

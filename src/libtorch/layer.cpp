@@ -20,12 +20,12 @@ Matrix<float> floats(const Matrix<bf16>& x, float*& memory) {
 
 Matrix<float> widened(const Matrix<bf16>& x, float*& memory) {
   const Matrix<float> wide = floats(x, memory);
-  bf16_kernels().widen(x.p, x.stride, const_cast<float*>(wide.p), x.rows, x.columns);
+  bf16_kernels().widen(x.p, x.stride, wide.data(), x.rows, x.columns);
   return wide;
 }
 
 void narrow(const Matrix<float>& x, const Matrix<bf16>& y) {
-  bf16_kernels().narrow(x.p, const_cast<bf16*>(y.p), y.stride, x.rows, x.columns);
+  bf16_kernels().narrow(x.p, y.data(), y.stride, x.rows, x.columns);
 }
 
 // out = a W or a Wᵀ, or added to out.

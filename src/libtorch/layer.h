@@ -20,12 +20,10 @@ template <typename T>
 struct Matrix {
   const T* p;
   int64_t rows, columns, stride;
-  at::Tensor tensor() const {
-    return at::from_blob(const_cast<T*>(p), {rows, columns}, {stride, 1}, kind_of<T>);
-  }
-  at::Tensor transposed() const {
-    return at::from_blob(const_cast<T*>(p), {columns, rows}, {1, stride}, kind_of<T>);
-  }
+  // Where a product is written to.
+  T* data() const { return const_cast<T*>(p); }
+  at::Tensor tensor() const { return at::from_blob(data(), {rows, columns}, {stride, 1}, kind_of<T>); }
+  at::Tensor transposed() const { return at::from_blob(data(), {columns, rows}, {1, stride}, kind_of<T>); }
 };
 
 template <typename T>

@@ -303,7 +303,12 @@ pub fn compute_capability(device: usize) -> Result<Capability> {
 
 /// The processor's units that multiply bf16, by the flags that Linux gives; none where it gives no
 /// flags.
-pub fn bf16_units() -> Option<Vec<&'static str>> {
+pub fn bf16_units() -> Option<&'static [&'static str]> {
+    static UNITS: OnceLock<Option<Vec<&'static str>>> = OnceLock::new();
+    UNITS.get_or_init(read_bf16_units).as_deref()
+}
+
+fn read_bf16_units() -> Option<Vec<&'static str>> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let flags: Vec<&str> = text
         .lines()

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <vector>
 
+#include "by_type.h"
 #include "checks.h"
 #include "guard.h"
 #include "kernels.h"
@@ -13,6 +14,7 @@
 using at::Tensor;
 using covalign::check_dense;
 using covalign::check_places;
+using covalign::data;
 
 namespace {
 
@@ -50,11 +52,6 @@ void over(const std::vector<Run>& runs, F body) {
 }
 
 bool is_half(const Tensor& x) { return x.scalar_type() == at::kBFloat16; }
-
-template <typename T>
-T* data(const Tensor& x) {
-  return static_cast<T*>(x.data_ptr());
-}
 
 // The kind of a tensor that may hold either.
 at::ScalarType number_kind(const Tensor& x) { return is_half(x) ? at::kBFloat16 : at::kFloat; }
